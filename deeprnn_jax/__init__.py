@@ -1,0 +1,40 @@
+"""Deep recurrent networks for JAX: cells as pure functions, run by exact schedules."""
+
+from deeprnn_jax import initializers
+from deeprnn_jax.cells.elman import elman
+from deeprnn_jax.cells.gru import gru
+from deeprnn_jax.cells.independent import independent
+from deeprnn_jax.cells.lstm import lstm
+from deeprnn_jax.cells.minimal_gated import minimal_gated
+from deeprnn_jax.deep import DeepParams, DeepRNN, deep_rnn
+from deeprnn_jax.modifiers import (
+    layer_norm,
+    learned_initial_state,
+    variational_dropout,
+    weight_drop,
+    zoneout,
+)
+from deeprnn_jax.truncation import truncated
+from deeprnn_jax.types import Cell, split_cell
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cell",
+    "DeepParams",
+    "DeepRNN",
+    "deep_rnn",
+    "elman",
+    "gru",
+    "independent",
+    "initializers",
+    "layer_norm",
+    "learned_initial_state",
+    "lstm",
+    "minimal_gated",
+    "split_cell",
+    "truncated",
+    "variational_dropout",
+    "weight_drop",
+    "zoneout",
+]

@@ -1,0 +1,144 @@
+"""Checks of what a network is called with: shapes, dtypes and static values.
+
+All of them run while tracing and say what to do; see style of `checks`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deeprnn_jax import checks
+from deeprnn_jax.types import Array
+
+
+def check_params(
+    function: str, params: Any, input_size: int, expected_of: Callable[[int], Any]
+) -> None:
+    """Raise ValueError unless params are this network's, for inputs of that size.
+
+    Args:
+      function: the public function's name.
+      params: what the caller gave.
+      input_size: the width of the caller's x.
+      expected_of: gives the shapes of the parameters for an input size.
+    """
+    expected = expected_of(input_size)
+    if checks.same_shapes(expected, params):
+        return
+    other = _other_input_size(expected, params, input_size)
+    if other is not None and checks.same_shapes(expected_of(other), params):
+        raise ValueError(
+            f"{function}: x must end in I={other} features, as the parameters were "
+            f"initialised for, got {input_size}; is it batch-major or transposed?"
+        )
+    raise ValueError(
+        f"{function}: params are not of this network: expected "
+        f"{checks.describe_shapes(expected)}; got {checks.describe_shapes(params)}; "
+        "use this network's init"
+    )
+
+
+def _other_input_size(expected: Any, params: Any, input_size: int) -> int | None:
+    """Find the input size that params were made for, from the first shape that differs."""
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(params), strict=False):
+        shape_a, shape_b = np.shape(a), np.shape(b)
+        if len(shape_a) != len(shape_b):
+            return None
+        for size_a, size_b in zip(shape_a, shape_b, strict=True):
+            if size_a != size_b:
+                # dense layers read I + the sizes below: the difference is the same
+                return input_size + size_b - size_a
+    return None
+
+
+def check_state(function: str, state: Any, expected: Any) -> None:
+    """Raise ValueError unless the state has the expected structure and shapes."""
+    if not checks.same_shapes(expected, state):
+        raise ValueError(
+            f"{function}: state is not of this network and batch: expected "
+            f"{checks.describe_shapes(expected)}; got {checks.describe_shapes(state)}; "
+            "use initial_state(params, batch_shape)"
+        )
+    for leaf in jax.tree.leaves(state):
+        checks.check_floating(function, "every array of state", leaf)
+
+
+def check_sequence(function: str, x: Any) -> None:
+    """Raise ValueError unless x is a floating-point `[T, *B, I]` with T of 1 or more."""
+    checks.check_floating(function, "x", x)
+    if x.ndim < 2:
+        raise ValueError(
+            f"{function}: x must be [T, *B, I], got shape {x.shape}; use step for one step"
+        )
+    if x.shape[0] == 0:
+        raise ValueError(
+            f"{function}: x has no steps, got shape {x.shape}; T must be 1 or more "
+            "(rows of length 0 go in `lengths`)"
+        )
+
+
+def check_step(function: str, x_t: Any, is_bidirectional: bool) -> None:
+    """Raise ValueError unless x_t is a floating-point `[*B, I]` of a causal network."""
+    if is_bidirectional:
+        raise ValueError(
+            f"{function}: a bidirectional network reads the whole sequence first and has no "
+            "single step; use apply"
+        )
+    checks.check_floating(function, "x_t", x_t)
+    if x_t.ndim < 1:
+        raise ValueError(f"{function}: x_t must be [*B, I], got a scalar")
+
+
+def check_flags_of_steps(
+    function: str, x: Array, lengths: Any, mask: Any, resets: Any
+) -> None:
+    """Raise ValueError unless lengths, mask and resets fit x `[T, *B, I]`."""
+    if lengths is not None:
+        checks.check_lengths(function, lengths, x.shape[0], x.shape[1:-1])
+    if mask is not None:
+        checks.check_flags(function, "mask", mask, x.shape[:-1], "True = a real step")
+    if resets is not None:
+        checks.check_flags(
+            function, "resets", resets, x.shape[:-1], "True = a new sequence starts here"
+        )
+
+
+def choose_key(function: str, key: Any, train: bool | None, is_random: bool) -> Any:
+    """Give the key to train with, or None; raise ValueError where it is missing.
+
+    Args:
+      function: the public function's name.
+      key: what the caller gave, or None.
+      train: True, False, or None for "if there is a key".
+      is_random: whether training this network draws anything.
+    """
+    if train not in (None, True, False):
+        raise ValueError(f"{function}: train must be True, False or None, got {train!r}")
+    if key is not None:
+        checks.check_key(function, key)
+    if train and key is None and is_random:
+        raise ValueError(
+            f"{function}: train=True needs a key, for this network draws dropout or the "
+            "like; give key=jax.random.key(seed), a new one each call"
+        )
+    return key if train in (None, True) and is_random else None
+
+
+def batch_shape_of(function: str, batch_shape: Any) -> tuple[int, ...]:
+    """Give batch axes as a tuple, from a tuple or one int."""
+    shape = (batch_shape,) if isinstance(batch_shape, int | np.integer) else batch_shape
+    if not isinstance(shape, tuple | list) or any(
+        isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
+    ):
+        raise ValueError(
+            f"{function}: batch_shape must be an int or a tuple of ints, got {batch_shape!r}"
+        )
+    return tuple(int(n) for n in shape)
+
+
+def as_arrays(*values: Any) -> tuple[Any, ...]:
+    """Make JAX arrays of NumPy arrays; leave None and all else for the checks."""
+    return tuple(jnp.asarray(v) if isinstance(v, np.ndarray) else v for v in values)

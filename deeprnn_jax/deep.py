@@ -1,0 +1,388 @@
+"""Deep recurrent networks: layers, each reading the hidden states of the one below.
+
+    h_t^1 = cell(x_t, h_{t-1}^1)
+    h_t^l = cell(h_t^{l-1}, h_{t-1}^l)        l = 2 ... L
+    y_t   = W_y h_t^L + b_y                   with `output_size`
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from deeprnn_jax import arguments, initializers, layers, network
+from deeprnn_jax.cells.products import dot
+from deeprnn_jax.checks import check_key, check_size
+from deeprnn_jax.layers import LayerParams, Merge
+from deeprnn_jax.modifiers.precision import cast_floating
+from deeprnn_jax.schedules import layerwise, reference
+from deeprnn_jax.schedules.run import RunCellFn
+from deeprnn_jax.schedules.stack import LayerTrace, run_stack
+from deeprnn_jax.sequences import Steps, make_steps, zero_where_masked
+from deeprnn_jax.types import Array, Cell, State
+
+SCHEDULES: dict[str, RunCellFn] = {
+    "reference": reference.run_cell,
+    "layerwise": layerwise.run_cell,
+}
+
+
+class Readout(NamedTuple):
+    """The output layer y_t = W_y h_t^L + b_y."""
+
+    w: Array  # [H, O]
+    b: Array  # [O]
+
+
+class DeepParams(NamedTuple):
+    """Parameters of a deep network."""
+
+    layers: tuple[LayerParams, ...]  # one entry a run of equal layers, leaves [L, ...]
+    readout: Readout | None
+
+
+DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
+
+
+class ApplyFn(Protocol):
+    """Runs a network over whole sequences."""
+
+    def __call__(
+        self,
+        params: DeepParams,
+        x: Array,
+        state: DeepState | None = None,
+        *,
+        lengths: Array | None = None,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        key: Array | None = None,
+        train: bool | None = None,
+        schedule: str = "auto",
+        return_states: bool = False,
+    ) -> Any:
+        """Run the network; see `deep_rnn`."""
+        ...
+
+
+class InitFn(Protocol):
+    """Draws a network's parameters."""
+
+    def __call__(self, key: Array, input_size: int) -> DeepParams: ...
+
+
+class InitialStateFn(Protocol):
+    """Gives the state before the first step."""
+
+    def __call__(
+        self, params: DeepParams, batch_shape: int | tuple[int, ...] = ()
+    ) -> DeepState: ...
+
+
+class StepFn(Protocol):
+    """Runs a network for one step."""
+
+    def __call__(
+        self, params: DeepParams, state: DeepState, x_t: Array
+    ) -> tuple[DeepState, Array]: ...
+
+
+class DeepRNN(NamedTuple):
+    """A deep network as pure functions, made by `deep_rnn`."""
+
+    init: InitFn  # (key, input_size) -> params
+    initial_state: InitialStateFn  # (params, batch_shape) -> state
+    apply: ApplyFn  # (params, x, state, ...) -> (state, y)
+    step: StepFn  # (params, state, x_t) -> (state, y_t)
+    unstack: Callable[[Sequence[Any]], list[Any]]  # stacked runs -> one entry a layer
+    stack: Callable[[Sequence[Any]], tuple[Any, ...]]  # and back
+    plan: network.Plan  # what it is made of
+
+
+def deep_rnn(
+    cell: Cell | Sequence[Cell],
+    num_layers: int | None = None,
+    *,
+    output_size: int | None = None,
+    bidirectional: bool = False,
+    merge: str | Merge = "concat",
+    skip: str | None = None,
+    layer_norm: bool = False,
+    dropout: float = 0.0,
+    param_dtype: Any = jnp.float32,
+    compute_dtype: Any = None,
+    state_dtype: Any = None,
+) -> DeepRNN:
+    """Make a deep recurrent network of one or many cells.
+
+    Args:
+      cell: a cell, repeated `num_layers` times, or a list with one a layer.
+      num_layers: L, with one cell; 1 unless given.
+      output_size: O, for a readout y_t = W_y h_t^L + b_y; None: y_t = h_t^L.
+      bidirectional: whether each layer also runs from the end to the start.
+      merge: how a layer joins its two directions: "concat" (forward first), "sum",
+        or a function of two arrays `[..., H]`.
+      skip: what goes around each layer from the second on: "residual" (x + y),
+        "highway" (g ⊙ y + (1 - g) ⊙ x, g = σ(W x + b)), "dense" (each layer reads x
+        and the outputs of all layers below, side by side), or None.
+      layer_norm: whether to normalise each layer's input, from the second layer on.
+      dropout: the probability that an output of a layer is dropped before the next
+        layer reads it; the last layer's outputs stay.
+      param_dtype: the dtype in which `init` gives parameters, drawn in float32.
+      compute_dtype: the dtype of the products' operands; `param_dtype` unless given.
+        Sums and gates are float32, or wider where this is.
+      state_dtype: the dtype of the state between steps; that of the sums unless given.
+
+    Returns:
+      Pure functions, to be jitted, vmapped and differentiated at will:
+
+      - `init(key, input_size) -> params`.
+      - `initial_state(params, batch_shape=()) -> state`, batch_shape an int or a tuple.
+      - `apply(params, x, state=None, *, lengths, mask, resets, key, train, schedule,
+        return_states) -> (state, y)` for x `[T, *B, I]`, any number of batch axes. y is
+        `[T, *B, O]` in the sums' dtype with a readout, else `[T, *B, H]` (2H with
+        "concat") in `compute_dtype`.
+          lengths: int `[*B]`, the real steps of each row; y is zero from there on, and
+            the state stops at the last real step.
+          mask: bool `[T, *B]`, True = real, in place of lengths or with them. A masked
+            step does nothing, whatever x holds there.
+          resets: bool `[T, *B]`, True = the state becomes the initial one before step t.
+          key: a random key turns dropout and the modifiers' noise on.
+          train: True, False, or None for "if there is a key".
+          schedule: "auto", "layerwise" or "reference": the same numbers, another order
+            of work. Forward-mode derivatives need "reference".
+          return_states: also give a list with a `LayerTrace` a layer: its state after
+            each step and its gates, `[T, *B, size]` (`[2, T, *B, size]`, bidirectional).
+      - `step(params, state, x_t) -> (state, y_t)` for x_t `[*B, I]`: one step of `apply`
+        outside training.
+      - `unstack(tree) -> list` and `stack(list) -> tree`, for `params.layers` or a state:
+        equal neighbouring layers are stored stacked, and these go to one entry a layer.
+      - `plan`, what the network is made of.
+
+    Raises:
+      ValueError: if an argument does not fit; from the functions likewise.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
+      >>> rnn = drnn.deep_rnn(drnn.lstm(256), num_layers=3, dropout=0.2)
+      >>> params = rnn.init(jax.random.key(0), input_size=64)
+      >>> x = jnp.ones((100, 32, 64))
+      >>> state, y = rnn.apply(params, x)
+      >>> y.shape
+      (100, 32, 256)
+
+    References:
+      Depth: Schmidhuber 1992, El Hihi and Bengio 1996, Graves et al. 2013, eq. 11-12;
+      bidirectional: Schuster and Paliwal 1997; dropout between layers: Zaremba et al.
+      2014; residual: Wu et al. 2016 (GNMT), eq. 6; highway: Srivastava et al. 2015,
+      eq. 3; dense: Huang et al. 2017.
+    """
+    cells = network.list_cells(cell, num_layers)
+    if output_size is not None:
+        check_size("deep_rnn", "output_size", output_size)
+    precision = network.make_precision(param_dtype, compute_dtype, state_dtype)
+    plan = network.make_plan(
+        cells,
+        merge=network.choose_merge(bidirectional, merge),
+        skip=skip,
+        layer_norm=layer_norm,
+        dropout=dropout,
+        output_size=output_size,
+        precision=precision,
+    )
+    init = jax.jit(partial(_init, plan), static_argnums=1)
+    initial_state = jax.jit(partial(_initial_state, plan), static_argnums=1)
+    run = jax.jit(partial(_run, plan), static_argnames=("schedule", "want_trace"))
+
+    @cache
+    def params_shapes(input_size: int) -> DeepParams:
+        return jax.eval_shape(lambda: _init(plan, jax.random.key(0), input_size))
+
+    @cache
+    def state_shapes(input_size: int, batch_shape: tuple[int, ...]) -> DeepState:
+        params = params_shapes(input_size)
+        return jax.eval_shape(lambda p: _initial_state(plan, p, batch_shape), params)
+
+    def checked_init(key: Array, input_size: int) -> DeepParams:
+        check_key("init", key)
+        check_size("init", "input_size", input_size)
+        return init(key, int(input_size))
+
+    def checked_initial_state(
+        params: DeepParams, batch_shape: int | tuple[int, ...] = ()
+    ) -> DeepState:
+        return initial_state(params, arguments.batch_shape_of("initial_state", batch_shape))
+
+    def apply(
+        params: DeepParams,
+        x: Array,
+        state: DeepState | None = None,
+        *,
+        lengths: Array | None = None,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        key: Array | None = None,
+        train: bool | None = None,
+        schedule: str = "auto",
+        return_states: bool = False,
+    ) -> Any:
+        x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
+        arguments.check_sequence("apply", x)
+        arguments.check_params("apply", params, x.shape[-1], params_shapes)
+        if state is not None:
+            expected = state_shapes(x.shape[-1], x.shape[1:-1])
+            arguments.check_state("apply", state, expected)
+        arguments.check_flags_of_steps("apply", x, lengths, mask, resets)
+        key = arguments.choose_key("apply", key, train, plan.is_stochastic)
+        chosen = choose_schedule(schedule)
+        state, y, trace = run(
+            params,
+            x,
+            state,
+            make_steps(lengths, mask, resets, x.shape[0]),
+            key,
+            schedule=chosen,
+            want_trace=bool(return_states),
+        )
+        return (state, y, trace) if return_states else (state, y)
+
+    def step(params: DeepParams, state: DeepState, x_t: Array) -> tuple[DeepState, Array]:
+        (x_t,) = arguments.as_arrays(x_t)
+        arguments.check_step("step", x_t, plan.merge is not None)
+        arguments.check_params("step", params, x_t.shape[-1], params_shapes)
+        arguments.check_state("step", state, state_shapes(x_t.shape[-1], x_t.shape[:-1]))
+        state, y, _ = run(
+            params,
+            x_t[None],
+            state,
+            Steps(None, None),
+            None,
+            schedule="reference",
+            want_trace=False,
+        )
+        return state, y[0]
+
+    return DeepRNN(
+        init=checked_init,
+        initial_state=checked_initial_state,
+        apply=apply,
+        step=step,
+        unstack=unstack,
+        stack=partial(_stack, plan),
+        plan=plan,
+    )
+
+
+def choose_schedule(schedule: str) -> str:
+    """Give the name of a schedule; "auto" is layerwise, or raise ValueError."""
+    if schedule == "auto":
+        return "layerwise"
+    if schedule not in SCHEDULES:
+        raise ValueError(
+            f"apply: schedule must be 'auto' or one of {sorted(SCHEDULES)}, got {schedule!r}"
+        )
+    return schedule
+
+
+def unstack(tree: Sequence[Any]) -> list[Any]:
+    """Give one entry a layer of `params.layers`, a state, or the like."""
+    return [
+        jax.tree.map(lambda leaf, index=index: leaf[index], run)
+        for run in tree
+        for index in range(jax.tree.leaves(run)[0].shape[0])
+    ]
+
+
+def _stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
+    """Join one entry a layer into one a run of equal layers."""
+    if len(entries) != len(plan.cells):
+        raise ValueError(
+            f"stack: needs one entry for each of the {len(plan.cells)} layers, got {len(entries)}"
+        )
+    return tuple(
+        jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.count]
+        )
+        for run in plan.runs
+    )
+
+
+def _init(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
+    """Draw all parameters, equal layers by vmap over their keys."""
+    k_layers, k_readout = jax.random.split(key)
+    sizes = network.input_sizes(plan, input_size)
+    stacks = []
+    for run in plan.runs:
+        keys = _layer_keys(k_layers, run)
+        size = sizes[run.start]
+        draw = partial(layers.init_layer, run.layer, input_size=size)
+        stacks.append(jax.vmap(draw)(keys))
+    readout = None
+    if plan.output_size is not None:
+        w = initializers.glorot_uniform()(k_readout, (plan.width, plan.output_size))
+        readout = Readout(w, jnp.zeros(plan.output_size))
+    return cast_floating(DeepParams(tuple(stacks), readout), plan.precision.param)
+
+
+def _initial_state(
+    plan: network.Plan, params: DeepParams, batch_shape: tuple[int, ...]
+) -> DeepState:
+    """Give the state before the first step of every layer."""
+    states = []
+    for run, run_params in zip(plan.runs, params.layers, strict=True):
+        one = partial(run.layer.cell.initial_state, batch_shape=batch_shape)
+        axes = 1 if plan.merge is None else 2  # layers, and directions
+        for _ in range(axes):
+            one = jax.vmap(one)
+        states.append(one(run_params.cell))
+    return tuple(states)
+
+
+def _run(
+    plan: network.Plan,
+    params: DeepParams,
+    x: Array,
+    state: DeepState | None,
+    steps: Steps,
+    key: Array | None,
+    *,
+    schedule: str,
+    want_trace: bool,
+) -> tuple[DeepState, Array, list[LayerTrace] | None]:
+    """Run all layers and the readout."""
+    if state is None:
+        state = _initial_state(plan, params, x.shape[1:-1])
+    state = cast_floating(state, plan.precision.state)
+    x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
+
+    below = [x]  # what a dense layer reads
+    y, finals, traces = x, [], []
+    for run, run_params, run_state in zip(plan.runs, params.layers, state, strict=True):
+        final, y, trace = run_stack(
+            SCHEDULES[schedule],
+            run.layer,
+            run_params,
+            jnp.concatenate(below, axis=-1) if plan.skip == "dense" else y,
+            run_state,
+            steps,
+            None if key is None else _layer_keys(key, run),
+            jnp.arange(run.start, run.start + run.count) == len(plan.cells) - 1,
+            want_trace,
+        )
+        below.append(y)
+        finals.append(final)
+        traces.append(trace)
+    if params.readout is not None:
+        w = params.readout.w.astype(plan.precision.compute)
+        y = dot(y, w)
+        y = y + params.readout.b.astype(y.dtype)
+    y = zero_where_masked(y, steps.mask)
+    return tuple(finals), y, unstack(traces) if want_trace else None
+
+
+def _layer_keys(key: Array, run: network.Run) -> Array:
+    """Give each layer its own key, the same however layers are grouped."""
+    indices = jnp.arange(run.start, run.start + run.count)
+    return jax.vmap(partial(jax.random.fold_in, key))(indices)

@@ -1,0 +1,15 @@
+"""Modifiers: functions from a cell to a cell, one a file, to be combined freely."""
+
+from deeprnn_jax.modifiers.layer_norm import layer_norm
+from deeprnn_jax.modifiers.learned_state import learned_initial_state
+from deeprnn_jax.modifiers.variational import variational_dropout
+from deeprnn_jax.modifiers.weight_drop import weight_drop
+from deeprnn_jax.modifiers.zoneout import zoneout
+
+__all__ = [
+    "layer_norm",
+    "learned_initial_state",
+    "variational_dropout",
+    "weight_drop",
+    "zoneout",
+]

@@ -1,0 +1,105 @@
+"""Layer normalisation of a cell's two projections."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from deeprnn_jax.cells.products import GatedProjection
+from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
+from deeprnn_jax.types import Array, Cell, Params, Projection, State
+
+
+class LayerNormParams(NamedTuple):
+    """Parameters of `layer_norm`: the cell's, and a gain a unit of each projection."""
+
+    cell: Params
+    gain_x: Any  # [G*H], or a tree of such
+    gain_h: Any
+
+
+def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
+    """Normalise what a cell gets from its input and from its state.
+
+        x_proj = LN(W_x x_t; α_x) + b          LN(z; α) = α ⊙ (z - mean z) / √(var z + ε)
+        h_proj = LN(W_h h_{t-1}; α_h)
+
+    Mean and variance are over all of the projection's units, [G*H].
+
+    Args:
+      cell: a cell with the split.
+      epsilon: ε, added to the variance.
+
+    Returns:
+      The cell; parameters `LayerNormParams(cell, gain_x, gain_h)`.
+
+    Raises:
+      ValueError: if the cell has no `project_state`.
+
+    Example:
+      >>> import jax, deeprnn_jax as drnn
+      >>> cell = drnn.layer_norm(drnn.lstm(8))
+      >>> cell.init(jax.random.key(0), 3).gain_h.shape
+      (32,)
+
+    References:
+      Ba et al. 2016, eq. 20-22 and 29-31. Deviations: no β, since b already shifts the
+      sum; c_t is not normalised on its way to h_t, which no modifier sees; the GRU's
+      three gates are normalised together, with b_hn, where it has one, inside; the
+      second product of a cell that resets before it is left as it is.
+    """
+    project_state = cell.project_state
+    if project_state is None:
+        raise ValueError(
+            f"layer_norm: cell {cell.name!r} has no project_state to normalise; "
+            "write it with split_cell"
+        )
+
+    def normalise(z: Array, gain: Array) -> Array:
+        return gain * jax.nn.standardize(z, epsilon=epsilon)
+
+    def init(key: Array, input_size: int) -> LayerNormParams:
+        params = cell.init(key, input_size)
+        state = cell.initial_state(params, ())
+        x_proj = cell.project_input(params, jnp.zeros((input_size,)))
+        h_proj = _products(project_state(params, state))
+        gain_x, gain_h = jax.tree.map(jnp.ones_like, (x_proj, h_proj))
+        return LayerNormParams(params, gain_x, gain_h)
+
+    def prepare(
+        params: LayerNormParams, key: Array, batch_shape: tuple[int, ...]
+    ) -> LayerNormParams:
+        assert cell.prepare is not None
+        return params._replace(cell=cell.prepare(params.cell, key, batch_shape))
+
+    def project_input(params: LayerNormParams, x: Array) -> Projection:
+        # The bias is what no input gives: so it is found in any cell.
+        bias = cell.project_input(params.cell, jnp.zeros_like(x, shape=x.shape[-1:]))
+        whole = cell.project_input(params.cell, x)
+        return jax.tree.map(
+            lambda z, b, gain: normalise(z - b, gain) + b, whole, bias, params.gain_x
+        )
+
+    def project_state_normalised(params: LayerNormParams, state: State) -> Projection:
+        h_proj = project_state(params.cell, state)
+        normalised = jax.tree.map(normalise, _products(h_proj), params.gain_h)
+        if isinstance(h_proj, GatedProjection):
+            return h_proj._replace(gates=normalised)
+        return normalised
+
+    lifted = lift_params(cell, lambda params: params.cell)
+    return recompose_step(
+        lifted._replace(
+            name=f"layer_norm({cell.name})",
+            settings=modified_settings(cell, epsilon=epsilon),
+            init=init,
+            project_input=project_input,
+            project_state=project_state_normalised,
+            prepare=prepare if cell.prepare else None,
+        )
+    )
+
+
+def _products(h_proj: Projection) -> Projection:
+    """Leave out the state that a projection may carry along."""
+    return h_proj.gates if isinstance(h_proj, GatedProjection) else h_proj

@@ -1,0 +1,178 @@
+"""Running a stack of equal layers one after the other, whatever runs each cell."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deeprnn_jax import layers
+from deeprnn_jax.layers import Layer, LayerParams
+from deeprnn_jax.modifiers.lift import attach_noise
+from deeprnn_jax.schedules.run import CellRun, RunCellFn
+from deeprnn_jax.sequences import Steps, states_before
+from deeprnn_jax.types import Array, Params, State
+
+
+class LayerTrace(NamedTuple):
+    """What happened inside a layer; with two directions, a leading axis D."""
+
+    state: State  # after each step, leaves [T, *B, size]
+    gates: Any  # the cell's gates at each step, leaves [T, *B, H], or None
+
+
+class LayerRun(NamedTuple):
+    """One layer over a sequence."""
+
+    state: State  # after the last step, leaves [*B, size] or [D, *B, size]
+    y: Array  # [T, *B, O]
+    trace: LayerTrace | None
+
+
+def run_layer(
+    run_cell: RunCellFn,
+    layer: Layer,
+    params: LayerParams,
+    x: Array,
+    state: State,
+    steps: Steps,
+    key: Array | None,
+    is_last: Any,
+    want_trace: bool,
+) -> LayerRun:
+    """Run one layer over a sequence.
+
+    Args:
+      run_cell: the schedule.
+      layer: the settings.
+      params: the layer's parameters.
+      x: the input `[T, *B, I]`.
+      state: the state before the first step, `[*B, size]` or `[D, *B, size]`.
+      steps: the flags of every step.
+      key: a random key, or None outside training.
+      is_last: bool scalar, whether the network's last layer.
+      want_trace: whether to give the states and gates of every step.
+    """
+    k_drop, k_forward, k_reverse = (None,) * 3 if key is None else jax.random.split(key, 3)
+    u = layers.normalise_input(layer, params, x)
+    if layer.merge is None:
+        run, trace = _run_direction(
+            run_cell, layer, params.cell, u, state, steps, k_forward, False, want_trace
+        )
+        final, y = run.state, run.y.astype(layer.compute_dtype)
+    else:
+        runs, traces = zip(
+            *(
+                _run_direction(
+                    run_cell,
+                    layer,
+                    _take(params.cell, d),
+                    u,
+                    _take(state, d),
+                    steps.reversed() if d else steps,
+                    k_reverse if d else k_forward,
+                    bool(d),
+                    want_trace,
+                )
+                for d in (0, 1)
+            ),
+            strict=True,
+        )
+        final = _join(runs[0].state, runs[1].state)
+        trace = _join(*traces) if want_trace else None
+        y = layer.merge(*(run.y.astype(layer.compute_dtype) for run in runs))
+    keep = layers.drop_mask(layer, k_drop, y.shape, is_last)
+    return LayerRun(final, layers.finish_output(layer, params, x, y, keep, is_last), trace)
+
+
+def run_stack(
+    run_cell: RunCellFn,
+    layer: Layer,
+    params: LayerParams,
+    x: Array,
+    state: State,
+    steps: Steps,
+    keys: Array | None,
+    is_last: Array,
+    want_trace: bool,
+) -> LayerRun:
+    """Run equal layers one after the other, as a loop that compiles one of them.
+
+    Args:
+      run_cell: the schedule.
+      layer: the settings of every layer of the stack.
+      params: their parameters, stacked `[L, ...]`.
+      x: the first layer's input `[T, *B, I]`.
+      state: their states, stacked `[L, ...]`.
+      steps: the flags of every step.
+      keys: a random key a layer `[L]`, or None outside training.
+      is_last: bool `[L]`.
+      want_trace: whether to give the states and gates of every step.
+
+    Returns:
+      The last layer's output; states and traces stacked `[L, ...]`.
+    """
+
+    def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
+        params, state, key, is_last = per_layer
+        run = run_layer(
+            run_cell, layer, params, x, state, steps, key, is_last, want_trace
+        )
+        return run.y, (run.state, run.trace)
+
+    per_layer = (params, state, keys, is_last)
+    if is_last.shape[0] == 1:  # its output may be wider than its input
+        y, found = body(x, _take(per_layer, 0))
+        final, trace = jax.tree.map(lambda leaf: leaf[None], found)
+    else:
+        y, (final, trace) = lax.scan(body, x, per_layer)
+    return LayerRun(final, y, trace)
+
+
+def _run_direction(
+    run_cell: RunCellFn,
+    layer: Layer,
+    params: Params,
+    x: Array,
+    state: State,
+    steps: Steps,
+    key: Array | None,
+    reverse: bool,
+    want_trace: bool,
+) -> tuple[CellRun, LayerTrace | None]:
+    """Run a layer's cell in one direction, with what it draws drawn before."""
+    cell, batch_shape, noise = layer.cell, x.shape[1:-1], None
+    if key is not None and cell.is_stochastic:
+        k_prepare, k_noise = jax.random.split(key)
+        if cell.prepare is not None:
+            params = cell.prepare(params, k_prepare, batch_shape)
+        if cell.noise is not None:
+            noise = cell.noise(params, k_noise, x.shape[:-1])
+    initial = cell.initial_state(params, batch_shape)
+    run = run_cell(
+        cell,
+        params,
+        x,
+        state,
+        initial,
+        steps,
+        noise,
+        reverse=reverse,
+        want_states=want_trace,
+    )
+    if not want_trace:
+        return run, None
+    if cell.gates is None:
+        return run, LayerTrace(run.states, None)
+    befores = states_before(initial, state, run.states, steps.resets, reverse=reverse)
+    x_proj = attach_noise(cell, cell.project_input(params, x), noise)
+    h_proj = cell.project_state(params, befores) if cell.project_state else None
+    return run, LayerTrace(run.states, cell.gates(params, befores, x_proj, h_proj))
+
+
+def _take(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _join(a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)

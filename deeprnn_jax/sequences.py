@@ -1,0 +1,106 @@
+"""What ragged, packed and chunked sequences mean, in one place.
+
+- A masked step does nothing at all: the state stays, the output is zero, what x
+  holds there is never looked at.
+- A reset at step t makes the state the initial one before step t. In the reverse
+  direction the same boundary, between t-1 and t, is crossed the other way.
+- `lengths` is the mask t < length. The reverse direction goes through the padding
+  first, where nothing happens, and so starts at each row's own last step.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from deeprnn_jax.types import Array, State
+
+
+class Steps(NamedTuple):
+    """Flags of every step in the order of time; None where there are none."""
+
+    mask: Array | None  # bool [T, *B], True = real
+    resets: Array | None  # bool [T, *B], True = a new sequence starts here
+
+    def reversed(self) -> "Steps":
+        """Give the flags that the reverse direction meets, still in time's order."""
+        if self.resets is None:
+            return self
+        # Going from t to t-1 crosses the boundary that `resets[t]` marks.
+        last = jnp.zeros_like(self.resets[:1])
+        return self._replace(resets=jnp.concatenate([self.resets[1:], last]))
+
+
+def make_steps(
+    lengths: Array | None, mask: Array | None, resets: Array | None, num_steps: int
+) -> Steps:
+    """Join lengths, mask and resets into the flags of every step.
+
+    Args:
+      lengths: int `[*B]`, or None.
+      mask: bool `[T, *B]`, or None; with lengths, a step is real if both say so.
+      resets: bool `[T, *B]`, or None; a reset at a masked step does nothing.
+      num_steps: T.
+
+    Returns:
+      The flags; `resets` only where the step is real.
+    """
+    if lengths is not None:
+        time = jnp.arange(num_steps, dtype=lengths.dtype)
+        inside = time.reshape((num_steps,) + (1,) * lengths.ndim) < lengths
+        mask = inside if mask is None else mask & inside
+    if resets is not None and mask is not None:
+        resets = resets & mask
+    return Steps(mask, resets)
+
+
+def where_flag(flag: Array, yes: Any, no: Any) -> Any:
+    """Select between two trees by a flag over their leading axes."""
+
+    def select(a: Array, b: Array) -> Array:
+        return jnp.where(flag.reshape(flag.shape + (1,) * (max(a.ndim, b.ndim) - flag.ndim)), a, b)
+
+    return jax.tree.map(select, yes, no)
+
+
+def zero_where_masked(x: Array, mask: Array | None) -> Array:
+    """Give x with zeros at masked steps, even where it was NaN."""
+    return x if mask is None else where_flag(mask, x, jnp.zeros_like(x))
+
+
+def enter_step(initial: State, state: State, reset: Array | None) -> State:
+    """Give the state that a step begins with."""
+    return state if reset is None else where_flag(reset, initial, state)
+
+
+def leave_step(
+    mask: Array | None, before: State, after: State, y: Array
+) -> tuple[State, Array]:
+    """Give the state that a step ends with, and its output."""
+    if mask is None:
+        return after, y
+    return where_flag(mask, after, before), zero_where_masked(y, mask)
+
+
+def states_before(
+    initial: State, first: State, states: State, resets: Array | None, *, reverse: bool
+) -> State:
+    """Give the state that every step began with, from the one each ended with.
+
+    Args:
+      initial: the state after a reset, leaves `[*B, size]`.
+      first: the state that the sequence began with.
+      states: the state after each step, leaves `[T, *B, size]`.
+      resets: the direction's own resets, bool `[T, *B]`, or None.
+      reverse: whether the sequence ran from its end.
+
+    Returns:
+      Leaves `[T, *B, size]`.
+    """
+
+    def shift(start: Array, after: Array) -> Array:
+        if reverse:
+            return jnp.concatenate([after[1:], start[None]])
+        return jnp.concatenate([start[None], after[:-1]])
+
+    return enter_step(initial, jax.tree.map(shift, first, states), resets)
