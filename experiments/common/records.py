@@ -1,0 +1,75 @@
+"""A run's folder and the small JSON files in it."""
+
+import datetime
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+RUN_FILE = "run.json"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader, or a kill, never meets half a file.
+
+    Raises:
+      ValueError: the content has a number that is not finite, which JSON lacks.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def new_run(root: Path, name: str) -> Path:
+    """Create and return a fresh folder `root/<date>-<time>-<name>`."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    for suffix in ["", *(f"-{i}" for i in range(2, 100))]:
+        folder = root / f"{stamp}-{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # two runs started within one second
+            continue
+        return folder
+    raise FileExistsError(f"new_run: no free name left for {root}/{stamp}-{name}")
+
+
+def newest_run(root: Path) -> Path | None:
+    """Return the folder below `root` whose run was started last, or None."""
+    runs = [path.parent for path in root.glob(f"*/{RUN_FILE}")]
+    return max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime_ns, default=None)
+
+
+def environment() -> dict[str, Any]:
+    """Describe versions and hardware, for a result that others can place."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "backend": device.platform,
+        "device": device.device_kind,
+        "num_devices": jax.device_count(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's model where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

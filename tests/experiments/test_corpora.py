@@ -1,0 +1,142 @@
+"""Where corpora come from, what is refused, and how text is read."""
+
+import dataclasses
+import hashlib
+
+import pooch
+import pytest
+
+from experiments.common import corpora
+from experiments.common.errors import InputError
+
+CONTENT = b"To be, or not to be"
+SOURCE = corpora.Source(
+    name="hamlet",
+    file="hamlet/input.txt",
+    repository="owner/name",
+    commit="0" * 40,
+    path="data/hamlet.txt",
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+    licence="public domain",
+)
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    file = tmp_path / "data" / SOURCE.file
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONTENT)
+    return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """Fail on any download, and keep the tests out of the user's cache."""
+
+    def refuse(**arguments):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.delenv(corpora.DATA_DIR_VARIABLE, raising=False)
+
+
+def test_every_source_is_pinned():
+    assert set(corpora.SOURCES) == {"tinyshakespeare", "ptb", "warandpeace"}
+    for name, source in corpora.SOURCES.items():
+        assert source.name == name
+        assert len(source.commit) == 40
+        assert len(source.sha256) == 64
+        assert source.commit in source.url
+        assert source.licence
+
+
+def test_a_file_in_the_data_dir_is_used_in_place(data_dir):
+    assert corpora.fetch(SOURCE, str(data_dir)) == data_dir / SOURCE.file
+
+
+def test_the_environment_names_the_data_dir(data_dir, monkeypatch):
+    monkeypatch.setenv(corpora.DATA_DIR_VARIABLE, str(data_dir))
+    assert corpora.fetch(SOURCE) == data_dir / SOURCE.file
+
+
+def test_the_argument_goes_before_the_environment(data_dir, monkeypatch, tmp_path):
+    monkeypatch.setenv(corpora.DATA_DIR_VARIABLE, str(tmp_path / "nowhere"))
+    assert corpora.fetch(SOURCE, str(data_dir)) == data_dir / SOURCE.file
+
+
+def test_a_wrong_checksum_names_file_and_address(data_dir):
+    (data_dir / SOURCE.file).write_bytes(CONTENT + b"?")
+    with pytest.raises(InputError) as caught:
+        corpora.fetch(SOURCE, str(data_dir))
+    assert str(data_dir / SOURCE.file) in str(caught.value)
+    assert SOURCE.url in str(caught.value)
+    assert SOURCE.sha256 in str(caught.value)
+
+
+def test_a_missing_file_is_not_downloaded_behind_the_users_back(data_dir):
+    other = dataclasses.replace(SOURCE, file="hamlet/missing.txt")
+    with pytest.raises(InputError, match=r"has no .*missing\.txt; get it from https://"):
+        corpora.fetch(other, str(data_dir))
+
+
+def test_a_missing_data_dir_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        corpora.fetch(SOURCE, str(tmp_path / "nowhere"))
+
+
+def test_a_failed_download_says_where_the_file_would_go():
+    with pytest.raises(InputError, match=r"could not download .*DIR/hamlet/input\.txt"):
+        corpora.fetch(SOURCE)
+
+
+def test_a_download_asks_for_the_checksum(monkeypatch, tmp_path):
+    asked = {}
+
+    def retrieve(**arguments):
+        asked.update(arguments)
+        return str(tmp_path / "cache" / SOURCE.file)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    assert corpora.fetch(SOURCE) == tmp_path / "cache" / SOURCE.file
+    assert asked["known_hash"] == f"sha256:{SOURCE.sha256}"
+    assert asked["url"] == SOURCE.url
+
+
+def test_a_download_of_other_bytes_is_refused(monkeypatch):
+    def retrieve(**arguments):
+        raise ValueError("SHA256 hash of downloaded file does not match")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    with pytest.raises(InputError) as caught:
+        corpora.fetch(SOURCE)
+    assert SOURCE.url in str(caught.value)
+    assert SOURCE.file in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_line_ends_become_newlines(tmp_path, end):
+    file = tmp_path / "text.txt"
+    file.write_bytes(b"\xef\xbb\xbfone" + end + "zwölf".encode() + end)
+    assert corpora.read_text(file) == "one\nzwölf\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read"),
+        (b"", "is empty"),
+        (b"caf\xe9 au lait", r"is not UTF-8 text \(byte 3"),
+    ],
+)
+def test_unreadable_texts_are_refused(tmp_path, content, message):
+    file = tmp_path / "text.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        corpora.read_text(file)
+
+
+def test_a_folder_is_not_a_text(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        corpora.read_text(tmp_path)

@@ -1,0 +1,108 @@
+"""Temperature, top-k and top-p at their edges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.common.errors import InputError
+from experiments.common.sampling import Sampling, checked, restrict, sample
+
+P = np.array([0.1, 0.5, 0.15, 0.25], np.float32)
+LOGITS = jnp.log(P)
+
+
+def kept(logits, top_k=None, top_p=1.0) -> list[int]:
+    return np.flatnonzero(np.isfinite(restrict(logits, top_k, top_p))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("top_k", "expected"),
+    [(1, [1]), (2, [1, 3]), (3, [1, 2, 3]), (4, [0, 1, 2, 3]), (99, [0, 1, 2, 3])],
+)
+def test_top_k(top_k, expected):
+    assert kept(LOGITS, top_k=top_k) == expected
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        (1e-9, [1]),  # never empty
+        (0.49, [1]),
+        (0.51, [1, 3]),
+        (0.74, [1, 3]),
+        (0.76, [1, 2, 3]),
+        (1.0, [0, 1, 2, 3]),
+    ],
+)
+def test_top_p(top_p, expected):
+    assert kept(LOGITS, top_p=top_p) == expected
+
+
+def test_top_p_is_of_what_top_k_left():
+    # Of {1, 3} alone, 1 has 2/3: enough for 0.6, where of all four it has 1/2.
+    assert kept(LOGITS, top_p=0.6) == [1, 3]
+    assert kept(LOGITS, top_k=2, top_p=0.6) == [1]
+
+
+def test_equal_logits_leave_exactly_k():
+    assert kept(jnp.zeros(5), top_k=3) == [0, 1, 2]
+
+
+def test_restrict_leaves_what_it_keeps_and_works_row_by_row():
+    rows = jnp.stack([LOGITS, LOGITS[::-1]])
+    out = restrict(rows, 2, 1.0)
+    assert out.dtype == rows.dtype
+    np.testing.assert_array_equal(out[0], jnp.where(P >= 0.25, LOGITS, -jnp.inf))
+    np.testing.assert_array_equal(out[1], out[0][::-1])
+
+
+def test_temperature_zero_is_greedy_and_needs_no_key():
+    drawn = sample(jax.random.key(0), jnp.stack([LOGITS] * 8), Sampling(0.0, None, 1.0))
+    assert drawn.tolist() == [1] * 8
+    assert drawn.dtype == jnp.int32
+
+
+def test_a_tiny_temperature_is_nearly_greedy_and_finite():
+    drawn = sample(jax.random.key(0), jnp.stack([LOGITS] * 64), Sampling(1e-30))
+    assert set(drawn.tolist()) == {1}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_distribution(temperature):
+    n = 20_000
+    drawn = sample(
+        jax.random.key(1), jnp.broadcast_to(LOGITS, (n, 4)), Sampling(temperature)
+    )
+    found = np.bincount(drawn, minlength=4) / n
+    expected = P ** (1 / temperature)
+    # Four standard deviations of a share of n draws, at most 0.5 / sqrt(n) each.
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=2 / n**0.5)
+
+
+def test_draws_stay_within_the_restriction():
+    logits = jnp.broadcast_to(LOGITS, (500, 4))
+    drawn = sample(jax.random.key(2), logits, Sampling(5.0, top_k=3, top_p=0.9))
+    assert set(drawn.tolist()) <= {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ((-0.1, None, 1.0), "temperature"),
+        ((float("nan"), None, 1.0), "temperature"),
+        ((float("inf"), None, 1.0), "temperature"),
+        ((1.0, 0, 1.0), "top_k"),
+        ((1.0, -3, 1.0), "top_k"),
+        ((1.0, None, 0.0), "top_p"),
+        ((1.0, None, 1.1), "top_p"),
+        ((1.0, None, float("nan")), "top_p"),
+    ],
+)
+def test_refuses_settings_out_of_range(settings, named):
+    with pytest.raises(InputError, match=f"sampling: {named} must be"):
+        checked(*settings)
+
+
+def test_accepts_the_edges():
+    assert checked(0.0, 1, 1.0) == Sampling(0.0, 1, 1.0)
