@@ -1,0 +1,5 @@
+"""TODO."""
+
+from experiments.text_generation.config import Config
+
+CONFIG = Config(corpus="tinyshakespeare")

@@ -1,0 +1,157 @@
+"""The language model: symbols in, logits of the next symbol out.
+
+    x_t = E[symbol_t]            flax.linen.Embed
+    y_t = deep_rnn(x_1 .. x_t)   deeprnn_jax
+    logits_t = W y_t + b         flax.linen.Dense, or E itself where tied
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+import deeprnn_jax as drnn
+from experiments.text_generation.config import Config
+
+CELLS = {
+    "elman": drnn.elman,
+    "lstm": drnn.lstm,
+    "gru": drnn.gru,
+    "minimal_gated": drnn.minimal_gated,
+    "independent": drnn.independent,
+}
+
+State = Any  # the recurrent network's state, a pytree
+
+
+class ModelParams(NamedTuple):
+    """The parameters, one field a part."""
+
+    embedding: Any
+    rnn: Any
+    readout: Any  # None where it is tied to the embedding
+
+
+class InitFn(Protocol):
+    """Draw the parameters."""
+
+    def __call__(self, key: jax.Array) -> ModelParams: ...
+
+
+class InitialStateFn(Protocol):
+    """Return the state before the first symbol."""
+
+    def __call__(self, params: ModelParams, batch_size: int) -> State: ...
+
+
+class ApplyFn(Protocol):
+    """Run over symbols `[T, B]` to logits `[T, B, V]`; with a key, dropout is on."""
+
+    def __call__(
+        self,
+        params: ModelParams,
+        symbols: jax.Array,
+        state: State,
+        key: jax.Array | None = None,
+    ) -> tuple[State, jax.Array]: ...
+
+
+class StepFn(Protocol):
+    """Run over one symbol a row `[B]` to logits `[B, V]`; the numbers of `apply`."""
+
+    def __call__(
+        self, params: ModelParams, symbols: jax.Array, state: State
+    ) -> tuple[State, jax.Array]: ...
+
+
+class Model(NamedTuple):
+    """A language model as pure functions, as the network inside it is."""
+
+    init: InitFn
+    initial_state: InitialStateFn
+    apply: ApplyFn
+    step: StepFn
+
+
+def recurrent_network(config: Config) -> drnn.DeepRNN:
+    """Return the recurrent part."""
+    cell = CELLS[config.cell](config.hidden_size)
+    if config.weight_drop > 0.0:
+        cell = drnn.weight_drop(cell, config.weight_drop)
+    # A tied readout multiplies by the embedding, so it needs vectors of its size.
+    projected = config.tied_embeddings and config.embedding_size != config.hidden_size
+    return drnn.deep_rnn(
+        cell,
+        num_layers=config.num_layers,
+        output_size=config.embedding_size if projected else None,
+        skip=None if config.skip == "none" else config.skip,
+        layer_norm=config.layer_norm,
+        dropout=config.dropout,
+        compute_dtype=config.dtype,
+    )
+
+
+def language_model(config: Config, vocab_size: int) -> Model:
+    """Return the model of a config for symbols `0 .. vocab_size - 1`."""
+    embed = nn.Embed(vocab_size, config.embedding_size, dtype=config.dtype)
+    dense = nn.Dense(vocab_size, dtype=config.dtype)
+    rnn = recurrent_network(config)
+
+    def init(key: jax.Array) -> ModelParams:
+        embed_key, rnn_key, dense_key = jax.random.split(key, 3)
+        no_symbols = jnp.zeros((0,), jnp.int32)
+        readout = None
+        if not config.tied_embeddings:
+            readout = dense.init(dense_key, jnp.zeros((0, config.hidden_size)))
+        return ModelParams(
+            embedding=embed.init(embed_key, no_symbols),
+            rnn=rnn.init(rnn_key, config.embedding_size),
+            readout=readout,
+        )
+
+    def initial_state(params: ModelParams, batch_size: int) -> State:
+        return rnn.initial_state(params.rnn, batch_size)
+
+    def read_out(params: ModelParams, y: jax.Array) -> jax.Array:
+        if config.tied_embeddings:
+            logits = embed.apply(params.embedding, y, method="attend")
+        else:
+            logits = dense.apply(params.readout, y)
+        return logits.astype(jnp.float32)  # the loss is taken in float32
+
+    def apply(
+        params: ModelParams,
+        symbols: jax.Array,
+        state: State,
+        key: jax.Array | None = None,
+    ) -> tuple[State, jax.Array]:
+        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        x = embed.apply(params.embedding, symbols)
+        x = _dropout(x, config.embedding_dropout, keys[0])
+        state, y = rnn.apply(
+            params.rnn, x, state, key=keys[1], schedule=config.schedule
+        )
+        y = _dropout(y, config.dropout, keys[2])
+        return state, read_out(params, y)
+
+    def step(
+        params: ModelParams, symbols: jax.Array, state: State
+    ) -> tuple[State, jax.Array]:
+        x = embed.apply(params.embedding, symbols)
+        state, y = rnn.step(params.rnn, state, x)
+        return state, read_out(params, y)
+
+    return Model(init, initial_state, apply, step)
+
+
+def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Apply flax's dropout where there is a key."""
+    if key is None or rate == 0.0:
+        return x
+    return nn.Dropout(rate, deterministic=False).apply({}, x, rngs={"dropout": key})
+
+
+def num_parameters(params: ModelParams) -> int:
+    """Return how many numbers are learned."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

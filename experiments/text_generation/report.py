@@ -1,0 +1,111 @@
+"""What a run says: its scale, its baselines, and the summary at the end."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.common.metrics import read_metrics
+from experiments.common.plots import learning_curve
+from experiments.text_generation.data import Corpus, Level
+from experiments.text_generation.ngram import nats_per_symbol, witten_bell
+
+BASELINE_ORDERS = (3, 4, 5)
+
+
+class Scale(NamedTuple):
+    """How a level's nats are shown."""
+
+    key: str  # in records: train_<key>, validation_<key>
+    unit: str
+    of_nats: Callable[[float], float]
+
+
+SCALES: Mapping[Level, Scale] = {
+    "character": Scale("bits", "bits per character", lambda nats: nats / math.log(2.0)),
+    "word": Scale("perplexity", "perplexity per word", math.exp),
+}
+
+
+def baselines(corpus: Corpus) -> dict[int, float]:
+    """Return nats a symbol of the Witten-Bell models on the validation split.
+
+    Only the orders that the training split is long enough for.
+    """
+    highest = min(max(BASELINE_ORDERS), len(corpus.train))
+    p = witten_bell(corpus.train, corpus.valid, highest, len(corpus.vocabulary))
+    nats = nats_per_symbol(p)
+    return {n: float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
+
+
+def describe(corpus: Corpus) -> str:
+    """Return what is learned from, its licence, and what was substituted."""
+    sizes = [f"{len(corpus.train):,} training", f"{len(corpus.valid):,} validation"]
+    if corpus.test is not None:
+        sizes.append(f"{len(corpus.test):,} test")
+    lines = [
+        f"corpus {corpus.name}: {', '.join(sizes)} {corpus.vocabulary.level}s, "
+        f"vocabulary {len(corpus.vocabulary):,}; licence: {corpus.licence}"
+    ]
+    if corpus.num_unknown:
+        lines.append(f"{corpus.num_unknown:,} unknown words became <unk>")
+    return "\n".join(lines)
+
+
+def plot(workdir: Path, corpus: Corpus, levels: Mapping[int, float]) -> Path:
+    """Draw the learning curve from the run's records and return the picture's path."""
+    scale = SCALES[corpus.vocabulary.level]
+    records = read_metrics(workdir)
+    curves = {
+        split: [
+            (int(record["step"]), record[f"{split}_{scale.key}"])
+            for record in records
+            if f"{split}_{scale.key}" in record
+        ]
+        for split in ("train", "validation")
+    }
+    path = workdir / "learning_curve.png"
+    learning_curve(
+        path,
+        curves,
+        {f"Witten-Bell order {n}": scale.of_nats(v) for n, v in levels.items()},
+        ylabel=scale.unit,
+        title=f"text generation: {corpus.name}",
+    )
+    return path
+
+
+def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path) -> str:
+    """Return the text that ends a run.
+
+    Args:
+      result: what `train` returns.
+      sample: the text that the model wrote.
+      level: characters or words.
+      workdir: where the files are.
+    """
+    scale = SCALES[level]
+
+    def show(nats: float) -> str:
+        return f"{scale.of_nats(nats):.3f} {scale.unit} ({nats:.4f} nats)"
+
+    nats = result["validation_nats"]
+    lines = [
+        "",
+        f"validation  {show(nats)}, over {result['validation_symbols']:,} {level}s, "
+        f"at step {result['best_step']:,}",
+    ]
+    if result["test_nats"] is not None:
+        lines.append(f"test        {show(result['test_nats'])}")
+    lines.append("Witten-Bell n-gram models on the same split:")
+    for order, baseline in result["baseline_nats"].items():
+        verdict = "passed" if nats < baseline else "not passed"
+        lines.append(f"  order {order}   {show(baseline)}   {verdict}")
+    lines += ["", "sample:", "-" * 72, sample, "-" * 72, ""]
+    lines.append(
+        f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters"
+    )
+    lines.append(f"files: {workdir}/ (checkpoints, metrics.jsonl, tensorboard,")
+    lines.append("       learning_curve.png, sample.txt, result.json)")
+    lines.append("write more with: python -m experiments.text_generation --generate TEXT")
+    return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""The command line: what it accepts, what it refuses, and the commands as a user's."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.common.errors import InputError
+from experiments.common.records import newest_run, read_json
+from experiments.text_generation import __main__ as cli
+from experiments.text_generation.config import (
+    FREE_ON_RESUME,
+    Config,
+    config_from_dict,
+    differing_fields,
+)
+from experiments.text_generation.configs import PRESETS
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    """Run where no other runs are."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_no_arguments_are_the_default_run():
+    command = cli.parse([])
+    assert command == cli.Command()
+    assert command.config == Config() == PRESETS["default"]
+
+
+def test_every_option_is_taken_over():
+    command = cli.parse(
+        "--corpus tinyshakespeare --cell gru --num-layers 3 --hidden-size 128 "
+        "--dropout 0.2 --schedule reference --seed 7 --top-k 5 --tied-embeddings".split()
+    )
+    assert command.config == Config(
+        corpus="tinyshakespeare",
+        cell="gru",
+        num_layers=3,
+        hidden_size=128,
+        dropout=0.2,
+        schedule="reference",
+        seed=7,
+        top_k=5,
+        tied_embeddings=True,
+    )
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_preset_moves_the_defaults_and_options_win(preset):
+    config = PRESETS[preset]
+    assert cli.parse(["--preset", preset]).config == config
+    other = cli.parse(["--preset", preset, "--seed", "9"]).config
+    assert other == dataclasses.replace(config, seed=9)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hiden-size", "128"],
+        ["--hidden-size", "many"],
+        ["--cell", "transformer"],
+        ["--preset", "largest"],
+        ["stray"],
+    ],
+)
+def test_what_is_not_known_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert arguments[0].strip("-") in capsys.readouterr().err
+
+
+def test_help_documents_every_field(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    # tyro fills each option's box with its docstring; an undocumented one is empty.
+    for field in dataclasses.fields(Config):
+        assert "--" + field.name.replace("_", "-") in out
+    source = Path(sys.modules[Config.__module__].__file__).read_text()
+    for field in dataclasses.fields(Config):
+        after = source.split(f"    {field.name}: ", 1)[1]
+        assert after.split("\n", 1)[1].lstrip().startswith('"""'), field.name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_layers": 0}, "--num-layers must be >= 1, got 0"),
+        ({"steps": -5}, "--steps must be >= 1, got -5"),
+        ({"dropout": 1.0}, r"--dropout must be in \[0, 1\), got 1.0"),
+        ({"weight_drop": -0.1}, r"--weight-drop must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "--learning-rate must be > 0 and finite"),
+        ({"clip_norm": float("nan")}, "--clip-norm must be > 0 and finite"),
+        ({"seed": -1}, "--seed must be >= 0"),
+        ({"warmup_steps": 1000}, "--warmup-steps must be below steps=1000"),
+        ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
+        ({"top_p": 0.0}, r"top_p must be in \(0, 1\]"),
+        ({"temperature": -1.0}, "temperature must be finite and >= 0"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Config(**{"steps": 1000} | options)
+
+
+def test_a_value_out_of_range_ends_without_a_traceback(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--dropout", "1.5"])
+    text = str(caught.value) + capsys.readouterr().err
+    assert "dropout must be in [0, 1), got 1.5" in text
+
+
+@pytest.mark.parametrize("option", ["--resume", "--generate=The "])
+def test_going_on_and_writing_need_a_run(option):
+    with pytest.raises(SystemExit, match="no run in runs/text_generation; train one"):
+        cli.main([option])
+
+
+def test_configs_go_through_json():
+    values = dataclasses.asdict(Config(top_k=3))
+    assert config_from_dict(values) == Config(top_k=3)
+    values["speed"] = values.pop("steps")
+    with pytest.raises(InputError, match="another version: speed, steps"):
+        config_from_dict(values)
+
+
+def test_differing_fields_leave_out_the_free_ones():
+    other = dataclasses.asdict(Config(seed=1, temperature=0.1, eval_interval=7))
+    assert differing_fields(Config(), other) == ["seed"]
+    assert set(FREE_ON_RESUME) <= {field.name for field in dataclasses.fields(Config)}
+
+
+SMALL = (
+    "--hidden-size 4 --embedding-size 4 --batch-size 2 --chunk-length 8 --steps 4 "
+    "--warmup-steps 1 --eval-streams 2 --sample-length 8"
+).split()
+
+
+def test_train_then_write_then_go_on(capsys, tmp_path):
+    Path("tale.txt").write_text("once upon a time there was a sea " * 20)
+    cli.main(["--corpus", "tale.txt", "--sample-prompt", "once", *SMALL])
+    out = capsys.readouterr().out
+    run = newest_run(cli.RUNS)
+    assert run is not None and run.name.endswith("tale-lstm")
+    assert str(run) in out
+    assert "bits per character" in out
+    assert "order 4" in out
+
+    # The run's own settings are the defaults now: no --hidden-size is needed.
+    cli.main(["--generate", "a sea", "--sample-length", "5", "--temperature", "0"])
+    written = capsys.readouterr().out
+    assert written.startswith("a sea")
+    assert len(written.strip("\n")) in range(5, 11)
+
+    with pytest.raises(SystemExit, match="has no 'Z'"):
+        cli.main(["--generate", "Z"])
+
+    cli.main(["--resume"])
+    assert "going on from step 4" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="hidden_size is 5, was 4"):
+        cli.main(["--resume", "--hidden-size", "5"])
+    assert read_json(run / "result.json")["config"]["hidden_size"] == 4

@@ -1,0 +1,169 @@
+"""Corpora to ids, and ids to the chunks of a step."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.common import corpora
+from experiments.common.errors import InputError
+from experiments.text_generation import data
+from experiments.text_generation.batches import batch_at, chunks_per_epoch, position
+from experiments.text_generation.data import Vocabulary, load_corpus
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("abcde" * 20, encoding="utf-8")
+    return str(file)
+
+
+def test_a_file_is_cut_at_ninety_percent(text_file):
+    corpus = load_corpus(text_file)
+    assert corpus.vocabulary == Vocabulary(tuple("abcde"), "character")
+    assert (len(corpus.train), len(corpus.valid), corpus.test) == (90, 10, None)
+    assert corpus.vocabulary.decode(corpus.valid) == "abcdeabcde"
+    assert corpus.train.dtype == np.int32
+
+
+def test_pydoc_is_all_there_and_in_order():
+    corpus = load_corpus("pydoc")
+    whole = np.concatenate([corpus.train, corpus.valid])
+    text = corpus.vocabulary.decode(whole)
+    assert text.startswith(data.topics.topics[min(data.topics.topics)])
+    assert text.endswith(data.topics.topics[max(data.topics.topics)])
+    assert len(corpus.train) == int(0.9 * len(text))
+
+
+def test_another_text_has_another_digest(text_file):
+    first = load_corpus(text_file)
+    assert first.digest == load_corpus(text_file).digest
+    Path(text_file).write_text("abcde" * 19 + "abced")
+    assert first.digest != load_corpus(text_file).digest
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a", "leaves none for the training"), ("", "is empty")]
+)
+def test_a_text_too_short_to_split_is_refused(tmp_path, content, message):
+    file = tmp_path / "short.txt"
+    file.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_corpus(str(file))
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match="tinyshakespear: .*one of: ptb, tinyshakespeare"):
+        load_corpus("tinyshakespear")
+
+
+def test_unknown_characters_are_refused_by_name():
+    with pytest.raises(InputError, match="has no 'x' 'z'; use only the 3 characters"):
+        Vocabulary(("a", "b", "c"), "character").encode("abzxcx")
+
+
+def test_words_end_lines_and_unknown_ones_are_counted():
+    vocabulary = Vocabulary(("<eos>", "<unk>", "a", "cat"), "word")
+    ids, unknown = vocabulary.encode(" a cat \n a dog \n")
+    assert ids.tolist() == [2, 3, 0, 2, 1, 0]
+    assert unknown == 1
+    assert vocabulary.decode(ids) == "a cat \na <unk> \n"
+
+
+def test_characters_go_there_and_back():
+    vocabulary = Vocabulary(("\n", "a", "é"), "character")
+    ids, unknown = vocabulary.encode("é\naa")
+    assert (vocabulary.decode(ids), unknown) == ("é\naa", 0)
+    assert vocabulary.encode("")[0].dtype == np.int32
+
+
+@pytest.fixture
+def small_treebank(tmp_path, monkeypatch):
+    file = tmp_path / "ptb.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("ptb.train.txt", " a cat <unk> \n a mouse \n")
+        archive.writestr("ptb.valid.txt", " a dog \n")
+        archive.writestr("ptb.test.txt", " cat a horse \n")
+    monkeypatch.setattr(corpora, "fetch", lambda source, data_dir: file)
+
+
+def test_the_treebank_keeps_its_own_splits(small_treebank):
+    corpus = load_corpus("ptb")
+    assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
+    assert corpus.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
+    assert corpus.valid.tolist() == [2, 1, 0]
+    assert corpus.test.tolist() == [3, 2, 1, 0]
+    assert corpus.num_unknown == 2
+
+
+needs_files = pytest.mark.skipif(
+    not os.environ.get(corpora.DATA_DIR_VARIABLE),
+    reason=f"{corpora.DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
+)
+
+
+@needs_files
+@pytest.mark.parametrize(
+    ("name", "sizes", "vocab_size"),
+    [
+        ("tinyshakespeare", (1_003_854, 111_540, None), 65),
+        ("warandpeace", (2_556_971, 319_621, 319_622), 82),
+        ("ptb", (929_589, 73_760, 82_430), 10_000),
+    ],
+)
+def test_sizes_of_the_real_corpora(name, sizes, vocab_size):
+    corpus = load_corpus(name)
+    splits = (corpus.train, corpus.valid, corpus.test)
+    assert tuple(None if ids is None else len(ids) for ids in splits) == sizes
+    assert len(corpus.vocabulary) == vocab_size
+    assert "\r" not in corpus.vocabulary.symbols
+
+
+B, T, SEED = 3, 4, 5
+
+
+def test_a_chunk_continues_the_one_before():
+    ids = np.arange(100)
+    chunks = chunks_per_epoch(100, B, T)
+    assert chunks == 8
+    for step in range(3 * chunks):
+        batch = batch_at(ids, step, B, T, SEED)
+        assert batch.x.shape == batch.labels.shape == (T, B)
+        assert batch.x.dtype == np.int32
+        np.testing.assert_array_equal(batch.labels, batch.x + 1)
+        assert batch.fresh == (step % chunks == 0)
+        if not batch.fresh:
+            before = batch_at(ids, step - 1, B, T, SEED)
+            np.testing.assert_array_equal(batch.x[0], before.labels[-1])
+
+
+def test_an_epoch_reads_no_symbol_twice():
+    epoch = [batch_at(np.arange(100), step, B, T, SEED).labels for step in range(8)]
+    labels = np.stack(epoch).ravel()
+    assert len(set(labels.tolist())) == 8 * B * T == 96
+
+
+def test_epochs_start_at_offsets_of_their_own():
+    first = {int(batch_at(np.arange(400), 33 * e, B, T, SEED).x[0, 0]) for e in range(20)}
+    assert first == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("length", [16, 17, 40, 41, 99])
+def test_no_read_leaves_the_text(length):
+    chunks = chunks_per_epoch(length, B, T)
+    last = [batch_at(np.arange(length), chunks * (e + 1) - 1, B, T, SEED) for e in range(30)]
+    assert max(batch.labels.max() for batch in last) <= length - 1
+
+
+def test_a_text_of_less_than_one_step_is_refused():
+    assert chunks_per_epoch((B + 1) * T, B, T) == 1
+    with pytest.raises(InputError, match=r"has 15 symbols, but one step .* needs 16"):
+        chunks_per_epoch((B + 1) * T - 1, B, T)
+
+
+def test_position_counts_epochs_and_chunks():
+    assert position(0, 8) == (0, 0)
+    assert position(17, 8) == (2, 1)

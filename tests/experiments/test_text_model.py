@@ -1,0 +1,247 @@
+"""The language model, its evaluation and its writing, at small sizes."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.common.errors import InputError
+from experiments.common.sampling import Sampling
+from experiments.text_generation.config import Config
+from experiments.text_generation.data import Vocabulary
+from experiments.text_generation.evaluate import evaluate, lay_out, make_score
+from experiments.text_generation.generate import Writer, stream_ids, stream_text
+from experiments.text_generation.model import CELLS, language_model, num_parameters
+from experiments.text_generation.ngram import nats_per_symbol
+from experiments.text_generation.update import (
+    evaluated_params,
+    initial_train_state,
+    learning_rate_schedule,
+    make_train_step,
+    optimizer,
+)
+
+V = 11
+SMALL = Config(hidden_size=8, embedding_size=6, steps=10, warmup_steps=2, batch_size=3)
+
+
+@functools.cache  # to compile each model once
+def make(config=SMALL):
+    """A model, and parameters of its shapes that cost no compiled initialiser."""
+    model = language_model(config, V)
+    rng = np.random.default_rng(0)
+    return model, jax.tree.map(
+        lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype),
+        jax.eval_shape(model.init, jax.random.key(0)),
+    )
+
+
+def symbols(*shape, seed=0):
+    return np.random.default_rng(seed).integers(V, size=shape).astype(np.int32)
+
+
+VARIANTS = [
+    *({"cell": cell} for cell in CELLS),
+    {"skip": "residual", "layer_norm": True},
+    {"skip": "dense"},
+    {"tied_embeddings": True},
+    {"tied_embeddings": True, "embedding_size": 8},
+    {"weight_drop": 0.3, "dropout": 0.3, "embedding_dropout": 0.3},
+    {"schedule": "reference"},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_step_gives_the_numbers_of_apply(options):
+    model, params = make(dataclasses.replace(SMALL, **options))
+    x = symbols(5, 2)
+    start = model.initial_state(params, 2)
+    after, logits = model.apply(params, x, start)
+    assert logits.shape == (5, 2, V)
+    assert logits.dtype == jnp.float32
+    state = start
+    for t in range(5):
+        state, step_logits = model.step(params, x[t], state)
+        np.testing.assert_allclose(step_logits, logits[t], atol=1e-5)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_key_turns_dropout_on():
+    model, params = make(dataclasses.replace(SMALL, embedding_dropout=0.5))
+    x, state = symbols(4, 2), model.initial_state(params, 2)
+    plain = model.apply(params, x, state)[1]
+    one, two = (model.apply(params, x, state, jax.random.key(k))[1] for k in (1, 2))
+    assert not np.allclose(one, plain)
+    assert not np.allclose(one, two)
+
+
+def test_tying_shares_the_matrix():
+    _, untied = make()
+    model, tied = make(dataclasses.replace(SMALL, tied_embeddings=True))
+    assert tied.readout is None
+    assert num_parameters(untied) - num_parameters(tied) == V * 8 + V - (8 * 6 + 6)
+
+
+def test_bfloat16_products_keep_float32_parameters_and_logits():
+    model, params = make(dataclasses.replace(SMALL, compute_dtype="bfloat16"))
+    exact_model, exact_params = make()
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+    x, state = symbols(5, 2), model.initial_state(params, 2)
+    _, logits = model.apply(params, x, state)
+    _, exact = exact_model.apply(exact_params, x, state)
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(logits, exact, atol=0.1)
+    assert not np.array_equal(logits, exact)
+
+
+def one_by_one(model, params, before, text):
+    """Nats of each symbol of a text, read in a single stream after `before`."""
+    whole = np.concatenate([before, text])
+    state = model.initial_state(params, 1)
+    _, logits = model.apply(params, whole[:-1, None], state)
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits[:, 0], whole[1:])
+    return np.asarray(nats, np.float64)[len(before) - 1 :]
+
+
+@pytest.mark.parametrize("length", [1, 7, 150])
+def test_one_stream_reads_the_text_exactly(length):
+    model, params = make()
+    before, text = symbols(20), symbols(length, seed=1)
+    found = evaluate(model, make_score(model), params, lay_out(before, text, 1, 999))
+    expected = one_by_one(model, params, before, text).mean()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_streams_with_all_the_context_give_the_same_bits():
+    model, params = make()
+    before, text = symbols(200), symbols(100, seed=1)
+    # 99 symbols of context reach back into `before` for each of four pieces.
+    layout = lay_out(before, text, 4, 99)
+    found = evaluate(model, make_score(model), params, layout)
+    pieces = [
+        one_by_one(
+            model,
+            params,
+            np.concatenate([before, text[:start]])[-100:],
+            text[start : start + 25],
+        )
+        for start in (0, 25, 50, 75)
+    ]
+    np.testing.assert_allclose(found, np.concatenate(pieces).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("num_before", "length", "streams", "context"),
+    [(1, 1, 8, 16), (1, 50, 7, 0), (40, 50, 7, 16), (40, 3, 7, 16), (300, 999, 32, 256)],
+)
+def test_every_symbol_is_counted_once(num_before, length, streams, context):
+    whole = np.arange(num_before + length)
+    layout = lay_out(whole[:num_before], whole[num_before:], streams, context)
+    counted = np.sort(layout.labels[layout.counted])
+    np.testing.assert_array_equal(counted, whole[num_before:])
+    inside = layout.counted
+    np.testing.assert_array_equal(layout.labels[inside], layout.x[inside] + 1)
+    reach = min(context, num_before - 1)
+    # A counted symbol has at least the context before it in its own stream.
+    assert layout.counted.argmax(axis=0).min() == reach
+
+
+def test_a_uniform_model_has_ln_v_nats():
+    model, params = make()
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    layout = lay_out(symbols(9), symbols(70, seed=1), 4, 5)
+    found = evaluate(model, make_score(model), zeros, layout)
+    np.testing.assert_allclose(found, np.log(V), rtol=1e-6)
+    np.testing.assert_allclose(nats_per_symbol(np.full(5, 1 / V)), np.log(V), rtol=1e-12)
+
+
+def test_greedy_writing_follows_the_largest_logit():
+    model, params = make()
+    prompt = symbols(3)
+    key = jax.random.key(0)
+    written = list(stream_ids(model, params, prompt, 6, Sampling(0.0), key))
+    whole = np.concatenate([prompt, np.array(written, np.int32)])
+    _, logits = model.apply(params, whole[:-1, None], model.initial_state(params, 1))
+    np.testing.assert_array_equal(written, np.argmax(logits[2:, 0], axis=-1))
+
+
+def test_writing_streams_and_repeats_with_its_seed():
+    model, params = make()
+    writer = Writer(model, params, Vocabulary(tuple("abcdefghijk"), "character"))
+    pieces = stream_text(writer, "cab", 20, Sampling(1.0), seed=3)
+    assert next(pieces) == "cab"  # before anything is drawn
+    first = "".join(pieces)
+    assert len(first) == 20
+    again = "".join(stream_text(writer, "cab", 20, Sampling(1.0), seed=3))
+    other = "".join(stream_text(writer, "cab", 20, Sampling(1.0), seed=4))
+    assert again == "cab" + first
+    assert other != again
+
+
+def test_an_empty_or_unknown_prompt_is_refused():
+    model, params = make()
+    writer = Writer(model, params, Vocabulary(tuple("abcdefghijk"), "character"))
+    with pytest.raises(InputError, match="the prompt is empty"):
+        list(stream_text(writer, "", 5, Sampling(1.0), seed=0))
+    with pytest.raises(InputError, match="has no 'z'"):
+        list(stream_text(writer, "abz", 5, Sampling(1.0), seed=0))
+
+
+def test_the_learning_rate_rises_and_falls_to_zero():
+    schedule = learning_rate_schedule(dataclasses.replace(SMALL, learning_rate=0.5))
+    rates = [float(schedule(step)) for step in (0, 1, 2, 6, 10)]
+    np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
+
+
+def test_only_matrices_decay():
+    config = dataclasses.replace(SMALL, weight_decay=0.5, warmup_steps=0)
+    _, params = make()
+    params = jax.tree.map(lambda leaf: jnp.ones_like(leaf), params)
+    tx = optimizer(config)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(nothing, tx.init(params), params)
+    moved = {
+        jax.tree_util.keystr(path[-1:], simple=True)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(updates)
+        if np.any(leaf)
+    }
+    assert moved == {"w_x", "w_h", "embedding", "kernel"}
+
+
+def test_a_step_carries_the_state_and_a_fresh_one_does_not():
+    config = dataclasses.replace(SMALL, learning_rate=1e-30, warmup_steps=0)
+    model = language_model(config, V)
+    train_step = make_train_step(config, model)
+    x, labels = symbols(8, 3), symbols(8, 3, seed=1)
+
+    initial = initial_train_state(config, model)
+
+    def losses(fresh):
+        state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
+        state, first = train_step(state, x, labels, True)
+        _, second = train_step(state, x, labels, fresh)
+        return float(first.loss), float(second.loss)
+
+    first, second = losses(fresh=True)
+    assert first == second
+    first, second = losses(fresh=False)
+    assert first != second
+
+
+def test_the_running_mean_is_that_of_the_parameters():
+    config = dataclasses.replace(SMALL, ema_decay=0.5, learning_rate=0.1)
+    model = language_model(config, V)
+    train_step, state = make_train_step(config, model), initial_train_state(config, model)
+    mean, weight = 0.0, 0.0
+    for step in range(3):
+        state, _ = train_step(state, symbols(8, 3), symbols(8, 3, seed=1), step == 0)
+        mean = 0.5 * mean + 0.5 * np.asarray(state.params.embedding["params"]["embedding"])
+        weight = 0.5 * weight + 0.5
+    found = evaluated_params(state, 0.5).embedding["params"]["embedding"]
+    np.testing.assert_allclose(found, mean / weight, rtol=1e-5)
+    assert evaluated_params(state, 0.0) is state.params
