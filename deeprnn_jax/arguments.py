@@ -92,9 +92,7 @@ def check_step(function: str, x_t: Any, is_bidirectional: bool) -> None:
         raise ValueError(f"{function}: x_t must be [*B, I], got a scalar")
 
 
-def check_flags_of_steps(
-    function: str, x: Array, lengths: Any, mask: Any, resets: Any
-) -> None:
+def check_flags_of_steps(function: str, x: Array, lengths: Any, mask: Any, resets: Any) -> None:
     """Raise ValueError unless lengths, mask and resets fit x `[T, *B, I]`."""
     if lengths is not None:
         checks.check_lengths(function, lengths, x.shape[0], x.shape[1:-1])

@@ -21,9 +21,7 @@ def check_size(function: str, argument: str, value: Any) -> None:
 def check_rate(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a probability below 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ValueError(
-            f"{function}: {argument} must be a probability in [0, 1), got {value!r}"
-        )
+        raise ValueError(f"{function}: {argument} must be a probability in [0, 1), got {value!r}")
 
 
 def check_callable(function: str, argument: str, value: Any, example: str) -> None:
@@ -56,8 +54,7 @@ def check_floating(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a floating-point array."""
     if not hasattr(value, "dtype"):
         raise ValueError(
-            f"{function}: {argument} must be an array, got {type(value).__name__}; "
-            "use jnp.asarray"
+            f"{function}: {argument} must be an array, got {type(value).__name__}; use jnp.asarray"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(

@@ -3,6 +3,8 @@
     h_t^1 = cell(x_t, h_{t-1}^1)
     h_t^l = cell(h_t^{l-1}, h_{t-1}^l)        l = 2 ... L
     y_t   = W_y h_t^L + b_y                   with `output_size`
+
+`deep_rnn` makes a plan of the layers; what follows it here runs one.
 """
 
 from collections.abc import Callable, Sequence
@@ -192,7 +194,6 @@ def deep_rnn(
         output_size=output_size,
         precision=precision,
     )
-    init = jax.jit(partial(_init, plan), static_argnums=1)
     initial_state = jax.jit(partial(_initial_state, plan), static_argnums=1)
     run = jax.jit(partial(_run, plan), static_argnames=("schedule", "want_trace"))
 
@@ -208,7 +209,7 @@ def deep_rnn(
     def checked_init(key: Array, input_size: int) -> DeepParams:
         check_key("init", key)
         check_size("init", "input_size", input_size)
-        return init(key, int(input_size))
+        return _init(plan, key, int(input_size))
 
     def checked_initial_state(
         params: DeepParams, batch_shape: int | tuple[int, ...] = ()
@@ -302,9 +303,7 @@ def _stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
             f"stack: needs one entry for each of the {len(plan.cells)} layers, got {len(entries)}"
         )
     return tuple(
-        jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.count]
-        )
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.count])
         for run in plan.runs
     )
 

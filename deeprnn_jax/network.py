@@ -169,9 +169,7 @@ def _group_runs(plan: Sequence[Layer], precision: Precision) -> list[Run]:
 
     def with_precision(layer: Layer) -> Layer:
         cell = compute_in(layer.cell, precision.compute)
-        return layer._replace(
-            cell=store_state_in(cell, precision.state, precision.accumulate)
-        )
+        return layer._replace(cell=store_state_in(cell, precision.state, precision.accumulate))
 
     return [run._replace(layer=with_precision(run.layer)) for run in runs]
 

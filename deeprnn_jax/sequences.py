@@ -73,9 +73,7 @@ def enter_step(initial: State, state: State, reset: Array | None) -> State:
     return state if reset is None else where_flag(reset, initial, state)
 
 
-def leave_step(
-    mask: Array | None, before: State, after: State, y: Array
-) -> tuple[State, Array]:
+def leave_step(mask: Array | None, before: State, after: State, y: Array) -> tuple[State, Array]:
     """Give the state that a step ends with, and its output."""
     if mask is None:
         return after, y

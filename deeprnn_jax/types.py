@@ -58,9 +58,7 @@ class UpdateFn(Protocol):
 class StepFn(Protocol):
     """Gives the next state and the output from the input's projection."""
 
-    def __call__(
-        self, params: Params, state: State, x_proj: Projection
-    ) -> tuple[State, Array]: ...
+    def __call__(self, params: Params, state: State, x_proj: Projection) -> tuple[State, Array]: ...
 
 
 class GatesFn(Protocol):
@@ -74,9 +72,7 @@ class GatesFn(Protocol):
 class PrepareFn(Protocol):
     """Gives the parameters with what is drawn once a sequence."""
 
-    def __call__(
-        self, params: Params, key: Array, batch_shape: tuple[int, ...]
-    ) -> Params: ...
+    def __call__(self, params: Params, key: Array, batch_shape: tuple[int, ...]) -> Params: ...
 
 
 class NoiseFn(Protocol):

@@ -101,6 +101,12 @@ def elman(
         return ElmanState(h), h
 
     return split_cell(
-        "elman", hidden_size, init, initial_state, project_input, project_state, update,
+        "elman",
+        hidden_size,
+        init,
+        initial_state,
+        project_input,
+        project_state,
+        update,
         settings=settings,
     )

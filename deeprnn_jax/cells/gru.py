@@ -138,9 +138,7 @@ def gru(
         gates = dot(state.h, params.w_h[:, : 2 * hidden_size])
         return GatedProjection(gates, state.h)
 
-    def gates_after(
-        params: GRUParams, state: GRUState, x_proj: Array, h_proj: Array
-    ) -> GRUGates:
+    def gates_after(params: GRUParams, state: GRUState, x_proj: Array, h_proj: Array) -> GRUGates:
         del params, state
         x_r, x_z, x_n = jnp.split(x_proj, 3, axis=-1)
         h_r, h_z, h_n = jnp.split(h_proj, 3, axis=-1)

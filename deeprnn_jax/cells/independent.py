@@ -82,9 +82,7 @@ def independent(
             b=b_init(k_b, (hidden_size,), jnp.float32) if use_bias else None,
         )
 
-    def initial_state(
-        params: IndependentParams, batch_shape: tuple[int, ...]
-    ) -> IndependentState:
+    def initial_state(params: IndependentParams, batch_shape: tuple[int, ...]) -> IndependentState:
         return IndependentState(h=zeros_state(params, batch_shape, hidden_size))
 
     def project_input(params: IndependentParams, x: Array) -> Array:

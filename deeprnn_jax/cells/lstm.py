@@ -188,9 +188,7 @@ def lstm(
             h = dot(h, params.w_p)
         return LSTMState(h, c), h
 
-    def gates(
-        params: LSTMParams, state: LSTMState, x_proj: Array, h_proj: Array
-    ) -> LSTMGates:
+    def gates(params: LSTMParams, state: LSTMState, x_proj: Array, h_proj: Array) -> LSTMGates:
         return open_gates(params, state, x_proj, h_proj)[0]
 
     return split_cell(

@@ -94,9 +94,7 @@ def minimal_gated(
     def project_input(params: MinimalGatedParams, x: Array) -> Array:
         return add_bias(dot(x, params.w_x), params.b)
 
-    def project_state(
-        params: MinimalGatedParams, state: MinimalGatedState
-    ) -> GatedProjection:
+    def project_state(params: MinimalGatedParams, state: MinimalGatedState) -> GatedProjection:
         return GatedProjection(dot(state.h, params.w_h[:, :hidden_size]), state.h)
 
     def gates(

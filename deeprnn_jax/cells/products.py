@@ -34,9 +34,7 @@ def dot(x: Array, w: Array) -> Array:
     Returns:
       `[..., N]` in float32, or in w's dtype if that is wider.
     """
-    return jnp.matmul(
-        x.astype(w.dtype), w, preferred_element_type=accumulation_dtype(w.dtype)
-    )
+    return jnp.matmul(x.astype(w.dtype), w, preferred_element_type=accumulation_dtype(w.dtype))
 
 
 def zeros_state(params: Any, batch_shape: tuple[int, ...], size: int) -> Array:

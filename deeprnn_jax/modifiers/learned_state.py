@@ -45,9 +45,7 @@ def learned_initial_state(cell: Cell) -> Cell:
         assert cell.prepare is not None
         return params._replace(cell=cell.prepare(params.cell, key, batch_shape))
 
-    def initial_state(
-        params: LearnedStateParams, batch_shape: tuple[int, ...]
-    ) -> State:
+    def initial_state(params: LearnedStateParams, batch_shape: tuple[int, ...]) -> State:
         like = cell.initial_state(params.cell, batch_shape)
         return jax.tree.map(
             lambda learned, zero: jnp.broadcast_to(learned.astype(zero.dtype), zero.shape),

@@ -31,10 +31,8 @@ def lift_params(cell: Cell, inner: Callable[[Params], Params]) -> Cell:
     return cell._replace(
         initial_state=lambda params, batch: cell.initial_state(inner(params), batch),
         project_input=lambda params, x: cell.project_input(inner(params), x),
-        project_state=project_state
-        and (lambda params, state: project_state(inner(params), state)),
-        update=update
-        and (lambda params, state, x, h: update(inner(params), state, x, h)),
+        project_state=project_state and (lambda params, state: project_state(inner(params), state)),
+        update=update and (lambda params, state, x, h: update(inner(params), state, x, h)),
         step=lambda params, state, x: cell.step(inner(params), state, x),
         gates=gates and (lambda params, state, x, h: gates(inner(params), state, x, h)),
         noise=noise and (lambda params, key, shape: noise(inner(params), key, shape)),

@@ -72,10 +72,8 @@ def store_state_in(cell: Cell, dtype: Any, wide: Any) -> Cell:
 
     return cell._replace(
         initial_state=initial_state,
-        project_state=project_state
-        and (lambda params, state: project_state(params, up(state))),
-        update=update
-        and (lambda params, state, x, h: down(update(params, up(state), x, h))),
+        project_state=project_state and (lambda params, state: project_state(params, up(state))),
+        update=update and (lambda params, state, x, h: down(update(params, up(state), x, h))),
         step=step,
         gates=gates and (lambda params, state, x, h: gates(params, up(state), x, h)),
     )

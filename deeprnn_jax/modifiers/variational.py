@@ -54,9 +54,7 @@ def variational_dropout(cell: Cell, rate: float) -> Cell:
             return state
         return state._replace(h=state.h * params.mask.astype(state.h.dtype) / (1 - rate))
 
-    def prepare(
-        params: Params, key: Array, batch_shape: tuple[int, ...]
-    ) -> MaskedParams:
+    def prepare(params: Params, key: Array, batch_shape: tuple[int, ...]) -> MaskedParams:
         k_cell, k_mask = jax.random.split(key)
         if cell.prepare is not None:
             params = cell.prepare(params, k_cell, batch_shape)

@@ -63,4 +63,9 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
             return dropped
         return cell.prepare(dropped, k_cell, batch_shape)
 
-    return cell._replace(name=f"weight_drop({cell.name})", settings=modified_settings(cell, rate=rate, weights=weights), init=init, prepare=prepare)
+    return cell._replace(
+        name=f"weight_drop({cell.name})",
+        settings=modified_settings(cell, rate=rate, weights=weights),
+        init=init,
+        prepare=prepare,
+    )

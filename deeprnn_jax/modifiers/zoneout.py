@@ -110,12 +110,13 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     return recompose_step(
         cell._replace(
             name=f"zoneout({cell.name})",
-            settings=modified_settings(cell, rate=rate if named is None else tuple(sorted(named.items()))),
+            settings=modified_settings(
+                cell, rate=rate if named is None else tuple(sorted(named.items()))
+            ),
             init=init,
             noise=noise,
             update=update if cell.update else None,
             step=step,
-            gates=gates
-            and (lambda params, state, x, h: gates(params, state, unwrap(x)[0], h)),
+            gates=gates and (lambda params, state, x, h: gates(params, state, unwrap(x)[0], h)),
         )
     )

@@ -128,9 +128,7 @@ def _recur_backward(
         if want_states:
             d_after = _add(d_after, d_state)
 
-        def finish(
-            before: State, x_proj_t: Projection, h_proj: Projection
-        ) -> tuple[State, Array]:
+        def finish(before: State, x_proj_t: Projection, h_proj: Projection) -> tuple[State, Array]:
             after, y = _finish_step(cell, params, before, x_proj_t, h_proj, noise_t)
             return leave_step(mask_t, before, after, y)
 

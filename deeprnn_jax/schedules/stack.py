@@ -115,9 +115,7 @@ def run_stack(
 
     def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
         params, state, key, is_last = per_layer
-        run = run_layer(
-            run_cell, layer, params, x, state, steps, key, is_last, want_trace
-        )
+        run = run_layer(run_cell, layer, params, x, state, steps, key, is_last, want_trace)
         return run.y, (run.state, run.trace)
 
     per_layer = (params, state, keys, is_last)
