@@ -303,7 +303,7 @@ def _stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
             f"stack: needs one entry for each of the {len(plan.cells)} layers, got {len(entries)}"
         )
     return tuple(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.count])
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.size])
         for run in plan.runs
     )
 
@@ -367,7 +367,7 @@ def _run(
             run_state,
             steps,
             None if key is None else _layer_keys(key, run),
-            jnp.arange(run.start, run.start + run.count) == len(plan.cells) - 1,
+            jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
             want_trace,
         )
         below.append(y)
@@ -383,5 +383,5 @@ def _run(
 
 def _layer_keys(key: Array, run: network.Run) -> Array:
     """Give each layer its own key, the same however layers are grouped."""
-    indices = jnp.arange(run.start, run.start + run.count)
+    indices = jnp.arange(run.start, run.start + run.size)
     return jax.vmap(partial(jax.random.fold_in, key))(indices)

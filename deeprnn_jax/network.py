@@ -18,7 +18,7 @@ class Run(NamedTuple):
 
     layer: Layer
     start: int  # index of the first layer
-    count: int
+    size: int  # how many layers
 
 
 class Precision(NamedTuple):
@@ -163,7 +163,7 @@ def _group_runs(plan: Sequence[Layer], precision: Precision) -> list[Run]:
     runs: list[Run] = []
     for index, layer in enumerate(plan):
         if runs and layer.input_size is not None and _are_equal(runs[-1].layer, layer):
-            runs[-1] = runs[-1]._replace(count=runs[-1].count + 1)
+            runs[-1] = runs[-1]._replace(size=runs[-1].size + 1)
         else:
             runs.append(Run(layer, index, 1))
 

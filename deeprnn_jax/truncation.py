@@ -76,10 +76,9 @@ def truncated(
     arguments.check_flags_of_steps("truncated", x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
     num_steps = x.shape[0]
-    if state is None:
-        state = rnn.initial_state(params, x.shape[1:-1])
+    start = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
     # The loop's carry keeps one dtype, whatever the caller's state has.
-    state = cast_floating(state, rnn.plan.precision.state)
+    final: DeepState = cast_floating(start, rnn.plan.precision.state)
     steps = make_steps(lengths, mask, resets, num_steps)
 
     def run_chunk(state: DeepState, chunk: tuple) -> tuple[DeepState, Array]:
@@ -106,10 +105,10 @@ def truncated(
             lambda leaf: leaf[:whole].reshape(num_chunks, chunk_size, *leaf.shape[1:]),
             (x, steps),
         )
-        state, y = lax.scan(run_chunk, state, (jnp.arange(num_chunks) * chunk_size, *chunks))
+        final, y = lax.scan(run_chunk, final, (jnp.arange(num_chunks) * chunk_size, *chunks))
         ys.append(y.reshape(whole, *y.shape[2:]))
     if rest:
         last = jax.tree.map(lambda leaf: leaf[whole:], (x, steps))
-        state, y = run_chunk(state, (whole, *last))
+        final, y = run_chunk(final, (whole, *last))
         ys.append(y)
-    return state, jnp.concatenate(ys) if len(ys) > 1 else ys[0]
+    return final, jnp.concatenate(ys) if len(ys) > 1 else ys[0]

@@ -45,18 +45,20 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     References:
       Krueger et al. 2017, eq. 2-4 and the expectation at test time, section 3.
     """
-    named = dict(rate) if isinstance(rate, Mapping) else None
-    for name, value in {"rate": rate}.items() if named is None else named.items():
-        check_rate("zoneout", f"rate of {name!r}" if named else name, value)
+    named = dict(rate) if isinstance(rate, Mapping) else {}
+    for name, value in named.items():
+        check_rate("zoneout", f"rate[{name!r}]", value)
+    if not isinstance(rate, Mapping):
+        check_rate("zoneout", "rate", rate)
 
     def rates_of(state: State) -> dict[str, float]:
-        chosen = dict.fromkeys(state._fields, rate) if named is None else named
+        chosen = rate if isinstance(rate, Mapping) else dict.fromkeys(state._fields, rate)
         return {field: float(value) for field, value in chosen.items() if value}
 
     def init(key: Array, input_size: int) -> Params:
         params = cell.init(key, input_size)
         fields = cell.initial_state(params, ())._fields
-        unknown = sorted(set(named or ()) - set(fields))
+        unknown = sorted(set(named) - set(fields))
         if unknown:
             raise ValueError(
                 f"zoneout: rate names {unknown}, but the state of {cell.name!r} has the "
@@ -110,9 +112,7 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     return recompose_step(
         cell._replace(
             name=f"zoneout({cell.name})",
-            settings=modified_settings(
-                cell, rate=rate if named is None else tuple(sorted(named.items()))
-            ),
+            settings=modified_settings(cell, rate=tuple(sorted(named.items())) if isinstance(rate, Mapping) else rate),
             init=init,
             noise=noise,
             update=update if cell.update else None,

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from deeprnn_jax.modifiers.lift import attach_noise
+from deeprnn_jax.schedules.prefetch import scan_prefetched
 from deeprnn_jax.schedules.run import CellRun
 from deeprnn_jax.sequences import Steps, enter_step, leave_step
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
@@ -82,7 +82,7 @@ def _scan(
         return after, (y, after if want_states else None, kept)
 
     per_step = (x_proj, noise, steps)
-    final, (y, states, kept) = lax.scan(body, state, per_step, reverse=reverse)
+    final, (y, states, kept) = scan_prefetched(body, state, per_step, reverse=reverse)
     return CellRun(final, y, states), kept
 
 
@@ -146,7 +146,7 @@ def _recur_backward(
 
     zeros = jax.tree.map(jnp.zeros_like, initial)
     per_step = (kept.befores, x_proj, kept.h_projs, noise, steps, cotangents.y, cotangents.states)
-    (d_state, d_initial), (d_x_proj, d_h_projs, d_outs) = lax.scan(
+    (d_state, d_initial), (d_x_proj, d_h_projs, d_outs) = scan_prefetched(
         body, (cotangents.state, zeros), per_step, reverse=not reverse
     )
 
@@ -156,8 +156,8 @@ def _recur_backward(
         d_params = _add(d_params, pull(d_h_projs)[0])
     if uses_params:
         d_params = _add(d_params, _pull_params(cell, kept, d_outs))
-    # None: flags and noise have no cotangents
-    return (Inputs(d_params, d_x_proj, d_state, d_initial, None, None),)
+    no_flags = Steps(None, None)  # flags and noise have no cotangents
+    return (Inputs(d_params, d_x_proj, d_state, d_initial, no_flags, None),)
 
 
 def _pull_params(cell: Cell, kept: Residuals, d_outs: tuple[State, Array]) -> Params:
