@@ -1,0 +1,68 @@
+"""Networks and parameters from and to other libraries; Flax modules.
+
+The core is time-major, `[T, *B, I]`, in gate order i, f, g, o and r, z, n; what
+another library does otherwise is converted here, at the border. No library is
+imported before it is used: torch, Keras and Haiku need not be installed.
+
+    from_torch, to_torch       nn.RNN, nn.LSTM, nn.GRU and their cells
+    from_keras, to_keras       SimpleRNN, LSTM, GRU, Bidirectional, stacks of them
+    from_linen, to_linen       flax.linen's cells and their parameters
+    from_nnx, to_nnx           flax.nnx's cells
+    from_haiku, to_haiku       parameters of hk.LSTM and hk.GRU
+    state_from_*, state_to_*   hidden states, in torch's, Keras's and Flax's form
+    linen.DeepRNN, nnx.DeepRNN a network as a Flax module, called as Flax's own RNN
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from deeprnn_jax.interop.haiku import from_haiku, to_haiku
+from deeprnn_jax.interop.keras import from_keras, to_keras
+from deeprnn_jax.interop.states import (
+    state_from_flax,
+    state_from_keras,
+    state_from_torch,
+    state_to_flax,
+    state_to_keras,
+    state_to_torch,
+)
+from deeprnn_jax.interop.torch import from_torch, to_torch
+
+if TYPE_CHECKING:
+    from deeprnn_jax.interop import linen, nnx
+    from deeprnn_jax.interop.linen_cells import from_linen, to_linen
+    from deeprnn_jax.interop.nnx_cells import from_nnx, to_nnx
+
+__all__ = [
+    "from_haiku",
+    "from_keras",
+    "from_linen",
+    "from_nnx",
+    "from_torch",
+    "linen",
+    "nnx",
+    "state_from_flax",
+    "state_from_keras",
+    "state_from_torch",
+    "state_to_flax",
+    "state_to_keras",
+    "state_to_torch",
+    "to_haiku",
+    "to_keras",
+    "to_linen",
+    "to_nnx",
+    "to_torch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Flax when it is first asked for: Flax takes a while to load."""
+    if name in ("linen", "nnx"):
+        return import_module(f"{__name__}.{name}")
+    if name in ("from_linen", "to_linen", "from_nnx", "to_nnx"):
+        return getattr(import_module(f"{__name__}.{name.split('_')[1]}_cells"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,247 @@
+"""Networks from and to torch: nn.RNN, nn.LSTM, nn.GRU, and their single-step cells.
+
+torch keeps each matrix transposed, `weight_ih [G*H, I]`, in the gate order of this
+library, i, f, g, o and r, z, n. It has two biases where one does: b_ih + b_hh is
+our b. Only the GRU's candidate needs both: b_hn is inside the reset gate's product.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deeprnn_jax import layers
+from deeprnn_jax.cells.elman import ElmanParams, elman
+from deeprnn_jax.cells.gru import GRUParams, gru
+from deeprnn_jax.cells.lstm import LSTMParams, lstm
+from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.interop import activations, assembly
+from deeprnn_jax.interop.assembly import Part, Values
+from deeprnn_jax.types import Cell, Params
+
+_KINDS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+
+
+def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
+    """Make a network and its parameters of a recurrent torch module.
+
+    The module is only read, by the names of its attributes, so torch itself is not
+    imported. The network is time-major, `[T, *B, I]`, whatever the module's
+    `batch_first`; `apply(..., lengths=n)` does what a packed sequence does.
+
+    Args:
+      module: an `nn.RNN` (tanh or relu), `nn.LSTM` or `nn.GRU` of any depth and either
+        direction, with or without bias, projection and dropout; or an `nn.RNNCell`,
+        `nn.LSTMCell` or `nn.GRUCell`, which makes a network of one layer.
+
+    Returns:
+      The network and its parameters, in the module's dtype. Dropout is carried over,
+      and is on only where `apply` gets a key. The network's `init` draws as
+      this library's cells do, not as torch.
+
+    Raises:
+      ValueError: if the module is another one, or float64 without JAX's x64 mode.
+
+    Example:
+      >>> import torch                                           # doctest: +SKIP
+      >>> module = torch.nn.LSTM(64, 256, num_layers=2)          # doctest: +SKIP
+      >>> rnn, params = interop.from_torch(module)               # doctest: +SKIP
+      >>> state, y = rnn.apply(params, jnp.ones((100, 32, 64)))  # doctest: +SKIP
+
+    References:
+      The equations on the pages of `torch.nn.RNN`, `LSTM` and `GRU`.
+    """
+    kind = _kind_of(module)
+    if kind.endswith("Cell"):
+        suffixes, dropout = [[""]], 0.0
+    else:
+        directions = ["", "_reverse"] if module.bidirectional else [""]
+        suffixes = [[f"_l{layer}{d}" for d in directions] for layer in range(module.num_layers)]
+        dropout = module.dropout
+    cell = _make_cell(module, kind.removesuffix("Cell"))
+    parts = [[Part(cell, _read(module, cell, suffix)) for suffix in row] for row in suffixes]
+    return assembly.assemble("from_torch", parts, dropout=dropout)
+
+
+def to_torch(rnn: DeepRNN, params: DeepParams, *, batch_first: bool = False) -> Any:
+    """Make a torch module of a network.
+
+    Args:
+      rnn: a network of equal `elman` (tanh or relu), `lstm` or `gru` (reset after the
+        product) layers, without readout and skips; two directions by concatenation.
+      params: its parameters.
+      batch_first: the module's option for its inputs.
+
+    Returns:
+      An `nn.RNN`, `nn.LSTM` or `nn.GRU`, in the parameters' dtype and in training mode,
+      as torch's own constructors give it: call `eval()` to turn dropout off. b is in
+      b_ih and b_hh is zero, but for the GRU's b_hn.
+
+    Raises:
+      ValueError: if torch has no such module.
+      ImportError: if torch is not installed.
+
+    Example:
+      >>> rnn = drnn.deep_rnn(drnn.gru(8), num_layers=2)         # doctest: +SKIP
+      >>> params = rnn.init(jax.random.key(0), input_size=3)     # doctest: +SKIP
+      >>> interop.to_torch(rnn, params)                          # doctest: +SKIP
+      GRU(3, 8, num_layers=2)
+    """
+    parts = assembly.take_apart("to_torch", "torch", rnn, params)
+    kind, options = _module_options(rnn)
+    torch = assembly.import_library("to_torch", "torch")
+    dtype = params.layers[0].cell.w_x.dtype
+    # made without values: the caller's torch random numbers stay as they were
+    module = getattr(torch.nn, kind)(
+        input_size=assembly.input_size_of(params),
+        batch_first=batch_first,
+        dtype=getattr(torch, str(dtype)),
+        device="meta",
+        **options,
+    ).to_empty(device="cpu")
+    weights = {}
+    for index, directions in enumerate(parts):
+        for part, direction in zip(directions, ["", "_reverse"], strict=False):
+            for name, value in _write(part.params).items():
+                tensor = torch.from_numpy(np.array(value, np.float64))
+                weights[f"{name}_l{index}{direction}"] = tensor
+    module.load_state_dict(weights)
+    return module
+
+
+def _kind_of(module: Any) -> str:
+    """Give the name of the torch class that a module is of, or raise ValueError."""
+    names = [one.__name__ for one in type(module).__mro__]
+    kind = next((name for name in names if name in _KINDS), None)
+    needed = ["hidden_size", "bias"]
+    if kind in ("RNN", "LSTM", "GRU"):
+        needed += ["num_layers", "bidirectional", "dropout"]
+    if kind is None or not all(hasattr(module, name) for name in needed):
+        raise ValueError(
+            f"from_torch: module must be one of torch.nn's {', '.join(_KINDS)}, got "
+            f"{type(module).__name__}; give the recurrent layer itself"
+        )
+    return kind
+
+
+def _make_cell(module: Any, kind: str) -> Cell:
+    """Give the cell that a torch module repeats."""
+    use_bias = bool(module.bias)
+    if kind == "LSTM":
+        projection = getattr(module, "proj_size", 0) or None
+        return lstm(module.hidden_size, projection_size=projection, use_bias=use_bias)
+    if kind == "GRU":
+        return gru(module.hidden_size, use_bias=use_bias)
+    if module.nonlinearity not in ("tanh", "relu"):
+        raise ValueError(
+            "from_torch: nonlinearity must be 'tanh' or 'relu', as torch has them, got "
+            f"{module.nonlinearity!r}"
+        )
+    activation = activations.NAMED[module.nonlinearity]
+    return elman(module.hidden_size, activation, use_bias=use_bias)
+
+
+def _read(module: Any, cell: Cell, suffix: str) -> Params:
+    """Give the parameters of one layer in one direction."""
+
+    def weight(name: str) -> Values:
+        value = getattr(module, f"{name}{suffix}", None)
+        if value is None:
+            raise ValueError(
+                f"from_torch: module must have {name}{suffix}, got a {type(module).__name__} "
+                "without; is it quantised, or another library's?"
+            )
+        return _to_numpy(value)
+
+    w_x, w_h = weight("weight_ih").T, weight("weight_hh").T
+    b = b_hn = w_p = None
+    if module.bias:
+        b_ih, b_hh = weight("bias_ih"), weight("bias_hh")
+        if cell.name == "gru":
+            size = cell.output_size
+            b_hn = b_hh[2 * size :].copy()
+            b_hh[2 * size :] = 0
+        b = b_ih + b_hh
+    if getattr(module, "proj_size", 0):
+        w_p = weight("weight_hr").T
+    params = {
+        "elman": ElmanParams(w_x, w_h, b),
+        "gru": GRUParams(w_x, w_h, b, b_hn),
+        "lstm": LSTMParams(w_x, w_h, b, w_p, peepholes=None),
+    }[cell.name]
+    # b was summed in float64 and is rounded once, here
+    dtype = jnp.dtype(str(getattr(module, f"weight_ih{suffix}").dtype).removeprefix("torch."))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+def _write(params: Params) -> dict[str, Values]:
+    """Give torch's weights of one layer in one direction, without their suffix."""
+    weights = {"weight_ih": params.w_x.T, "weight_hh": params.w_h.T}
+    if params.b is not None:
+        weights |= {"bias_ih": params.b, "bias_hh": np.zeros_like(params.b)}
+    if getattr(params, "b_hn", None) is not None:
+        weights["bias_hh"] = np.pad(params.b_hn, (2 * params.b_hn.size, 0))
+    if getattr(params, "w_p", None) is not None:
+        weights["weight_hr"] = params.w_p.T
+    return weights
+
+
+def _module_options(rnn: DeepRNN) -> tuple[str, dict[str, Any]]:
+    """Give the torch class of a network and its options, or raise ValueError."""
+    plan = rnn.plan
+    every = [_layer_options(cell) for cell in plan.cells]
+    if any(one != every[0] for one in every):
+        raise ValueError(
+            f"to_torch: all layers must be alike, got {every}; convert them one at a time"
+        )
+    if plan.merge not in (None, layers.concatenate):
+        raise ValueError(
+            f"to_torch: merge must be 'concat', got {plan.merge!r}, which torch does not have"
+        )
+    kind, options = every[0]
+    depth = len(plan.cells)
+    options = options | {
+        "num_layers": depth,
+        "dropout": plan.dropout if depth > 1 else 0.0,  # one layer drops nothing
+        "bidirectional": plan.merge is not None,
+    }
+    return kind, options
+
+
+def _layer_options(cell: Cell) -> tuple[str, dict[str, Any]]:
+    """Give the torch class of a cell and its options, or raise ValueError."""
+    settings = assembly.settings_of("to_torch", "torch", cell)
+    options = {"hidden_size": settings["hidden_size"], "bias": settings["use_bias"]}
+    if cell.name == "elman":
+        name = activations.name_of(settings["activation"])
+        if name not in ("tanh", "relu"):
+            raise ValueError(
+                "to_torch: elman must have activation tanh or relu, got "
+                f"{settings['activation']!r}, which torch's RNN does not have"
+            )
+        return "RNN", options | {"nonlinearity": name}
+    check = partial(assembly.require, "to_torch", "torch", cell)
+    check_activation = partial(assembly.require_activation, "to_torch", "torch", cell)
+    check_activation("gate_activation", "sigmoid")
+    if cell.name == "gru":
+        check_activation("activation", "tanh")
+        check(reset_after=True)
+        return "GRU", options
+    check_activation("cell_activation", "tanh")
+    check(peepholes=False, coupled=False)
+    projection = settings["projection_size"] or 0
+    if projection >= settings["hidden_size"]:
+        raise ValueError(
+            f"to_torch: lstm must have projection_size < hidden_size={settings['hidden_size']}, "
+            f"got {projection}, which torch does not have"
+        )
+    return "LSTM", options | {"proj_size": projection}
+
+
+def _to_numpy(tensor: Any) -> Values:
+    """Give a tensor's or an array's values as a new float64 array."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu().double().numpy()
+    return np.array(tensor, np.float64)
