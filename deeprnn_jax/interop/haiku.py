@@ -1,0 +1,150 @@
+"""Parameters from and to Haiku's hk.LSTM and hk.GRU.
+
+hk.LSTM has one matrix for x and h together, gates in the order i, g, f, o, and adds
+1 to f's sum at every step, where here the bias itself is larger. hk.GRU has the
+order z, r, a, resets before the product, and its z takes the new state where ours
+keeps the old one: h = (1 - z) ⊙ h + z ⊙ a. Since 1 - σ(x) = σ(-x), that gate's
+weights change sign.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from deeprnn_jax.cells.gru import GRUParams, gru
+from deeprnn_jax.cells.lstm import LSTMParams, lstm
+from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.interop import assembly
+from deeprnn_jax.interop.assembly import Part, Values
+from deeprnn_jax.layers import Merge
+from deeprnn_jax.types import Cell
+
+Module = Mapping[str, Any]  # one module's arrays by name
+_SWAP_GF = (0, 2, 1, 3)  # i, f, g, o to Haiku's i, g, f, o, and back
+_SWAP_RZ = (1, 0, 2)  # r, z, n to Haiku's z, r, a, and back
+
+
+def from_haiku(modules: Any, *, merge: str | Merge = "concat") -> tuple[DeepRNN, DeepParams]:
+    """Make a network and its parameters of Haiku's.
+
+    Args:
+      modules: a list with one mapping a layer, or one alone: of an hk.LSTM what is
+        under "lstm/linear", `{"w": [I+H, 4*H], "b": [4*H]}`; of an hk.GRU what is under
+        "gru", `{"w_i": [I, 3*H], "w_h": [H, 3*H], "b": [3*H]}`. A tuple of two mappings,
+        forward and reverse, makes a bidirectional layer.
+      merge: how two directions are joined, as in `deep_rnn`.
+
+    Returns:
+      The network and its parameters. hk.LSTM's state (hidden, cell) is its (h, c).
+
+    Raises:
+      ValueError: if the parameters are of another module.
+
+    Example:
+      >>> import numpy as np
+      >>> linear = {"w": np.zeros((3 + 8, 32), "float32"), "b": np.zeros(32, "float32")}
+      >>> rnn, params = from_haiku(linear)
+      >>> float(params.layers[0].cell.b[0, 8])
+      1.0
+
+    References:
+      `haiku.LSTM` and `haiku.GRU`; Zaremba et al. 2014, Chung et al. 2014.
+    """
+    rows = assembly.rows_of("from_haiku", "modules", modules)
+    parts = [[_read(module) for module in row] for row in rows]
+    return assembly.assemble("from_haiku", parts, merge=merge)
+
+
+def to_haiku(rnn: DeepRNN, params: DeepParams) -> list[Any]:
+    """Give a network's parameters in the form of Haiku's modules.
+
+    Args:
+      rnn: a network of `lstm` or `gru(reset_after=False)` layers with tanh and sigmoid,
+        without readout and skips.
+      params: its parameters.
+
+    Returns:
+      A list with one mapping a layer, or a tuple of two, as in `from_haiku`. A cell
+      without bias gets one of zeros.
+
+    Raises:
+      ValueError: if Haiku has no such cell.
+
+    Example:
+      >>> import jax, deeprnn_jax as drnn
+      >>> rnn = drnn.deep_rnn(drnn.lstm(8), num_layers=2)
+      >>> layers = to_haiku(rnn, rnn.init(jax.random.key(0), input_size=3))
+      >>> {"lstm/linear": layers[0], "lstm_1/linear": layers[1]}["lstm/linear"]["w"].shape
+      (11, 32)
+    """
+    parts = assembly.take_apart("to_haiku", "Haiku", rnn, params)
+    return assembly.unwrap([[_write(part) for part in row] for row in parts])
+
+
+def _read(module: Module) -> Part:
+    """Give the cell of one Haiku module and its parameters."""
+    arrays: dict[str, Values] = {}
+    if isinstance(module, Mapping):
+        arrays = {n: np.asarray(a) for n, a in module.items() if hasattr(a, "shape")}
+    if set(arrays) == {"w", "b"} and arrays["b"].size % 4 == 0:
+        w, b = (assembly.reorder_gates(arrays[name], _SWAP_GF) for name in ("w", "b"))
+        size = b.size // 4
+        one = np.zeros_like(b)
+        one[size : 2 * size] = 1
+        w_x, w_h = w[:-size], w[-size:]
+        return Part(lstm(size), LSTMParams(w_x, w_h, b + one, w_p=None, peepholes=None))
+    if set(arrays) == {"w_i", "w_h", "b"} and arrays["b"].size % 3 == 0:
+        ours = [assembly.reorder_gates(arrays[name], _SWAP_RZ) for name in ("w_i", "w_h", "b")]
+        w_x, w_h, b = map(_negate_z, ours)
+        cell = gru(b.size // 3, reset_after=False)
+        return Part(cell, GRUParams(w_x, w_h, b, b_hn=None))
+    raise ValueError(
+        "from_haiku: a module must have w [I+H, 4*H] and b [4*H] (hk.LSTM's linear), or w_i, "
+        f"w_h and b [3*H] (hk.GRU), got { {n: a.shape for n, a in arrays.items()} }; give one "
+        "module's own mapping, as params['lstm/linear']"
+    )
+
+
+def _write(part: Part) -> dict[str, Values]:
+    """Give Haiku's arrays of one layer in one direction."""
+    _check_cell(part.cell)
+    w_x, w_h, b = part.params.w_x, part.params.w_h, part.params.b
+    if b is None:
+        b = np.zeros_like(w_x[0])
+    if part.cell.name == "gru":
+        w_x, w_h, b = (assembly.reorder_gates(_negate_z(w), _SWAP_RZ) for w in (w_x, w_h, b))
+        return {"w_i": w_x, "w_h": w_h, "b": b}
+    size = part.cell.output_size
+    one = np.zeros_like(b)
+    one[size : 2 * size] = 1
+    w = np.concatenate([w_x, w_h])
+    return {
+        "w": assembly.reorder_gates(w, _SWAP_GF),
+        "b": assembly.reorder_gates(b - one, _SWAP_GF),
+    }
+
+
+def _check_cell(cell: Cell) -> None:
+    """Raise ValueError unless Haiku has the cell."""
+    check = partial(assembly.require, "to_haiku", "Haiku", cell)
+    check_activation = partial(assembly.require_activation, "to_haiku", "Haiku", cell)
+    if cell.name == "elman":
+        raise ValueError(
+            "to_haiku: cell must be lstm or gru, got elman, which is not converted; copy its w_x, "
+            "w_h and b into hk.VanillaRNN by hand"
+        )
+    check_activation("gate_activation", "sigmoid")
+    if cell.name == "gru":
+        check(reset_after=False)
+        check_activation("activation", "tanh")
+    else:
+        check(peepholes=False, coupled=False, projection_size=None)
+        check_activation("cell_activation", "tanh")
+
+
+def _negate_z(w: Values) -> Values:
+    """Give w `[..., 3*H]`, gates r, z, n, with the sign of z changed."""
+    r, z, n = np.split(w, 3, axis=-1)
+    return np.concatenate([r, -z, n], axis=-1)
