@@ -1,0 +1,133 @@
+"""A network as a flax.linen module, in place of `nn.RNN(cell)`."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from deeprnn_jax.deep import DeepRNN as Network
+from deeprnn_jax.deep import DeepState
+from deeprnn_jax.interop.flax_call import (
+    call_network,
+    check_network,
+    name_params,
+    unname_params,
+)
+from deeprnn_jax.types import Array
+
+__all__ = ["DeepRNN", "name_params", "unname_params"]
+
+
+class DeepRNN(nn.Module):
+    """Run a deep network where a linen model has `nn.RNN`.
+
+        nn.RNN(nn.LSTMCell(64))   →   DeepRNN(drnn.deep_rnn(drnn.lstm(64), num_layers=2))
+
+    Attributes and call are those of `nn.RNN`, batch-major unless told otherwise. What
+    is different: the carry is the network's state, all layers' (`interop.state_to_flax`
+    gives Flax's own form); outputs past a row's length are zero, and a row of length 0
+    ends in the initial carry, where Flax computes on; there may be any number of
+    batch axes with `seq_lengths`. Parameters are under "network", named as
+    `name_params` does it, for `unname_params` to read.
+
+    Attributes:
+      rnn: a network, from `deep_rnn`.
+      time_major: whether inputs and outputs are `[T, *B, F]`, not `[*B, T, F]`.
+      return_carry: whether to return (carry, outputs), not outputs alone.
+      reverse: whether to read each row from its last real step to its first, and give
+        outputs in that order, padding still at the end.
+      keep_order: whether to give the outputs of a reverse run in the order of inputs.
+      deterministic: True: no dropout; False: dropout, which needs the rng; None:
+        dropout where the caller gives the rng, `apply(..., rngs={"dropout": key})`.
+      rng_collection: the name of that rng.
+      schedule: how the network is run, as in `deep_rnn`.
+
+    Raises:
+      ValueError: from the call, if rnn is no network or an argument does not fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
+      >>> model = DeepRNN(drnn.deep_rnn(drnn.lstm(64), num_layers=2))
+      >>> x = jnp.ones((10, 50, 32))
+      >>> variables = model.init(jax.random.key(0), x)
+      >>> model.apply(variables, x, seq_lengths=jnp.full(10, 30)).shape
+      (10, 50, 64)
+      >>> variables["params"]["network"]["layer_0"]["cell"]["w_x"].shape
+      (1, 32, 256)
+
+    References:
+      `flax.linen.RNN`.
+    """
+
+    rnn: Network
+    time_major: bool = False
+    return_carry: bool = False
+    reverse: bool = False
+    keep_order: bool = False
+    deterministic: bool | None = None
+    rng_collection: str = "dropout"
+    schedule: str = "auto"
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: DeepState | None = None,
+        init_key: Array | None = None,
+        seq_lengths: Array | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        deterministic: bool | None = None,
+    ) -> Any:
+        """Run the network over a batch of sequences.
+
+        Args:
+          inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major.
+          initial_carry: the network's state; None: its initial one.
+          init_key: not used, since no initial state here is random; `nn.RNN` has it.
+          seq_lengths: int `[*B]`, the real steps of each row.
+          return_carry: overrides the attribute, as all that follow.
+          time_major: likewise.
+          reverse: likewise.
+          keep_order: likewise.
+          deterministic: likewise.
+
+        Returns:
+          y `[*B, T, H]`, or `[T, *B, H]`; with return_carry, (carry, y), the carry being
+          the state after each row's last real step.
+
+        Raises:
+          ValueError: if an argument does not fit.
+        """
+        del init_key
+        check_network(self.rnn)
+        input_size = inputs.shape[-1]
+
+        def draw(key: Array) -> dict[str, Any]:
+            return name_params(self.rnn, self.rnn.init(key, input_size))
+
+        tree = self.param("network", draw)
+        carry, y = call_network(
+            self.rnn,
+            unname_params(self.rnn, tree, input_size),
+            inputs,
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            time_major=self.time_major if time_major is None else time_major,
+            reverse=self.reverse if reverse is None else reverse,
+            keep_order=self.keep_order if keep_order is None else keep_order,
+            key=self._key(self.deterministic if deterministic is None else deterministic),
+            schedule=self.schedule,
+        )
+        wants_carry = self.return_carry if return_carry is None else return_carry
+        return (carry, y) if wants_carry else y
+
+    def _key(self, deterministic: bool | None) -> Array | None:
+        """Give the key for dropout, or None."""
+        if deterministic is None:
+            deterministic = not self.has_rng(self.rng_collection)
+        if deterministic or not self.rnn.plan.is_stochastic:
+            return None
+        return self.make_rng(self.rng_collection)

@@ -1,0 +1,185 @@
+"""A network as a flax.nnx module, in place of `nnx.RNN(cell)`."""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from deeprnn_jax.deep import DeepParams, DeepState
+from deeprnn_jax.deep import DeepRNN as Network
+from deeprnn_jax.interop.flax_call import (
+    call_network,
+    check_network,
+    name_params,
+    unname_params,
+)
+from deeprnn_jax.types import Array
+
+Rngs = nnx.Rngs | nnx.RngStream
+
+
+class DeepRNN(nnx.Module):
+    """Run a deep network where an nnx model has `nnx.RNN`.
+
+        nnx.RNN(nnx.LSTMCell(32, 64, rngs=rngs))   →
+        DeepRNN(drnn.deep_rnn(drnn.lstm(64), num_layers=2), 32, rngs=rngs)
+
+    Options and call are those of `nnx.RNN`, batch-major unless told otherwise. What is
+    different: the carry is the network's state, all layers' (`interop.state_to_flax`
+    gives Flax's own form); outputs past a row's length are zero, and a row of length 0
+    ends in the initial carry, where Flax computes on; there may be any number of
+    batch axes with `seq_lengths`. Parameters are `nnx.Param` under `network`, by name.
+    Dropout is `nnx.Dropout`'s: on unless `deterministic`, so that `model.eval()` turns
+    it off and `model.train()` on.
+
+    Example:
+      >>> import jax.numpy as jnp, deeprnn_jax as drnn
+      >>> from flax import nnx
+      >>> rnn = drnn.deep_rnn(drnn.lstm(64), num_layers=2)
+      >>> model = DeepRNN(rnn, 32, rngs=nnx.Rngs(0))
+      >>> model(jnp.ones((10, 50, 32)), seq_lengths=jnp.full(10, 30)).shape
+      (10, 50, 64)
+      >>> model.network["layer_0"]["cell"]["w_x"].shape
+      (1, 32, 256)
+
+    References:
+      `flax.nnx.RNN`, `flax.nnx.Dropout`.
+    """
+
+    def __init__(
+        self,
+        rnn: Network,
+        in_features: int,
+        *,
+        time_major: bool = False,
+        return_carry: bool = False,
+        reverse: bool = False,
+        keep_order: bool = False,
+        deterministic: bool = False,
+        rng_collection: str = "dropout",
+        schedule: str = "auto",
+        params: DeepParams | None = None,
+        rngs: Rngs | None = None,
+    ):
+        """Make the module, with new parameters unless `params` is given.
+
+        Args:
+          rnn: a network, from `deep_rnn`.
+          in_features: F, the width of the inputs.
+          time_major: whether inputs and outputs are `[T, *B, F]`, not `[*B, T, F]`.
+          return_carry: whether to return (carry, outputs), not outputs alone.
+          reverse: whether to read each row from its last real step to its first, and give
+            outputs in that order, padding still at the end.
+          keep_order: whether to give the outputs of a reverse run in the order of inputs.
+          deterministic: whether there is no dropout.
+          rng_collection: the name of the rng stream that dropout draws from.
+          schedule: how the network is run, as in `deep_rnn`.
+          params: the network's parameters, to be used in place of new ones.
+          rngs: for new parameters, its stream `params`, and for dropout.
+
+        Raises:
+          ValueError: if rnn is no network, or rngs is missing where it is needed.
+        """
+        check_network(rnn)
+        if params is None:
+            if not isinstance(rngs, nnx.Rngs):
+                raise ValueError(
+                    f"DeepRNN: rngs must be nnx.Rngs, or params be given, got {rngs!r}; use "
+                    "rngs=nnx.Rngs(0)"
+                )
+            params = rnn.init(rngs.params(), in_features)
+        self.rnn = rnn
+        self.in_features = in_features
+        self.time_major = time_major
+        self.return_carry = return_carry
+        self.reverse = reverse
+        self.keep_order = keep_order
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.schedule = schedule
+        self.network = _as_params(name_params(rnn, params))
+        self.rngs = nnx.data(None)
+        if rnn.plan.is_stochastic and rngs is not None:
+            stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
+            self.rngs = stream.fork()
+
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: DeepState | None = None,
+        seq_lengths: Array | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        deterministic: bool | None = None,
+        rngs: Rngs | Array | None = None,
+    ) -> Any:
+        """Run the network over a batch of sequences.
+
+        Args:
+          inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major.
+          initial_carry: the network's state; None: its initial one.
+          seq_lengths: int `[*B]`, the real steps of each row.
+          return_carry: overrides the option, as all that follow.
+          time_major: likewise.
+          reverse: likewise.
+          keep_order: likewise.
+          deterministic: likewise.
+          rngs: for dropout, in place of the module's own: rngs, a stream or a key.
+
+        Returns:
+          y `[*B, T, H]`, or `[T, *B, H]`; with return_carry, (carry, y), the carry being
+          the state after each row's last real step.
+
+        Raises:
+          ValueError: if an argument does not fit.
+        """
+        is_still = self.deterministic if deterministic is None else deterministic
+        carry, y = call_network(
+            self.rnn,
+            unname_params(self.rnn, _as_arrays(self.network), self.in_features),
+            inputs,
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            time_major=self.time_major if time_major is None else time_major,
+            reverse=self.reverse if reverse is None else reverse,
+            keep_order=self.keep_order if keep_order is None else keep_order,
+            key=None if is_still else self._key(self.rngs if rngs is None else rngs),
+            schedule=self.schedule,
+        )
+        wants_carry = self.return_carry if return_carry is None else return_carry
+        return (carry, y) if wants_carry else y
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Set what `nnx.view` may set.
+
+        Args:
+          deterministic: whether there is no dropout; None: as it is.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def _key(self, rngs: Rngs | Array | None) -> Array | None:
+        """Give the key for dropout, or None for a network that draws nothing."""
+        if not self.rnn.plan.is_stochastic:
+            return None
+        if rngs is None:
+            raise ValueError(
+                "DeepRNN: rngs must be given for dropout, got None; make the module with rngs, "
+                "or call it with rngs=nnx.Rngs(0) or deterministic=True"
+            )
+        if isinstance(rngs, nnx.Rngs):
+            return rngs[self.rng_collection]()
+        return rngs if isinstance(rngs, jax.Array) else rngs()
+
+
+def _as_params(tree: dict[str, Any]) -> nnx.Dict:
+    return nnx.Dict(
+        {n: _as_params(v) if isinstance(v, dict) else nnx.Param(v) for n, v in tree.items()}
+    )
+
+
+def _as_arrays(tree: Any) -> Any:
+    return {n: _as_arrays(v) if isinstance(v, nnx.Dict) else v[...] for n, v in tree.items()}
