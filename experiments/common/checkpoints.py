@@ -18,15 +18,13 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 
 from experiments.common.errors import InputError
 from experiments.common.records import read_json, write_json
-
-State = TypeVar("State")
 
 _ARRAYS, _META, _MANIFEST = "arrays", "meta.json", "manifest.json"
 _UNFINISHED = "unfinished-"
@@ -91,7 +89,7 @@ def verify(folder: Path, step: int) -> dict[str, Any]:
         raise DamagedCheckpointError(f"{path / _MANIFEST}: {error}") from error
 
 
-def restore(folder: Path, step: int, target: State) -> Restored:
+def restore(folder: Path, step: int, target: Any) -> Restored:
     """Read one checkpoint.
 
     Args:
@@ -123,7 +121,7 @@ def restore(folder: Path, step: int, target: State) -> Restored:
 def restore_first(
     folder: Path,
     candidates: Sequence[int],
-    target: State,
+    target: Any,
     warn: Callable[[str], None] = print,
 ) -> Restored | None:
     """Read the first undamaged checkpoint of several, warning of each damaged one.

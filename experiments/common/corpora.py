@@ -46,10 +46,7 @@ class Source:
     @property
     def url(self) -> str:
         """Return the address of the raw file."""
-        return (
-            "https://raw.githubusercontent.com/"
-            f"{self.repository}/{self.commit}/{self.path}"
-        )
+        return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{self.path}"
 
 
 SOURCES: Mapping[str, Source] = {

@@ -22,9 +22,7 @@ RUNS = Path("runs/text_generation")
 class Command:
     """Train a recurrent language model on text, or write with a trained one."""
 
-    preset: Literal["default", "ten-minutes", "tinyshakespeare", "ptb", "warandpeace"] = (
-        "default"
-    )
+    preset: Literal["default", "ten-minutes", "tinyshakespeare", "ptb", "warandpeace"] = "default"
     """Settings to start from; the other options change them one by one."""
     workdir: Path | None = None
     """The run's folder. Without it: a new one below runs/text_generation, and for
@@ -33,9 +31,7 @@ class Command:
     """Go on with a run that was interrupted, with its own settings."""
     generate: str | None = None
     """Write on from this text with a trained model, instead of training."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=Config
-    )
+    config: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -69,9 +65,7 @@ def parse(arguments: Sequence[str]) -> Command:
 def write(workdir: Path, prompt: str, config: Config) -> None:
     """Print a prompt and what the model writes after it, as it is written."""
     writer = load_writer(workdir, warn=lambda line: print(line, file=sys.stderr))
-    pieces = stream_text(
-        writer, prompt, config.sample_length, config.sampling, config.seed
-    )
+    pieces = stream_text(writer, prompt, config.sample_length, config.sampling, config.seed)
     for piece in pieces:
         print(piece, end="", flush=True)
     print()

@@ -153,9 +153,7 @@ def _pydoc() -> str:
     return "\n".join(topics.topics[name] for name in sorted(topics.topics))
 
 
-def _characters(
-    name: str, licence: str, text: str, shares: tuple[float, ...]
-) -> Corpus:
+def _characters(name: str, licence: str, text: str, shares: tuple[float, ...]) -> Corpus:
     """Cut a text at the given shares of its length: train, valid, perhaps test."""
     vocabulary = Vocabulary(tuple(sorted(set(text))), "character")
     ids, _ = vocabulary.encode(text)
@@ -174,13 +172,10 @@ def _penn_treebank(path: Path, licence: str) -> Corpus:
     """Read the word-level Penn Treebank of Mikolov et al. (2010) from its zip."""
     with zipfile.ZipFile(path) as archive:
         texts = [
-            archive.read(f"ptb.{split}.txt").decode("utf-8")
-            for split in ("train", "valid", "test")
+            archive.read(f"ptb.{split}.txt").decode("utf-8") for split in ("train", "valid", "test")
         ]
     words = sorted(set(Vocabulary((), "word").split(texts[0])))
     vocabulary = Vocabulary(tuple(words), "word")
-    (train, _), (valid, unknown_valid), (test, unknown_test) = map(
-        vocabulary.encode, texts
-    )
+    (train, _), (valid, unknown_valid), (test, unknown_test) = map(vocabulary.encode, texts)
     unknown = unknown_valid + unknown_test
     return Corpus("ptb", licence, vocabulary, train, valid, test, unknown)

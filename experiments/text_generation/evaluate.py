@@ -58,9 +58,7 @@ def lay_out(before: Ids, text: Ids, streams: int, context: int) -> Layout:
     place = np.arange(streams)[None, :] * length + t
     counted = (t >= context) & (t < context + length) & (place + 1 < len(whole))
     last = len(whole) - 1
-    return Layout(
-        whole[np.minimum(place, last)], whole[np.minimum(place + 1, last)], counted
-    )
+    return Layout(whole[np.minimum(place, last)], whole[np.minimum(place + 1, last)], counted)
 
 
 def make_score(model: Model) -> ScoreFn:
@@ -76,9 +74,7 @@ def make_score(model: Model) -> ScoreFn:
     return score
 
 
-def evaluate(
-    model: Model, score: ScoreFn, params: ModelParams, layout: Layout
-) -> float:
+def evaluate(model: Model, score: ScoreFn, params: ModelParams, layout: Layout) -> float:
     """Return the mean nats a symbol over a laid-out text, without dropout.
 
     Args:

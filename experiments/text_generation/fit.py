@@ -49,9 +49,7 @@ class Run(NamedTuple):
 
 def make_run(config: Config, corpus: Corpus, model: Model, workdir: Path) -> Run:
     """Return a run with its functions, which are compiled when first called."""
-    valid = lay_out(
-        corpus.train, corpus.valid, config.eval_streams, config.eval_context
-    )
+    valid = lay_out(corpus.train, corpus.valid, config.eval_streams, config.eval_context)
     return Run(
         config,
         corpus,
@@ -135,9 +133,7 @@ def advance(
     for step, report in enumerate(reports, start + 1):
         check_finite(step, report.finite, FINITE_ORDER)
     symbols = (stop - start) * config.batch_size * config.chunk_length
-    num_chunks = chunks_per_epoch(
-        len(run.corpus.train), config.batch_size, config.chunk_length
-    )
+    num_chunks = chunks_per_epoch(len(run.corpus.train), config.batch_size, config.chunk_length)
     nats = float(np.mean([report.loss for report in reports], dtype=np.float64))
     return state, {
         "epoch": stop / num_chunks,
@@ -190,10 +186,8 @@ def _show(bar: tqdm, run: Run, scalars: dict[str, float], step: int) -> None:
     train = f"{scalars[f'train_{scale.key}']:.3f}"
     shown = scalars.get(f"validation_{scale.key}")
     if shown is not None:
-        bar.write(
-            f"step {step:6,}   train {train}   validation {shown:.3f} {scale.unit}"
-        )
+        bar.write(f"step {step:6,}   train {train}   validation {shown:.3f} {scale.unit}")
         bar.set_postfix_str(f"{scale.key}: train {train}, validation {shown:.3f}")
     else:
-        before, found, validation = (bar.postfix or "").partition(", validation")
+        _before, found, validation = (bar.postfix or "").partition(", validation")
         bar.set_postfix_str(f"{scale.key}: train {train}{found}{validation}")

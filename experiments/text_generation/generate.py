@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
-from experiments.common.records import RUN_FILE, newest_run, read_json
+from experiments.common.records import RUN_FILE, read_json
 from experiments.common.sampling import Sampling, sample
-from experiments.text_generation.config import Config, config_from_dict
+from experiments.text_generation.config import config_from_dict
 from experiments.text_generation.data import Ids, Vocabulary
 from experiments.text_generation.model import Model, ModelParams, language_model
 from experiments.text_generation.update import evaluated_params, initial_train_state
@@ -49,8 +48,7 @@ def stream_ids(
     """
     if len(prompt) == 0:
         raise InputError(
-            "generate: the prompt is empty; give at least one symbol, for example a "
-            "line break"
+            "generate: the prompt is empty; give at least one symbol, for example a line break"
         )
     read = jax.jit(model.step)
 

@@ -3,6 +3,8 @@
     x_t = E[symbol_t]            flax.linen.Embed
     y_t = deep_rnn(x_1 .. x_t)   deeprnn_jax
     logits_t = W y_t + b         flax.linen.Dense, or E itself where tied
+
+The softmax is part of the loss.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -129,15 +131,11 @@ def language_model(config: Config, vocab_size: int) -> Model:
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
         x = embed.apply(params.embedding, symbols)
         x = _dropout(x, config.embedding_dropout, keys[0])
-        state, y = rnn.apply(
-            params.rnn, x, state, key=keys[1], schedule=config.schedule
-        )
+        state, y = rnn.apply(params.rnn, x, state, key=keys[1], schedule=config.schedule)
         y = _dropout(y, config.dropout, keys[2])
         return state, read_out(params, y)
 
-    def step(
-        params: ModelParams, symbols: jax.Array, state: State
-    ) -> tuple[State, jax.Array]:
+    def step(params: ModelParams, symbols: jax.Array, state: State) -> tuple[State, jax.Array]:
         x = embed.apply(params.embedding, symbols)
         state, y = rnn.step(params.rnn, state, x)
         return state, read_out(params, y)

@@ -102,9 +102,7 @@ def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path)
         verdict = "passed" if nats < baseline else "not passed"
         lines.append(f"  order {order}   {show(baseline)}   {verdict}")
     lines += ["", "sample:", "-" * 72, sample, "-" * 72, ""]
-    lines.append(
-        f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters"
-    )
+    lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
     lines.append(f"files: {workdir}/ (checkpoints, metrics.jsonl, tensorboard,")
     lines.append("       learning_curve.png, sample.txt, result.json)")
     lines.append("write more with: python -m experiments.text_generation --generate TEXT")

@@ -93,9 +93,7 @@ def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
         "seconds": standing.seconds,
     }
     if corpus.test is not None:
-        layout = lay_out(
-            corpus.valid, corpus.test, config.eval_streams, config.eval_context
-        )
+        layout = lay_out(corpus.valid, corpus.test, config.eval_streams, config.eval_context)
         nats = evaluate(run.model, run.score, writer.params, layout)
         result |= {"test_nats": nats, f"test_{scale.key}": scale.of_nats(nats)}
     return result

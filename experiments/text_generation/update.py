@@ -34,9 +34,7 @@ class StepReport(NamedTuple):
     finite: dict[str, Any]  # a flag for every leaf; see common.non_finite
 
 
-TrainStep = Callable[
-    [TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, StepReport]
-]
+TrainStep = Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, StepReport]]
 
 
 def learning_rate_schedule(config: Config) -> optax.Schedule:
@@ -150,9 +148,7 @@ def make_train_step(config: Config, model: Model) -> TrainStep:
             gradient_norm=optax.tree.norm(gradients),
             finite=finite_flags(loss=loss, gradients=gradients, parameters=params),
         )
-        after = TrainState(
-            state.step + 1, params, opt_state, averages, rnn_state, state.key
-        )
+        after = TrainState(state.step + 1, params, opt_state, averages, rnn_state, state.key)
         return after, report
 
     return jax.jit(train_step, donate_argnums=0)

@@ -5,6 +5,8 @@
     metrics.jsonl        one record a logged step
     tensorboard/         the same for TensorBoard
     learning_curve.png, sample.txt, result.json    at the end
+
+Together they are enough to go on with the run after a kill at any moment.
 """
 
 import dataclasses
@@ -85,9 +87,7 @@ def save(
     config: Config, corpus: Corpus, workdir: Path, state: TrainState, standing: Standing
 ) -> None:
     """Write a checkpoint and delete those that are not to be kept."""
-    num_chunks = chunks_per_epoch(
-        len(corpus.train), config.batch_size, config.chunk_length
-    )
+    num_chunks = chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)
     best = standing.best
     meta = {
         "position": position(standing.step, num_chunks)._asdict(),
@@ -116,6 +116,4 @@ def restore(
     checkpoints.drop_later(folder, restored.step)
     meta = restored.meta
     best = Best(**meta["best"]) if meta["best"] else START.best
-    return restored.state, Standing(
-        restored.step, best, meta["validation_nats"], meta["seconds"]
-    )
+    return restored.state, Standing(restored.step, best, meta["validation_nats"], meta["seconds"])

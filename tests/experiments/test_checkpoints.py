@@ -107,7 +107,7 @@ def test_the_last_good_one_is_used_and_the_damage_told(folder):
 def test_all_damaged_is_an_error(folder):
     for step in (10, 20, 30):
         (folder / f"{step:08d}" / "meta.json").write_text("{}")
-    with pytest.raises(InputError, match="every checkpoint .* is damaged"):
+    with pytest.raises(InputError, match=r"every checkpoint .* is damaged"):
         newest(folder)
 
 

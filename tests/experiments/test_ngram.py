@@ -16,11 +16,7 @@ def brute_force(history: list[int], symbol: int, train: list[int], n: int, v: in
         return 1.0 / v
     lower = brute_force(history, symbol, train, n - 1, v)
     context = history[len(history) - (n - 1) :]
-    followers = [
-        train[i]
-        for i in range(n - 1, len(train))
-        if train[i - (n - 1) : i] == context
-    ]
+    followers = [train[i] for i in range(n - 1, len(train)) if train[i - (n - 1) : i] == context]
     if not followers:
         return lower
     kinds = len(set(followers))
@@ -46,9 +42,7 @@ def test_equals_the_definition(order):
 
 def test_sums_to_one_over_the_vocabulary():
     train, start = text(200, 5), text(10, 6, seed=1)
-    last = [
-        witten_bell(train, np.append(start, symbol), 4, 6)[:, -1] for symbol in range(6)
-    ]
+    last = [witten_bell(train, np.append(start, symbol), 4, 6)[:, -1] for symbol in range(6)]
     np.testing.assert_allclose(np.sum(last, axis=0), np.ones(4), rtol=1e-12)
 
 

@@ -71,9 +71,7 @@ def test_a_tiny_temperature_is_nearly_greedy_and_finite():
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_distribution(temperature):
     n = 20_000
-    drawn = sample(
-        jax.random.key(1), jnp.broadcast_to(LOGITS, (n, 4)), Sampling(temperature)
-    )
+    drawn = sample(jax.random.key(1), jnp.broadcast_to(LOGITS, (n, 4)), Sampling(temperature))
     found = np.bincount(drawn, minlength=4) / n
     expected = P ** (1 / temperature)
     # Four standard deviations of a share of n draws, at most 0.5 / sqrt(n) each.

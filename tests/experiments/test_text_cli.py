@@ -31,10 +31,11 @@ def test_no_arguments_are_the_default_run():
 
 
 def test_every_option_is_taken_over():
-    command = cli.parse(
-        "--corpus tinyshakespeare --cell gru --num-layers 3 --hidden-size 128 "
-        "--dropout 0.2 --schedule reference --seed 7 --top-k 5 --tied-embeddings".split()
-    )
+    arguments = [
+        *("--corpus=tinyshakespeare", "--cell=gru", "--num-layers=3", "--hidden-size=128"),
+        *("--dropout=0.2", "--schedule=reference", "--seed=7", "--top-k=5", "--tied-embeddings"),
+    ]
+    command = cli.parse(arguments)
     assert command.config == Config(
         corpus="tinyshakespeare",
         cell="gru",
@@ -136,10 +137,10 @@ def test_differing_fields_leave_out_the_free_ones():
     assert set(FREE_ON_RESUME) <= {field.name for field in dataclasses.fields(Config)}
 
 
-SMALL = (
-    "--hidden-size 4 --embedding-size 4 --batch-size 2 --chunk-length 8 --steps 4 "
-    "--warmup-steps 1 --eval-streams 2 --sample-length 8"
-).split()
+SMALL = [
+    *("--hidden-size=4", "--embedding-size=4", "--batch-size=2", "--chunk-length=8", "--steps=4"),
+    *("--warmup-steps=1", "--eval-streams=2", "--sample-length=8"),
+]
 
 
 def test_train_then_write_then_go_on(capsys, tmp_path):
@@ -147,7 +148,8 @@ def test_train_then_write_then_go_on(capsys, tmp_path):
     cli.main(["--corpus", "tale.txt", "--sample-prompt", "once", *SMALL])
     out = capsys.readouterr().out
     run = newest_run(cli.RUNS)
-    assert run is not None and run.name.endswith("tale-lstm")
+    assert run is not None
+    assert run.name.endswith("tale-lstm")
     assert str(run) in out
     assert "bits per character" in out
     assert "order 4" in out

@@ -56,7 +56,7 @@ def test_a_text_too_short_to_split_is_refused(tmp_path, content, message):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match="tinyshakespear: .*one of: ptb, tinyshakespeare"):
+    with pytest.raises(InputError, match=r"tinyshakespear: .*one of: ptb, tinyshakespeare"):
         load_corpus("tinyshakespear")
 
 

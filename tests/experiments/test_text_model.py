@@ -82,7 +82,7 @@ def test_a_key_turns_dropout_on():
 
 def test_tying_shares_the_matrix():
     _, untied = make()
-    model, tied = make(dataclasses.replace(SMALL, tied_embeddings=True))
+    _model, tied = make(dataclasses.replace(SMALL, tied_embeddings=True))
     assert tied.readout is None
     assert num_parameters(untied) - num_parameters(tied) == V * 8 + V - (8 * 6 + 6)
 

@@ -1,0 +1,1 @@
+"""Tests of the experiments: what they share, and text generation whole."""
