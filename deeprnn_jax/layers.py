@@ -59,16 +59,16 @@ class LayerParams(NamedTuple):
 
 def init_layer(layer: Layer, key: Array, input_size: int) -> LayerParams:
     """Draw a layer's parameters in float32."""
-    k_cell, k_highway = jax.random.split(key)
     if layer.merge is None:
-        cell = layer.cell.init(k_cell, input_size)
+        cell = layer.cell.init(key, input_size)
     else:
-        keys = jax.random.split(k_cell, 2)
+        keys = jax.random.split(key, 2)
         cell = jax.vmap(lambda k: layer.cell.init(k, input_size))(keys)
     norm = highway = None
     if layer.norm:
         norm = NormParams(jnp.ones(input_size), jnp.zeros(input_size))
     if layer.skip == "highway":
+        k_highway = jax.random.fold_in(key, 1)
         w = initializers.glorot_uniform()(k_highway, (input_size, input_size))
         # Srivastava et al. 2015, section 2.1: a negative bias carries x at first
         highway = HighwayParams(w, jnp.full(input_size, -2.0))

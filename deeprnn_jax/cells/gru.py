@@ -103,21 +103,20 @@ def gru(
         "use_bias": use_bias,
     }
 
-    def init_bias(key: Array) -> Array:
-        k_b, k_z = jax.random.split(key)
-        b = initializers.per_gate(b_init, k_b, 3, (hidden_size,))
+    def init_bias(k_b: Array, k_z: Array) -> Array:
+        b = b_init(k_b, (3, hidden_size), jnp.float32)
         b_z = initializers.constant_or(update_bias)(k_z, (hidden_size,), jnp.float32)
-        return b.at[hidden_size : 2 * hidden_size].add(b_z)
+        return b.at[1].add(b_z).reshape(3 * hidden_size)
 
     def init(key: Array, input_size: int) -> GRUParams:
-        k_x, k_h, k_b, k_n = jax.random.split(key, 4)
+        k_x, k_h, k_b, k_z, k_n = jax.random.split(key, 5)
         b_hn = None
         if use_bias and reset_after:
             b_hn = b_init(k_n, (hidden_size,), jnp.float32)
         return GRUParams(
             w_x=initializers.per_gate(w_x_init, k_x, 3, (input_size, hidden_size)),
             w_h=initializers.per_gate(w_h_init, k_h, 3, (hidden_size, hidden_size)),
-            b=init_bias(k_b) if use_bias else None,
+            b=init_bias(k_b, k_z) if use_bias else None,
             b_hn=b_hn,
         )
 

@@ -127,10 +127,8 @@ def lstm(
         "use_bias": use_bias,
     }
 
-    def init_bias(key: Array) -> Array:
-        k_b, k_f = jax.random.split(key)
-        b = initializers.per_gate(b_init, k_b, num_gates, (hidden_size,))
-        b = b.reshape(num_gates, hidden_size)
+    def init_bias(k_b: Array, k_f: Array) -> Array:
+        b = b_init(k_b, (num_gates, hidden_size), jnp.float32)
         b_f = initializers.constant_or(forget_bias)(k_f, (hidden_size,), jnp.float32)
         b = b.at[0 if coupled else 1].add(b_f)
         if callable(forget_bias) and not coupled:
@@ -138,7 +136,7 @@ def lstm(
         return b.reshape(num_gates * hidden_size)
 
     def init(key: Array, input_size: int) -> LSTMParams:
-        k_x, k_h, k_b, k_p, k_c = jax.random.split(key, 5)
+        k_x, k_h, k_b, k_f, k_p, k_c = jax.random.split(key, 6)
         w_x = initializers.per_gate(w_x_init, k_x, num_gates, (input_size, hidden_size))
         w_h = initializers.per_gate(w_h_init, k_h, num_gates, (output_size, hidden_size))
         w_p = None
@@ -150,7 +148,8 @@ def lstm(
             # U(±1/√H): what a row of w_h has under torch's rule
             p = initializers.uniform()(k_c, (3, hidden_size), jnp.float32)
             diagonal = Peepholes(i=None if coupled else p[0], f=p[1], o=p[2])
-        return LSTMParams(w_x, w_h, init_bias(k_b) if use_bias else None, w_p, diagonal)
+        b = init_bias(k_b, k_f) if use_bias else None
+        return LSTMParams(w_x, w_h, b, w_p, diagonal)
 
     def initial_state(params: LSTMParams, batch_shape: tuple[int, ...]) -> LSTMState:
         return LSTMState(

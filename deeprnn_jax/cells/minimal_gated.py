@@ -83,7 +83,7 @@ def minimal_gated(
         return MinimalGatedParams(
             w_x=initializers.per_gate(w_x_init, k_x, 2, (input_size, hidden_size)),
             w_h=initializers.per_gate(w_h_init, k_h, 2, (hidden_size, hidden_size)),
-            b=initializers.per_gate(b_init, k_b, 2, (hidden_size,)) if use_bias else None,
+            b=b_init(k_b, (2, hidden_size), jnp.float32).reshape(-1) if use_bias else None,
         )
 
     def initial_state(
