@@ -1,0 +1,176 @@
+"""torch's modules and ours: the same outputs, states and gradients, both ways."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deeprnn_jax as drnn
+from deeprnn_jax import interop
+from tests.interop import torch_cases
+from tests.interop.recorded import GOLDEN, assert_agrees, assert_close, load, random_like
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+
+
+@pytest.fixture
+def torch():
+    """Give torch, or skip: the stored vectors are compared everywhere."""
+    return pytest.importorskip("torch")
+
+
+def random_params(rnn, input_size, seed=0):
+    """Give parameters without drawing them as init does, and with no bias zero."""
+    shapes = jax.eval_shape(lambda: rnn.init(jax.random.key(0), input_size))
+    return jax.tree.map(jnp.asarray, random_like(np.random.default_rng(seed), shapes))
+
+
+def state_of(rnn):
+    """Give the function that reads torch's states for this network."""
+    return lambda arrays: interop.state_from_torch(rnn, arrays)
+
+
+@pytest.mark.parametrize("name", torch_cases.STORED)
+def test_stored_vectors(name):
+    run = load(GOLDEN / "torch.npz", name)
+    rnn, params = interop.from_torch(torch_cases.stand_in(name, run.weights))
+    assert_agrees(rnn, params, run, state_of(rnn))
+
+
+@pytest.mark.parametrize("name", torch_cases.CASES)
+def test_from_torch(torch, name):
+    module = torch_cases.build(name)
+    rnn, params = interop.from_torch(module)
+    assert_agrees(rnn, params, torch_cases.record(module), state_of(rnn))
+
+
+@pytest.mark.parametrize("name", ["lstm_projected", "gru"])
+def test_from_torch_in_float64(torch, x64, name):
+    module = torch_cases.build(name, "float64")
+    rnn, params = interop.from_torch(module)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float64")}
+    assert_agrees(rnn, params, torch_cases.record(module), state_of(rnn), tolerance=1e-12)
+
+
+@pytest.mark.parametrize("name", torch_cases.CASES)
+def test_to_torch(torch, name):
+    module = torch_cases.build(name)
+    rnn, params = interop.from_torch(module)
+    back = interop.to_torch(rnn, params)
+    assert type(back) is type(module)
+    assert_close(interop.from_torch(back)[1], params, tolerance=0)
+    ours, theirs = torch_cases.record(back), torch_cases.record(module)
+    for field in ("y", "final", "dx", "dstate"):
+        assert_close(getattr(ours, field), getattr(theirs, field), 1e-6)
+
+
+def test_states_there_and_back(torch):
+    rnn = drnn.deep_rnn(drnn.lstm(5, projection_size=2), 3, bidirectional=True)
+    params = random_params(rnn, 4)
+    state = random_like(np.random.default_rng(0), rnn.initial_state(params, (2, 3)))
+    h, c = interop.state_to_torch(rnn, state)
+    assert h.shape == (6, 2, 3, 2)
+    assert c.shape == (6, 2, 3, 5)
+    np.testing.assert_array_equal(h[3], state[1].h[0, 1])  # layer 1 of 3, reverse
+    assert_close(interop.state_from_torch(rnn, (h, c)), jax.tree.map(jnp.asarray, state), 0)
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_single_step_cells(torch, kind):
+    rng = np.random.default_rng(0)
+    cell = getattr(torch.nn, kind)(3, 4)
+    x, h, c = (rng.normal(size=(2, size)).astype("float32") for size in (3, 4, 4))
+    state = (torch.tensor(h), torch.tensor(c)) if kind == "LSTMCell" else torch.tensor(h)
+    after = cell(torch.tensor(x), state)
+    rnn, params = interop.from_torch(cell)
+    lift = jax.tree.map(lambda leaf: leaf[None], state if kind == "LSTMCell" else (state,))
+    got, y = rnn.step(params, interop.state_from_torch(rnn, lift), x)
+    after = after if kind == "LSTMCell" else (after,)
+    assert_close(got, interop.state_from_torch(rnn, [one[None] for one in after]))
+    np.testing.assert_allclose(y, after[0].detach(), atol=1e-5)
+
+
+def test_what_else_is_carried_over(torch):
+    module = torch_cases.build("lstm", dropout=0.25, batch_first=True)
+    rnn, params = interop.from_torch(module)
+    assert rnn.plan.dropout == 0.25
+    assert_close(params, interop.from_torch(torch_cases.build("lstm"))[1], 0)
+    drawn = torch.random.get_rng_state()
+    back = interop.to_torch(rnn, params, batch_first=True)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    assert (back.dropout, back.batch_first, back.training) == (0.25, True, True)
+    one = drnn.deep_rnn(drnn.gru(2), dropout=0.5)
+    assert interop.to_torch(one, random_params(one, 3)).dropout == 0.0  # drops nothing
+
+
+def test_half_precision_is_kept(torch):
+    module = torch_cases.build("gru").to(torch.bfloat16)
+    rnn, params = interop.from_torch(module)
+    assert params.layers[0].cell.w_x.dtype == jnp.bfloat16
+    back = interop.to_torch(rnn, params)
+    assert torch.equal(back.weight_hh_l1, module.weight_hh_l1)
+
+
+def test_wrapped_weights_are_read(torch):
+    module = torch_cases.build("gru")
+    expected = interop.from_torch(module)[1]
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l1")
+    assert_close(interop.from_torch(module)[1], expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (lambda nn: nn.Linear(2, 3), "module must be one of.*got Linear"),
+        (lambda nn: nn.Sequential(nn.LSTM(2, 3)), "give the recurrent layer itself"),
+        (lambda nn: nn.LSTM(2, 3).double(), "float64.*jax_enable_x64"),
+    ],
+)
+def test_from_torch_refuses(torch, module, message):
+    with pytest.raises(ValueError, match=rf"^from_torch: .*{message}"):
+        interop.from_torch(module(torch.nn))
+
+
+REFUSED = {
+    "peepholes": (drnn.deep_rnn(drnn.lstm(2, peepholes=True)), "peepholes=False, got True"),
+    "coupled": (drnn.deep_rnn(drnn.lstm(2, coupled=True)), "coupled=False, got True"),
+    "activation": (drnn.deep_rnn(drnn.elman(2, jnp.sin)), "activation tanh or relu, got"),
+    "gate": (drnn.deep_rnn(drnn.lstm(2, gate_activation=jax.nn.relu)), "gate_activation sigmoid"),
+    "candidate": (drnn.deep_rnn(drnn.gru(2, activation=jax.nn.relu)), "activation tanh, got"),
+    "reset": (drnn.deep_rnn(drnn.gru(2, reset_after=False)), "reset_after=True, got False"),
+    "projection": (drnn.deep_rnn(drnn.lstm(2, projection_size=2)), "projection_size < hidden"),
+    "modifier": (drnn.deep_rnn(drnn.zoneout(drnn.lstm(2), 0.1)), "without a modifier, got 'zone"),
+    "other": (drnn.deep_rnn(drnn.independent(2)), "elman, lstm or gru"),
+    "readout": (drnn.deep_rnn(drnn.lstm(2), output_size=3), "got output_size=3"),
+    "skip": (drnn.deep_rnn(drnn.lstm(2), 2, skip="residual"), "got skip='residual'"),
+    "norm": (drnn.deep_rnn(drnn.lstm(2), 2, layer_norm=True), "got layer_norm=True"),
+    "merge": (drnn.deep_rnn(drnn.lstm(2), bidirectional=True, merge="sum"), "merge must be"),
+    "sizes": (drnn.deep_rnn([drnn.lstm(2), drnn.lstm(3)]), "all layers must be alike"),
+    "kinds": (drnn.deep_rnn([drnn.lstm(2), drnn.gru(2)]), "all layers must be alike"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_to_torch_refuses(reason):
+    rnn, message = REFUSED[reason]
+    with pytest.raises(ValueError, match=rf"^to_torch: .*{message}"):
+        interop.to_torch(rnn, random_params(rnn, 3))
+
+
+def test_to_torch_refuses_other_parameters():
+    rnn = drnn.deep_rnn(drnn.gru(4), 2)
+    with pytest.raises(ValueError, match=r"^to_torch: params are not of this network"):
+        interop.to_torch(rnn, random_params(drnn.deep_rnn(drnn.lstm(4), 2), 3))
+    with pytest.raises(ValueError, match=r"^to_torch: params must be.*got dict"):
+        interop.to_torch(rnn, {"w": 1})
+
+
+def test_state_from_torch_refuses():
+    rnn = drnn.deep_rnn(drnn.lstm(2), 2)
+    with pytest.raises(ValueError, match=r"must be h, c with 2 rows.*got shapes \[\(2, 3, 2\)\]"):
+        interop.state_from_torch(rnn, np.zeros((2, 3, 2)))
+    with pytest.raises(ValueError, match="with 2 rows"):
+        interop.state_from_torch(rnn, (np.zeros((3, 3, 2)), np.zeros((3, 3, 2))))
+    mixed = drnn.deep_rnn([drnn.lstm(2), drnn.gru(2)])
+    with pytest.raises(ValueError, match=r"must repeat one cell.*\['gru', 'lstm'\]"):
+        interop.state_from_torch(mixed, np.zeros((2, 3, 2)))
