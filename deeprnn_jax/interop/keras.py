@@ -101,12 +101,12 @@ def to_keras(rnn: DeepRNN, params: DeepParams) -> Any:
       (32, 100, 8)
     """
     parts = assembly.take_apart("to_keras", "Keras", rnn, params)
-    keras = assembly.import_library("to_keras", "keras")
     merge_mode = _merge_mode(rnn)
     compute, policy = _dtypes(rnn, params)
+    kinds = [layer_options(row[0].cell) for row in parts]
+    keras = assembly.import_library("to_keras", "keras")
     model = keras.Sequential([keras.Input((None, assembly.input_size_of(params)), dtype=compute)])
-    for index, directions in enumerate(parts):
-        kind, options = layer_options(directions[0].cell)
+    for index, ((kind, options), row) in enumerate(zip(kinds, parts, strict=True)):
         layer = getattr(keras.layers, kind)(**options, return_sequences=True, dtype=policy)
         targets = [layer]
         if merge_mode is not None:
@@ -115,7 +115,7 @@ def to_keras(rnn: DeepRNN, params: DeepParams) -> Any:
         if index > 0 and rnn.plan.dropout > 0:
             model.add(keras.layers.Dropout(rnn.plan.dropout, dtype=policy))
         model.add(layer)
-        for target, part in zip(targets, directions, strict=True):
+        for target, part in zip(targets, row, strict=True):
             target.set_weights(write_weights(part))
     return model
 
