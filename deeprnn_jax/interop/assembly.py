@@ -33,6 +33,8 @@ def import_library(function: str, name: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
+        if error.name != name:  # the library is there, something that it needs is not
+            raise
         raise ImportError(
             f"{function}: needs {name}, which is not installed; pip install 'deeprnn_jax[parity]'"
         ) from error

@@ -126,16 +126,9 @@ def unname_params(rnn: DeepRNN, tree: Mapping[str, Any], input_size: int) -> Dee
       ValueError: if a name is missing.
     """
     like = _params_like(rnn.init, input_size)
-    try:
-        names = _run_names(rnn)
-        layers = [_from_names(one, tree[n]) for n, one in zip(names, like.layers, strict=True)]
-        readout = None if like.readout is None else _from_names(like.readout, tree["readout"])
-    except KeyError as error:
-        raise ValueError(
-            f"DeepRNN: parameters must have {error}, got {sorted(tree)}; are they of another "
-            "network?"
-        ) from None
-    return DeepParams(tuple(layers), readout)
+    layers = _from_names(dict(zip(_run_names(rnn), like.layers, strict=True)), tree, "")
+    readout = None if like.readout is None else _from_names({"readout": like.readout}, tree, "")
+    return DeepParams(tuple(layers.values()), readout and readout["readout"])
 
 
 @lru_cache(maxsize=64)
@@ -157,8 +150,17 @@ def _to_names(tree: Any) -> Any:
     return tree
 
 
-def _from_names(like: Any, tree: Any) -> Any:
-    if hasattr(like, "_fields"):
-        fields = like._asdict().items()
-        return type(like)(*(None if v is None else _from_names(v, tree[n]) for n, v in fields))
-    return tree
+def _from_names(like: Any, tree: Any, path: str) -> Any:
+    """Give `tree` in the form of `like`: a NamedTuple, or a dictionary of such."""
+    entries = like._asdict() if hasattr(like, "_fields") else like
+    if not isinstance(entries, dict):
+        return tree
+    wanted = {name: one for name, one in entries.items() if one is not None}
+    if not isinstance(tree, Mapping) or not set(wanted) <= set(tree):
+        found = sorted(tree) if isinstance(tree, Mapping) else type(tree).__name__
+        raise ValueError(
+            f"DeepRNN: parameters{path} must have {sorted(wanted)}, got {found}; are they of "
+            "another network?"
+        )
+    filled = {n: _from_names(one, tree[n], f"{path}[{n!r}]") for n, one in wanted.items()}
+    return like._replace(**filled) if hasattr(like, "_fields") else filled
