@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from deeprnn_jax.types import Array, State
 
@@ -26,9 +27,21 @@ class Steps(NamedTuple):
         """Give the flags that the reverse direction meets, still in time's order."""
         if self.resets is None:
             return self
-        # Going from t to t-1 crosses the boundary that `resets[t]` marks.
-        last = jnp.zeros_like(self.resets[:1])
-        return self._replace(resets=jnp.concatenate([self.resets[1:], last]))
+        # Going from a step down to the real step below it crosses that step's reset,
+        # which lies further ahead where masked steps are between the two.
+        ahead, last = self.resets, jnp.zeros_like(self.resets[:1])
+        if self.mask is not None:
+            ahead = _resets_ahead(self.mask, self.resets)
+        resets = jnp.concatenate([ahead[1:], last])
+        return self._replace(resets=resets if self.mask is None else resets & self.mask)
+
+
+def _resets_ahead(mask: Array, resets: Array) -> Array:
+    """Tell whether the first real step from each step on, itself included, is a reset."""
+    time = jnp.arange(mask.shape[0]).reshape(-1, *(1,) * (mask.ndim - 1))
+    # odd where there is a reset; past the last real step, even
+    code = jnp.where(mask, 2 * time + resets.astype(time.dtype), 2 * mask.shape[0])
+    return lax.cummin(code, reverse=True) % 2 == 1
 
 
 def make_steps(
@@ -46,8 +59,9 @@ def make_steps(
       The flags; `resets` only where the step is real.
     """
     if lengths is not None:
-        time = jnp.arange(num_steps, dtype=lengths.dtype)
-        inside = time.reshape((num_steps,) + (1,) * lengths.ndim) < lengths
+        # not in the lengths' own dtype, in which T may not fit: uint8, say
+        time = jnp.arange(num_steps).reshape(num_steps, *(1,) * lengths.ndim)
+        inside = time < lengths.astype(time.dtype)
         mask = inside if mask is None else mask & inside
     if resets is not None and mask is not None:
         resets = resets & mask

@@ -1,0 +1,36 @@
+"""What every test runs under: strict dtype promotion, fixed seeds, float64 on request."""
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples are the same on every run and machine: a failure can be run again.
+settings.register_profile(
+    "quick",
+    derandomize=True,
+    deadline=None,
+    max_examples=15,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500)
+settings.load_profile("quick")  # the other: pytest --hypothesis-profile thorough
+
+
+def pytest_configure(config):
+    """Keep the tests that share compiled programs in one pytest-xdist worker."""
+    if getattr(config.option, "dist", None) == "load":
+        config.option.dist = "loadgroup"
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion():
+    """Make any mix of two dtypes an error."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """Allow float64, in which two exact orders of work differ by rounding alone."""
+    with jax.enable_x64(True):
+        yield

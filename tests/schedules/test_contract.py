@@ -1,0 +1,166 @@
+"""What every network must do under every schedule, over the registry.
+
+One compiled program a network and schedule gives outputs, states, gates and gradients;
+the tests differ in the data that they give it.
+"""
+
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from tests import oracle, programs, registry
+from tests.comparing import assert_close, assert_same
+from tests.registry import NETWORKS, T
+
+pytestmark = pytest.mark.usefixtures("x64")
+SCHEDULES = ("reference", "layerwise")
+
+
+def each_network(names=NETWORKS):
+    """Parametrise by network, all tests of one in the same worker."""
+    marked = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+@cache
+def case(name):
+    """Give a network's data, the oracle's outputs and random cotangents for them."""
+    network = NETWORKS[name]
+    data = registry.data_for(network)
+    expected = oracle.run(network.oracle(), *data)
+    rng = registry.seed_of(f"weights of {name}")
+    weights = jax.tree.map(lambda a: np.where(np.isnan(a), 0, rng.normal(size=a.shape)), expected)
+    return network, data, expected, weights
+
+
+@cache
+def usual(name, schedule):
+    """Give the result of a network on its usual data."""
+    network, data, _, weights = case(name)
+    return programs.run(network, data, weights, schedule)
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_outputs_states_and_gates_are_the_oracles(name, schedule):
+    assert_close(usual(name, schedule).outputs, case(name)[2])
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_gradient_is_the_oracles_slope(name, schedule):
+    """Along a random direction of parameters, input and initial state at once."""
+    network, data, _, weights = case(name)
+    rng = registry.seed_of(f"direction of {name}")
+    point = (data.params, data.x, data.state)
+    direction = registry.fill(rng, point, scale=1.0)
+
+    def loss(step):
+        moved = jax.tree.map(lambda a, d: a + step * d, point, direction)
+        params, x, state = moved
+        outputs = oracle.run(network.oracle(), params, x, state, *data[3:])
+        terms = jax.tree.map(lambda w, a: np.vdot(w, np.nan_to_num(a)), weights, outputs)
+        return sum(jax.tree.leaves(terms))
+
+    epsilon = 1e-5
+    # five points: the error is of the fourth order
+    slope = (8 * (loss(epsilon) - loss(-epsilon)) - loss(2 * epsilon) + loss(-2 * epsilon)) / (
+        12 * epsilon
+    )
+    grads = usual(name, schedule).grads
+    along = sum(jax.tree.leaves(jax.tree.map(np.vdot, grads, direction)))
+    np.testing.assert_allclose(along, slope, rtol=1e-7)
+
+
+@each_network()
+def test_schedules_agree(name):
+    assert_close(usual(name, "layerwise"), usual(name, "reference"))
+
+
+@each_network([name for name, network in NETWORKS.items() if network.is_stochastic])
+def test_schedules_agree_and_draw_alike_in_training(name):
+    network, data, _, weights = case(name)
+    results = [
+        programs.run(network, data, weights, schedule, jax.random.key(1)) for schedule in SCHEDULES
+    ]
+    assert_close(results[1], results[0])
+    evaluation = usual(name, "reference").outputs
+    assert np.abs(results[0].outputs.y - evaluation.y).max() > 1e-3
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_padding_is_never_seen(name, schedule):
+    """NaN and infinity in the padding reach no output and no gradient."""
+    network, data, _, weights = case(name)
+    real = data.mask & (np.arange(T)[:, None] < data.lengths)
+    result = usual(name, schedule)
+    assert not np.any(result.outputs.y[~real])
+    assert not np.any(result.grads[1][~real])
+    for junk in (np.nan, np.inf, -1e300):
+        x = np.where(real[..., None], data.x, junk)
+        assert_same(programs.run(network, data._replace(x=x), weights, schedule), result)
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rows_are_independent(name, schedule):
+    """Nothing of a row changes when the others do."""
+    network, data, _, weights = case(name)
+    rng = registry.seed_of(f"rows of {name}")
+    x = data.x.copy()
+    x[:, 1:] = rng.normal(size=x[:, 1:].shape)
+    resets, lengths = data.resets.copy(), data.lengths.copy()
+    resets[:, 1:] = rng.random(resets[:, 1:].shape) < 0.5
+    lengths[1:] = rng.integers(0, T + 1, size=len(lengths) - 1)
+    result = programs.run(
+        network, data._replace(x=x, resets=resets, lengths=lengths), weights, schedule
+    )
+    expected = usual(name, schedule)
+    np.testing.assert_array_equal(result.outputs.y[:, 0], expected.outputs.y[:, 0])
+    np.testing.assert_array_equal(result.grads[1][:, 0], expected.grads[1][:, 0])
+    assert np.any(result.outputs.y[:, 2] != expected.outputs.y[:, 2])
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_past_does_not_see_the_future(name, schedule):
+    """In one direction; in two, a reset is a wall that nothing crosses either way."""
+    network, data, _, weights = case(name)
+    both, wall = network.bidirectional, 3
+    resets = np.zeros_like(data.resets)
+    resets[wall] = both
+    lengths = np.full_like(data.lengths, T)
+    data = data._replace(lengths=lengths, mask=np.ones_like(data.mask), resets=resets)
+    weights = jax.tree.map(np.zeros_like, weights)
+    weights.y[:wall] = 1.0
+    result = programs.run(network, data, weights, schedule)
+    x = data.x.copy()
+    x[wall:] += 1.0
+    changed = programs.run(network, data._replace(x=x), weights, schedule)
+    np.testing.assert_array_equal(changed.outputs.y[:wall], result.outputs.y[:wall])
+    assert np.all(np.any(changed.outputs.y[wall:] != result.outputs.y[wall:], axis=-1))
+    assert not np.any(result.grads[1][wall:])
+    assert np.any(result.grads[1][:wall])
+
+
+@each_network()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_row_of_no_steps_ends_where_it_began(name, schedule):
+    """And hands the cotangent of its final state on as it is."""
+    network, data, _, weights = case(name)
+    data = data._replace(lengths=np.zeros_like(data.lengths))
+    # gates at masked steps mean nothing, and those of the oracle are not there
+    weights = weights._replace(gates=jax.tree.map(np.zeros_like, weights.gates))
+    result = programs.run(network, data, weights, schedule)
+    assert not np.any(result.outputs.y)
+    began = [one._asdict() for one in oracle.unstack(data.state)]
+    assert_same(result.outputs.finals, began)
+    d_began = [one._asdict() for one in oracle.unstack(result.grads[2])]
+    directions = 1 if network.bidirectional else 0
+    expected = jax.tree.map(
+        lambda final, trace: final + trace.sum(axis=directions), weights.finals, weights.states
+    )
+    assert_close(d_began, expected)

@@ -1,0 +1,117 @@
+"""Two cells as a user writes them, in about 20 lines each, and their oracles."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deeprnn_jax import Cell, split_cell
+from tests.oracle import OracleCell, sigmoid, zeros
+
+
+class LeakyParams(NamedTuple):
+    w_x: jax.Array
+    w_h: jax.Array
+    leak: jax.Array
+
+
+class LeakyState(NamedTuple):
+    h: jax.Array
+
+
+def leaky(size):
+    """h = (1 - a) ⊙ h + a ⊙ tanh(W_x x + W_h h), a = σ(leak): `update` has a parameter."""
+
+    def init(key, input_size):
+        w_x = jax.random.normal(key, (input_size, size))
+        return LeakyParams(w_x, jnp.eye(size), jnp.zeros(size))
+
+    def initial_state(params, batch_shape):
+        return LeakyState(jnp.zeros((*batch_shape, size), params.leak.dtype))
+
+    def update(params, state, x_proj, h_proj):
+        a = jax.nn.sigmoid(params.leak)
+        h = (1 - a) * state.h + a * jnp.tanh(x_proj + h_proj)
+        return LeakyState(h), h
+
+    return split_cell(
+        "leaky",
+        size,
+        init,
+        initial_state,
+        project_input=lambda params, x: x @ params.w_x,
+        project_state=lambda params, state: state.h @ params.w_h,
+        update=update,
+    )
+
+
+def oracle_leaky():
+    def step(p, s, x, norm_x=lambda z: z, norm_h=lambda z: z):
+        a = sigmoid(p.leak)
+        h = (1 - a) * s["h"] + a * np.tanh(norm_x(x @ p.w_x) + norm_h(s["h"] @ p.w_h))
+        return {"h": h}, h, {}
+
+    return OracleCell(step, zeros)
+
+
+class TransitionParams(NamedTuple):
+    w_x: jax.Array
+    w_h: jax.Array
+    w_deep: jax.Array
+    w_y: jax.Array
+
+
+class TransitionState(NamedTuple):
+    h: jax.Array
+    sum: jax.Array
+
+
+class TransitionGates(NamedTuple):
+    u: jax.Array
+
+
+def deep_transition(size):
+    """u = tanh(W_x x + W_h h), h = tanh(W_deep u): no split, y of another width than h."""
+
+    def init(key, input_size):
+        k_x, k_y = jax.random.split(key)
+        return TransitionParams(
+            w_x=jax.random.normal(k_x, (input_size, size)),
+            w_h=jnp.eye(size),
+            w_deep=jnp.eye(size),
+            w_y=jax.random.normal(k_y, (size, 3)),
+        )
+
+    def initial_state(params, batch_shape):
+        zeros_h = jnp.zeros((*batch_shape, size), params.w_h.dtype)
+        return TransitionState(zeros_h, zeros_h[..., :2])
+
+    def gates(params, state, x_proj, h_proj):
+        assert h_proj is None
+        return TransitionGates(jnp.tanh(x_proj + state.h @ params.w_h))
+
+    def step(params, state, x_proj):
+        h = jnp.tanh(gates(params, state, x_proj, None).u @ params.w_deep)
+        return TransitionState(h, 0.5 * state.sum + h[..., :2]), h @ params.w_y
+
+    return Cell(
+        name="deep_transition",
+        output_size=3,
+        init=init,
+        initial_state=initial_state,
+        project_input=lambda params, x: x @ params.w_x,
+        project_state=None,
+        update=None,
+        step=step,
+        gates=gates,
+    )
+
+
+def oracle_deep_transition():
+    def step(p, s, x, norm_x=lambda z: z, norm_h=lambda z: z):
+        u = np.tanh(x @ p.w_x + s["h"] @ p.w_h)
+        h = np.tanh(u @ p.w_deep)
+        return {"h": h, "sum": 0.5 * s["sum"] + h[:2]}, h @ p.w_y, {"u": u}
+
+    return OracleCell(step, zeros)
