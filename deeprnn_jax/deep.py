@@ -353,6 +353,9 @@ def _run(
     want_trace: bool,
 ) -> tuple[DeepState, Array, list[LayerTrace] | None]:
     """Run all layers and the readout."""
+    # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
+    # The products still take their operands in `compute_dtype`.
+    params = cast_floating(params, plan.precision.accumulate)
     if state is None:
         state = _initial_state(plan, params, x.shape[1:-1])
     state = cast_floating(state, plan.precision.state)
