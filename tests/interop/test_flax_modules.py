@@ -221,7 +221,7 @@ def test_linen_dropout():
         return quick_jit(lambda key: module.apply(variables, x, rngs={"dropout": key}))
 
     still = quick_jit(interop.linen.DeepRNN(DROPS).apply)(variables, x)
-    np.testing.assert_array_equal(program(deterministic=True)(key), still)
+    np.testing.assert_allclose(program(deterministic=True)(key), still, atol=1e-6)
     drops = program()
     assert not np.allclose(drops(key), still)
     assert not np.allclose(drops(key), drops(other))
