@@ -22,7 +22,7 @@ RUNS = Path("runs/text_generation")
 class Command:
     """Train a recurrent language model on text, or write with a trained one."""
 
-    preset: Literal["default", "ten-minutes", "tinyshakespeare", "ptb", "warandpeace"] = "default"
+    preset: Literal["default", "ten-minutes", "tinyshakespeare"] = "default"
     """Settings to start from; the other options change them one by one."""
     workdir: Path | None = None
     """The run's folder. Without it: a new one below runs/text_generation, and for

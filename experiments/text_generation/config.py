@@ -49,9 +49,9 @@ class Config:
     """The recurrent cell."""
     num_layers: int = 2
     """How many recurrent layers."""
-    hidden_size: int = 256
+    hidden_size: int = 128
     """Units of each recurrent layer."""
-    embedding_size: int = 64
+    embedding_size: int = 128
     """Size of the vector that stands for a symbol."""
     tied_embeddings: bool = False
     """Read the logits out with the embedding's own matrix; helps with many words."""
@@ -73,13 +73,13 @@ class Config:
 
     seed: int = 0
     """Seed of initial parameters, dropout, data offsets and the sample."""
-    steps: int = 1000
+    steps: int = 3000
     """Training steps."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Streams of text that are read side by side."""
-    chunk_length: int = 64
+    chunk_length: int = 20
     """Symbols each stream is read on by in a step: how far gradients reach back."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 8e-3
     """AdamW's learning rate at its height, after the warm-up; it falls to zero along
     a cosine."""
     warmup_steps: int = 100
@@ -94,23 +94,24 @@ class Config:
     """Decay of the running mean of the parameters, which is what is evaluated, kept
     and sampled from; 0 uses the parameters themselves."""
 
-    eval_interval: int = 200
+    eval_interval: int = 500
     """Steps between evaluations of the whole validation split."""
     eval_streams: int = 32
     """Streams the validation split is cut into to be read side by side."""
-    eval_context: int = 256
+    eval_context: int = 128
     """Symbols of preceding text that each of those streams reads first, uncounted."""
-    log_interval: int = 20
+    log_interval: int = 50
     """Steps between records of the training loss, and between looks for numbers that
     are not finite."""
-    checkpoint_interval: int = 200
+    checkpoint_interval: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 3
     """How many of the last checkpoints to keep, next to the one of the best
     validation."""
 
-    sample_prompt: str = "\n"
-    """What the sample at the end of training starts from."""
+    sample_prompt: str | None = None
+    """What the sample at the end of training starts from; without it, the first symbol
+    of the training text."""
     sample_length: int = 600
     """Symbols to write, for the sample and for --generate."""
     temperature: float = 0.7
@@ -141,11 +142,13 @@ class Config:
         if self.keep_checkpoints < 2:
             # The one before is what a damaged last checkpoint falls back on.
             raise InputError(_message("keep_checkpoints", ">= 2", self.keep_checkpoints))
-        if self.warmup_steps >= self.steps and self.steps > 1:
+        if self.warmup_steps >= self.steps:
             raise InputError(
                 _message("warmup_steps", f"below steps={self.steps}", self.warmup_steps)
             )
-        _ = self.sampling
+        if self.sample_prompt == "":
+            raise InputError(_message("sample_prompt", "one symbol or more", "none"))
+        _ = self.sampling  # which checks its own
 
     @property
     def sampling(self) -> Sampling:

@@ -29,7 +29,6 @@ from experiments.text_generation.update import (
     TrainState,
     TrainStep,
     evaluated_params,
-    learning_rate_schedule,
     make_train_step,
 )
 from experiments.text_generation.workdir import Best, Standing, save
@@ -139,7 +138,7 @@ def advance(
         "epoch": stop / num_chunks,
         **_scaled(run.corpus, "train", nats),
         "gradient_norm": float(reports[-1].gradient_norm),
-        "learning_rate": float(learning_rate_schedule(config)(stop - 1)),
+        "learning_rate": float(reports[-1].learning_rate),
         "symbols_per_second": symbols / (time.perf_counter() - began),
     }
 

@@ -56,10 +56,10 @@ def stream_ids(
     def draw(logits: jax.Array, i: jax.Array) -> jax.Array:
         return sample(jax.random.fold_in(key, i), logits, sampling)
 
-    state = model.initial_state(params, 1)
-    logits = jnp.zeros(())
-    for symbol in prompt:
-        state, logits = read(params, jnp.full((1,), symbol, jnp.int32), state)
+    rows = jnp.asarray(prompt, jnp.int32)[:, None]  # [N, B = 1]
+    state, logits = read(params, rows[0], model.initial_state(params, 1))
+    for symbols in rows[1:]:
+        state, logits = read(params, symbols, state)
     for i in range(length):
         symbols = draw(logits, jnp.int32(i))
         yield int(symbols[0])

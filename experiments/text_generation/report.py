@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
+from experiments.text_generation.config import Config
 from experiments.text_generation.data import Corpus, Level
 from experiments.text_generation.ngram import nats_per_symbol, witten_bell
 
@@ -36,6 +37,13 @@ def baselines(corpus: Corpus) -> dict[int, float]:
     p = witten_bell(corpus.train, corpus.valid, highest, len(corpus.vocabulary))
     nats = nats_per_symbol(p)
     return {n: float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
+
+
+def sample_prompt(config: Config, corpus: Corpus) -> str:
+    """Return what the sample starts from: as asked for, else the text's first symbol."""
+    if config.sample_prompt is not None:
+        return config.sample_prompt
+    return corpus.vocabulary.decode(corpus.train[:1])
 
 
 def describe(corpus: Corpus) -> str:

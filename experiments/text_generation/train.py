@@ -39,8 +39,10 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     """
     began, workdir = time.perf_counter(), Path(workdir)
     corpus = load_corpus(config.corpus, config.data_dir)
-    # Before anything is written: a text that is too short must not leave a run behind.
+    # Before anything is written: what cannot work must neither leave a run behind nor
+    # come up after hours of training.
     chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)
+    corpus.vocabulary.encode(report.sample_prompt(config, corpus))
     print(report.describe(corpus), flush=True)
     open_run(config, corpus, workdir, resume)
     model = language_model(config, len(corpus.vocabulary))
@@ -102,9 +104,8 @@ def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
 def _finish(run: Run, writer: Writer, result: dict[str, Any]) -> dict[str, Any]:
     """Write sample, curve and result, and print the summary."""
     config, workdir = run.config, run.workdir
-    pieces = stream_text(
-        writer, config.sample_prompt, config.sample_length, config.sampling, config.seed
-    )
+    prompt = report.sample_prompt(config, run.corpus)
+    pieces = stream_text(writer, prompt, config.sample_length, config.sampling, config.seed)
     sample = "".join(pieces)
     (workdir / "sample.txt").write_text(sample, encoding="utf-8")
     report.plot(workdir, run.corpus, result["baseline_nats"])

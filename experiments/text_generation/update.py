@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32, the steps done
     params: ModelParams
     opt_state: optax.OptState
-    ema: optax.EmaState  # the running mean of the parameters
+    ema: optax.EmaState | None  # the running mean of the parameters, where one is kept
     rnn_state: State  # carried from chunk to chunk
     key: jax.Array  # never changes: step s draws from fold_in(key, s)
 
@@ -31,6 +31,7 @@ class StepReport(NamedTuple):
 
     loss: jax.Array  # nats a symbol
     gradient_norm: jax.Array  # before clipping
+    learning_rate: jax.Array
     finite: dict[str, Any]  # a flag for every leaf; see common.non_finite
 
 
@@ -85,7 +86,7 @@ def initial_train_state(config: Config, model: Model) -> TrainState:
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state=optimizer(config).init(params),
-            ema=optax.ema(config.ema_decay).init(params),
+            ema=optax.ema(config.ema_decay).init(params) if config.ema_decay else None,
             rnn_state=model.initial_state(params, config.batch_size),
             key=key,
         )
@@ -95,7 +96,7 @@ def initial_train_state(config: Config, model: Model) -> TrainState:
 
 def evaluated_params(state: TrainState, ema_decay: float) -> ModelParams:
     """Return the parameters to evaluate: their running mean, or at decay 0 themselves."""
-    if ema_decay == 0.0:
+    if state.ema is None:
         return state.params
     return optax.tree.bias_correction(state.ema.ema, ema_decay, state.ema.count)
 
@@ -120,7 +121,7 @@ def make_train_step(config: Config, model: Model) -> TrainStep:
     `fresh`, a bool, starts the recurrent state anew before the chunk. The state's
     buffers are given up to the result, so a caller must not use it again.
     """
-    tx = optimizer(config)
+    tx, schedule = optimizer(config), learning_rate_schedule(config)
     ema = optax.ema(config.ema_decay)
 
     def train_step(
@@ -142,10 +143,11 @@ def make_train_step(config: Config, model: Model) -> TrainStep:
         )
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        averages = ema.update(params, state.ema)[1] if config.ema_decay else state.ema
+        averages = None if state.ema is None else ema.update(params, state.ema)[1]
         report = StepReport(
             loss=loss,
             gradient_norm=optax.tree.norm(gradients),
+            learning_rate=jnp.asarray(schedule(state.step)),
             finite=finite_flags(loss=loss, gradients=gradients, parameters=params),
         )
         after = TrainState(state.step + 1, params, opt_state, averages, rnn_state, state.key)

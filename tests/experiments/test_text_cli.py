@@ -100,6 +100,7 @@ def test_help_documents_every_field(capsys):
         ({"seed": -1}, "--seed must be >= 0"),
         ({"warmup_steps": 1000}, "--warmup-steps must be below steps=1000"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
+        ({"sample_prompt": ""}, "--sample-prompt must be one symbol or more"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\]"),
         ({"temperature": -1.0}, "temperature must be finite and >= 0"),
     ],

@@ -203,11 +203,15 @@ def test_a_run_is_not_written_over(config, finished):
         train(config, finished[0])
 
 
-def test_a_text_too_short_leaves_no_run_behind(tmp_path):
-    config = dataclasses.replace(tiny(tmp_path), batch_size=1000)
-    with pytest.raises(InputError, match="lower one of them or give more text"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_what_cannot_work_leaves_no_run_behind(tmp_path):
+    for options, message in (
+        ({"batch_size": 1000}, "lower one of them or give more text"),
+        ({"sample_prompt": "The"}, "has no 'T'"),
+    ):
+        config = tiny(tmp_path, **options)
+        with pytest.raises(InputError, match=message):
+            train(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 SCRIPT = """

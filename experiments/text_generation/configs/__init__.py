@@ -3,17 +3,10 @@
 from collections.abc import Mapping
 
 from experiments.text_generation.config import Config
-from experiments.text_generation.configs import (
-    ptb,
-    ten_minutes,
-    tinyshakespeare,
-    warandpeace,
-)
+from experiments.text_generation.configs import ten_minutes, tinyshakespeare
 
 PRESETS: Mapping[str, Config] = {
     "default": Config(),
     "ten-minutes": ten_minutes.CONFIG,
     "tinyshakespeare": tinyshakespeare.CONFIG,
-    "ptb": ptb.CONFIG,
-    "warandpeace": warandpeace.CONFIG,
 }

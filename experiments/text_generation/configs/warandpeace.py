@@ -1,5 +1,0 @@
-"""TODO."""
-
-from experiments.text_generation.config import Config
-
-CONFIG = Config(corpus="warandpeace")
