@@ -4,7 +4,8 @@
     h_t^l = cell(h_t^{l-1}, h_{t-1}^l)        l = 2 ... L
     y_t   = W_y h_t^L + b_y                   with `output_size`
 
-`deep_rnn` makes a plan of the layers; what follows it here runs one.
+`deep_rnn` makes a plan of the layers (`network`) and hands out the functions that run it
+(`execution`), each behind its checks (`arguments`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,38 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax import arguments, initializers, layers, network
-from deeprnn_jax.cells.products import dot
+from deeprnn_jax import arguments, execution, network
 from deeprnn_jax.checks import check_key, check_size
-from deeprnn_jax.layers import LayerParams, Merge
-from deeprnn_jax.modifiers.precision import cast_floating
-from deeprnn_jax.schedules import layerwise, reference
-from deeprnn_jax.schedules.run import RunCellFn
-from deeprnn_jax.schedules.stack import LayerTrace, run_stack
-from deeprnn_jax.sequences import Steps, make_steps, zero_where_masked
-from deeprnn_jax.types import Array, Cell, State
-
-SCHEDULES: dict[str, RunCellFn] = {
-    "reference": reference.run_cell,
-    "layerwise": layerwise.run_cell,
-}
-
-
-class Readout(NamedTuple):
-    """The output layer y_t = W_y h_t^L + b_y."""
-
-    w: Array  # [H, O]
-    b: Array  # [O]
-
-
-class DeepParams(NamedTuple):
-    """Parameters of a deep network."""
-
-    layers: tuple[LayerParams, ...]  # one entry a run of equal layers, leaves [L, ...]
-    readout: Readout | None
-
-
-DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
+from deeprnn_jax.execution import DeepParams, DeepState
+from deeprnn_jax.layers import Merge
+from deeprnn_jax.sequences import Steps, make_steps
+from deeprnn_jax.types import Array, Cell
 
 
 class ApplyFn(Protocol):
@@ -194,22 +169,22 @@ def deep_rnn(
         output_size=output_size,
         precision=precision,
     )
-    initial_state = jax.jit(partial(_initial_state, plan), static_argnums=1)
-    run = jax.jit(partial(_run, plan), static_argnames=("schedule", "want_trace"))
+    initial_state = jax.jit(partial(execution.initial_state, plan), static_argnums=1)
+    run = jax.jit(partial(execution.run_plan, plan), static_argnames=("schedule", "want_trace"))
 
     @cache
     def params_shapes(input_size: int) -> DeepParams:
-        return jax.eval_shape(lambda: _init(plan, jax.random.key(0), input_size))
+        return jax.eval_shape(lambda: execution.init_params(plan, jax.random.key(0), input_size))
 
     @cache
     def state_shapes(input_size: int, batch_shape: tuple[int, ...]) -> DeepState:
         params = params_shapes(input_size)
-        return jax.eval_shape(lambda p: _initial_state(plan, p, batch_shape), params)
+        return jax.eval_shape(lambda p: execution.initial_state(plan, p, batch_shape), params)
 
     def checked_init(key: Array, input_size: int) -> DeepParams:
         check_key("init", key)
         check_size("init", "input_size", input_size)
-        return _init(plan, key, int(input_size))
+        return execution.init_params(plan, key, int(input_size))
 
     def checked_initial_state(
         params: DeepParams, batch_shape: int | tuple[int, ...] = ()
@@ -237,7 +212,7 @@ def deep_rnn(
             arguments.check_state("apply", state, expected)
         arguments.check_flags_of_steps("apply", x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
-        chosen = choose_schedule(schedule)
+        chosen = execution.choose_schedule(schedule)
         state, y, trace = run(
             params,
             x,
@@ -270,123 +245,7 @@ def deep_rnn(
         initial_state=checked_initial_state,
         apply=apply,
         step=step,
-        unstack=unstack,
-        stack=partial(_stack, plan),
+        unstack=execution.unstack,
+        stack=partial(execution.stack, plan),
         plan=plan,
     )
-
-
-def choose_schedule(schedule: str) -> str:
-    """Give the name of a schedule; "auto" is layerwise, or raise ValueError."""
-    if schedule == "auto":
-        return "layerwise"
-    if schedule not in SCHEDULES:
-        raise ValueError(
-            f"apply: schedule must be 'auto' or one of {sorted(SCHEDULES)}, got {schedule!r}"
-        )
-    return schedule
-
-
-def unstack(tree: Sequence[Any]) -> list[Any]:
-    """Give one entry a layer of `params.layers`, a state, or the like."""
-    return [
-        jax.tree.map(lambda leaf, index=index: leaf[index], run)
-        for run in tree
-        for index in range(jax.tree.leaves(run)[0].shape[0])
-    ]
-
-
-def _stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Join one entry a layer into one a run of equal layers."""
-    if len(entries) != len(plan.cells):
-        raise ValueError(
-            f"stack: needs one entry for each of the {len(plan.cells)} layers, got {len(entries)}"
-        )
-    return tuple(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.size])
-        for run in plan.runs
-    )
-
-
-def _init(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
-    """Draw all parameters, equal layers by vmap over their keys."""
-    k_layers, k_readout = jax.random.split(key)
-    sizes = network.input_sizes(plan, input_size)
-    stacks = []
-    for run in plan.runs:
-        if stacks:
-            k_layers = initializers.key_after(k_layers, stacks[-1])
-        keys = _layer_keys(k_layers, run)
-        size = sizes[run.start]
-        draw = partial(layers.init_layer, run.layer, input_size=size)
-        stacks.append(jax.vmap(draw)(keys))
-    readout = None
-    if plan.output_size is not None:
-        w = initializers.glorot_uniform()(k_readout, (plan.width, plan.output_size))
-        readout = Readout(w, jnp.zeros(plan.output_size))
-    return cast_floating(DeepParams(tuple(stacks), readout), plan.precision.param)
-
-
-def _initial_state(
-    plan: network.Plan, params: DeepParams, batch_shape: tuple[int, ...]
-) -> DeepState:
-    """Give the state before the first step of every layer."""
-    states = []
-    for run, run_params in zip(plan.runs, params.layers, strict=True):
-        one = partial(run.layer.cell.initial_state, batch_shape=batch_shape)
-        axes = 1 if plan.merge is None else 2  # layers, and directions
-        for _ in range(axes):
-            one = jax.vmap(one)
-        states.append(one(run_params.cell))
-    return tuple(states)
-
-
-def _run(
-    plan: network.Plan,
-    params: DeepParams,
-    x: Array,
-    state: DeepState | None,
-    steps: Steps,
-    key: Array | None,
-    *,
-    schedule: str,
-    want_trace: bool,
-) -> tuple[DeepState, Array, list[LayerTrace] | None]:
-    """Run all layers and the readout."""
-    # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
-    # The products still take their operands in `compute_dtype`.
-    params = cast_floating(params, plan.precision.accumulate)
-    if state is None:
-        state = _initial_state(plan, params, x.shape[1:-1])
-    state = cast_floating(state, plan.precision.state)
-    x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
-
-    below = [x]  # what a dense layer reads
-    y, finals, traces = x, [], []
-    for run, run_params, run_state in zip(plan.runs, params.layers, state, strict=True):
-        final, y, trace = run_stack(
-            SCHEDULES[schedule],
-            run.layer,
-            run_params,
-            jnp.concatenate(below, axis=-1) if plan.skip == "dense" else y,
-            run_state,
-            steps,
-            None if key is None else _layer_keys(key, run),
-            jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
-            want_trace,
-        )
-        below.append(y)
-        finals.append(final)
-        traces.append(trace)
-    if params.readout is not None:
-        w = params.readout.w.astype(plan.precision.compute)
-        y = dot(y, w)
-        y = y + params.readout.b.astype(y.dtype)
-    y = zero_where_masked(y, steps.mask)
-    return tuple(finals), y, unstack(traces) if want_trace else None
-
-
-def _layer_keys(key: Array, run: network.Run) -> Array:
-    """Give each layer its own key, the same however layers are grouped."""
-    indices = jnp.arange(run.start, run.start + run.size)
-    return jax.vmap(partial(jax.random.fold_in, key))(indices)

@@ -1,0 +1,156 @@
+"""Running a plan: parameters, states and outputs of all its layers and the readout."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from deeprnn_jax import initializers, layers, network
+from deeprnn_jax.cells.products import dot
+from deeprnn_jax.layers import LayerParams
+from deeprnn_jax.modifiers.precision import cast_floating
+from deeprnn_jax.schedules import layerwise, reference
+from deeprnn_jax.schedules.run import RunCellFn
+from deeprnn_jax.schedules.stack import LayerTrace, run_stack
+from deeprnn_jax.sequences import Steps, zero_where_masked
+from deeprnn_jax.types import Array, State
+
+SCHEDULES: dict[str, RunCellFn] = {
+    "reference": reference.run_cell,
+    "layerwise": layerwise.run_cell,
+}
+
+
+class Readout(NamedTuple):
+    """The output layer y_t = W_y h_t^L + b_y."""
+
+    w: Array  # [H, O]
+    b: Array  # [O]
+
+
+class DeepParams(NamedTuple):
+    """Parameters of a deep network."""
+
+    layers: tuple[LayerParams, ...]  # one entry a run of equal layers, leaves [L, ...]
+    readout: Readout | None
+
+
+DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
+
+
+def choose_schedule(schedule: str) -> str:
+    """Give the name of a schedule; "auto" is layerwise, or raise ValueError."""
+    if schedule == "auto":
+        return "layerwise"
+    if schedule not in SCHEDULES:
+        raise ValueError(
+            f"apply: schedule must be 'auto' or one of {sorted(SCHEDULES)}, got {schedule!r}"
+        )
+    return schedule
+
+
+def unstack(tree: Sequence[Any]) -> list[Any]:
+    """Give one entry a layer of `params.layers`, a state, or the like."""
+    return [
+        jax.tree.map(lambda leaf, index=index: leaf[index], run)
+        for run in tree
+        for index in range(jax.tree.leaves(run)[0].shape[0])
+    ]
+
+
+def stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
+    """Join one entry a layer into one a run of equal layers."""
+    if len(entries) != len(plan.cells):
+        raise ValueError(
+            f"stack: needs one entry for each of the {len(plan.cells)} layers, got {len(entries)}"
+        )
+    return tuple(
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.size])
+        for run in plan.runs
+    )
+
+
+def init_params(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
+    """Draw all parameters, equal layers by vmap over their keys."""
+    k_layers, k_readout = jax.random.split(key)
+    sizes = network.input_sizes(plan, input_size)
+    stacks = []
+    for run in plan.runs:
+        if stacks:
+            k_layers = initializers.key_after(k_layers, stacks[-1])
+        keys = _layer_keys(k_layers, run)
+        size = sizes[run.start]
+        draw = partial(layers.init_layer, run.layer, input_size=size)
+        stacks.append(jax.vmap(draw)(keys))
+    readout = None
+    if plan.output_size is not None:
+        w = initializers.glorot_uniform()(k_readout, (plan.width, plan.output_size))
+        readout = Readout(w, jnp.zeros(plan.output_size))
+    return cast_floating(DeepParams(tuple(stacks), readout), plan.precision.param)
+
+
+def initial_state(
+    plan: network.Plan, params: DeepParams, batch_shape: tuple[int, ...]
+) -> DeepState:
+    """Give the state before the first step of every layer."""
+    states = []
+    for run, run_params in zip(plan.runs, params.layers, strict=True):
+        one = partial(run.layer.cell.initial_state, batch_shape=batch_shape)
+        axes = 1 if plan.merge is None else 2  # layers, and directions
+        for _ in range(axes):
+            one = jax.vmap(one)
+        states.append(one(run_params.cell))
+    return tuple(states)
+
+
+def run_plan(
+    plan: network.Plan,
+    params: DeepParams,
+    x: Array,
+    state: DeepState | None,
+    steps: Steps,
+    key: Array | None,
+    *,
+    schedule: str,
+    want_trace: bool,
+) -> tuple[DeepState, Array, list[LayerTrace] | None]:
+    """Run all layers and the readout."""
+    # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
+    # The products still take their operands in `compute_dtype`.
+    params = cast_floating(params, plan.precision.accumulate)
+    if state is None:
+        state = initial_state(plan, params, x.shape[1:-1])
+    state = cast_floating(state, plan.precision.state)
+    x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
+
+    below = [x]  # what a dense layer reads
+    y, finals, traces = x, [], []
+    for run, run_params, run_state in zip(plan.runs, params.layers, state, strict=True):
+        final, y, trace = run_stack(
+            SCHEDULES[schedule],
+            run.layer,
+            run_params,
+            jnp.concatenate(below, axis=-1) if plan.skip == "dense" else y,
+            run_state,
+            steps,
+            None if key is None else _layer_keys(key, run),
+            jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
+            want_trace,
+        )
+        below.append(y)
+        finals.append(final)
+        traces.append(trace)
+    if params.readout is not None:
+        w = params.readout.w.astype(plan.precision.compute)
+        y = dot(y, w)
+        y = y + params.readout.b.astype(y.dtype)
+    y = zero_where_masked(y, steps.mask)
+    return tuple(finals), y, unstack(traces) if want_trace else None
+
+
+def _layer_keys(key: Array, run: network.Run) -> Array:
+    """Give each layer its own key, the same however layers are grouped."""
+    indices = jnp.arange(run.start, run.start + run.size)
+    return jax.vmap(partial(jax.random.fold_in, key))(indices)
