@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deeprnn_jax import Cell, split_cell
+from deeprnn_jax.cells.products import dot
 from tests.oracle import OracleCell, sigmoid, zeros
 
 
@@ -28,7 +29,8 @@ def leaky(size):
         return LeakyParams(w_x, jnp.eye(size), jnp.zeros(size))
 
     def initial_state(params, batch_shape):
-        return LeakyState(jnp.zeros((*batch_shape, size), params.leak.dtype))
+        del params
+        return LeakyState(jnp.zeros((*batch_shape, size)))
 
     def update(params, state, x_proj, h_proj):
         a = jax.nn.sigmoid(params.leak)
@@ -40,8 +42,8 @@ def leaky(size):
         size,
         init,
         initial_state,
-        project_input=lambda params, x: x @ params.w_x,
-        project_state=lambda params, state: state.h @ params.w_h,
+        project_input=lambda params, x: dot(x, params.w_x),
+        project_state=lambda params, state: dot(state.h, params.w_h),
         update=update,
     )
 
@@ -84,23 +86,24 @@ def deep_transition(size):
         )
 
     def initial_state(params, batch_shape):
-        zeros_h = jnp.zeros((*batch_shape, size), params.w_h.dtype)
-        return TransitionState(zeros_h, zeros_h[..., :2])
+        del params
+        return TransitionState(jnp.zeros((*batch_shape, size)), jnp.zeros((*batch_shape, 2)))
 
     def gates(params, state, x_proj, h_proj):
         assert h_proj is None
-        return TransitionGates(jnp.tanh(x_proj + state.h @ params.w_h))
+        return TransitionGates(jnp.tanh(x_proj + dot(state.h, params.w_h)))
 
     def step(params, state, x_proj):
-        h = jnp.tanh(gates(params, state, x_proj, None).u @ params.w_deep)
-        return TransitionState(h, 0.5 * state.sum + h[..., :2]), h @ params.w_y
+        u = gates(params, state, x_proj, None).u
+        h = jnp.tanh(dot(u, params.w_deep))
+        return TransitionState(h, 0.5 * state.sum + h[..., :2]), dot(h, params.w_y)
 
     return Cell(
         name="deep_transition",
         output_size=3,
         init=init,
         initial_state=initial_state,
-        project_input=lambda params, x: x @ params.w_x,
+        project_input=lambda params, x: dot(x, params.w_x),
         project_state=None,
         update=None,
         step=step,

@@ -1,0 +1,152 @@
+"""Which numbers are narrow and which are wide, and that narrow ones stay close."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deeprnn_jax as drnn
+from tests import registry
+from tests.programs import quick_jit
+from tests.registry import IN, B, T
+
+BF16, F16, F32 = jnp.bfloat16, jnp.float16, jnp.float32
+
+# options -> dtypes of parameters, state, y without a readout, y with one
+DECLARED = {
+    "float32": ({}, F32, F32, F32, F32),
+    "bf16 products": ({"compute_dtype": BF16}, F32, F32, BF16, F32),
+    "bf16 parameters": ({"param_dtype": BF16}, BF16, F32, BF16, F32),
+    "bf16 state": ({"compute_dtype": BF16, "state_dtype": BF16}, F32, BF16, BF16, F32),
+    "bf16 all": ({"param_dtype": BF16, "state_dtype": BF16}, BF16, BF16, BF16, F32),
+    "bf16 stored alone": ({"param_dtype": BF16, "compute_dtype": F32}, BF16, F32, F32, F32),
+    "float16 products": ({"compute_dtype": F16}, F32, F32, F16, F32),
+}
+
+
+def dtypes_of(tree):
+    return {leaf.dtype for leaf in jax.tree.leaves(tree)}
+
+
+def check_dtypes(network, declared, schedule):
+    """Trace a network forward and backward, and compare every dtype with the declared."""
+    options, param, state, y_plain, y_readout = DECLARED[declared]
+    rnn = network.build(**({"param_dtype": F32} | options))
+    params, start = registry.shapes_of(rnn)
+    assert dtypes_of(params) == {jnp.dtype(param)}
+    assert dtypes_of(start) == {jnp.dtype(state)}
+    lengths, mask, resets = registry.every_edge()
+
+    def loss(params, x, start, key):
+        flags = {"lengths": lengths, "mask": mask, "resets": resets}
+        end, y, trace = rnn.apply(
+            params, x, start, **flags, key=key, schedule=schedule, return_states=True
+        )
+        return jnp.sum(y.astype(F32)), (end, y, [one.state for one in trace])
+
+    inputs = params, jax.ShapeDtypeStruct((T, B, IN), F32), start
+    grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+    grads, (end, y, states) = jax.eval_shape(grad, *inputs, jax.random.key(0))
+    y_dtype = y_plain if network.output_size is None else y_readout
+    assert y.dtype == y_dtype
+    assert jax.tree.map(lambda a: a.dtype, grads) == jax.tree.map(lambda a: a.dtype, inputs)
+    assert dtypes_of((end, states)) == {jnp.dtype(state)}
+    if not network.bidirectional:
+        end, y = jax.eval_shape(rnn.step, params, start, jax.ShapeDtypeStruct((B, IN), F32))
+        assert (y.dtype, dtypes_of(end)) == (y_dtype, {jnp.dtype(state)})
+
+
+@pytest.mark.parametrize("cell", registry.CELLS)
+@pytest.mark.parametrize(
+    ("declared", "schedule"), [("bf16 products", "reference"), ("bf16 all", "layerwise")]
+)
+def test_every_dtype_of_a_cell_is_the_declared_one(cell, declared, schedule):
+    """All modifiers with it; outputs, states, steps and gradients; strict promotion."""
+    modifier = "all_but_norm" if cell == "deep_transition" else "all"
+    check_dtypes(registry.stack_of(cell, modifier, depth=1), declared, schedule)
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_every_dtype_of_a_network_is_the_declared_one(declared):
+    """All that is around the cells with it."""
+    options = {"depth": 2, "layer_norm": True, "dropout": 0.3, "skip": "highway"}
+    check_dtypes(registry.stack_of("elman", **options), declared, "layerwise")
+    both = registry.stack_of("gru", **options, bidirectional=True, merge="sum", output_size=2)
+    check_dtypes(both, declared, "reference")
+
+
+def long_gradients(cell, schedule, **options):
+    """Give gradients by the parameters of a loss over 2,000 steps of one sign."""
+    rnn = drnn.deep_rnn(registry.CELLS[cell].make(4), output_size=2, **options)
+    rng = registry.seed_of("long")
+    x = np.abs(rng.normal(size=(2000, 1, IN))).astype(np.float32)
+    params = registry.fill(rng, registry.shapes_of(rnn)[0], scale=0.3, dtype=BF16)
+    params = jax.tree.map(lambda a, s: a.astype(s.dtype), params, registry.shapes_of(rnn)[0])
+
+    def loss(params):
+        return jnp.sum(rnn.apply(params, x, schedule=schedule)[1][..., 0].astype(F32))
+
+    return quick_jit(jax.grad(loss))(params)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm_all"])
+def test_narrow_gradients_do_not_stop_growing(cell):
+    """Sums over 2,000 steps, where bfloat16's would stop near 256 times one term."""
+    expected = long_gradients(cell, "reference")
+    for schedule in ("reference", "layerwise"):
+        for options in ({"compute_dtype": BF16}, {"param_dtype": BF16}):
+            grads = long_gradients(cell, schedule, **options)
+            for (path, got), want in zip(
+                jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(expected), strict=True
+            ):
+                error = np.linalg.norm(got.astype(F32) - want) / np.linalg.norm(want)
+                assert error < 0.02, (schedule, options, jax.tree_util.keystr(path), error)
+
+
+def test_state_is_summed_wide_and_narrow_only_if_asked():
+    """c grows by 0.001 a step; in bfloat16 it stops at 0.5, half of the next step away."""
+    cell = drnn.lstm(1, gate_activation=jnp.ones_like, cell_activation=lambda z: z)
+    x = np.full((2000, 1), 0.001, np.float32)
+
+    def final_c(**options):
+        rnn = drnn.deep_rnn(cell, **options)
+        params = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), registry.shapes_of(rnn, 1)[0])
+        w_x = params.layers[0].cell.w_x
+        w_x[..., 2] = 1  # the candidate is x
+        return float(rnn.apply(params, x)[0][0].c[0, 0])
+
+    assert final_c() == pytest.approx(2.0, rel=1e-4)
+    assert final_c(compute_dtype=BF16) == pytest.approx(2.0, rel=4e-3)
+    assert final_c(compute_dtype=BF16, state_dtype=BF16) < 0.6
+
+
+@pytest.mark.parametrize("name", ["highway-concat-both", "all(gru_before)"])
+def test_bf16_is_close_to_float32(name):
+    """Outputs and gradients, to a few units in bfloat16's last place."""
+    network = registry.NETWORKS[name]
+    rng = registry.seed_of(f"bf16 {name}")
+    lengths, mask, resets = registry.every_edge()
+    params, start = registry.shapes_of(network.build(param_dtype=F32))
+    inputs = registry.fill(
+        rng, (params, jax.ShapeDtypeStruct((T, B, IN), F32), start), dtype=np.float32
+    )
+
+    def run(schedule, **options):
+        rnn = network.build(param_dtype=F32, **options)
+
+        def loss(params, x, start):
+            flags = {"lengths": lengths, "mask": mask, "resets": resets}
+            y = rnn.apply(params, x, start, **flags, schedule=schedule)[1].astype(F32)
+            return jnp.sum(jnp.sin(y)), y
+
+        return quick_jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*inputs)
+
+    expected = run("reference")
+    scale = jax.tree.map(lambda a: float(jnp.max(jnp.abs(a))), expected)
+    for schedule in ("reference", "layerwise"):
+        got = run(schedule, compute_dtype=BF16)
+        errors = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), got, expected)
+        for (path, error), size in zip(
+            jax.tree_util.tree_leaves_with_path(errors), jax.tree.leaves(scale), strict=True
+        ):
+            assert error <= 0.05 * max(size, 0.05), (schedule, jax.tree_util.keystr(path))
