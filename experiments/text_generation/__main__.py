@@ -25,8 +25,7 @@ class Command:
     preset: Literal["default", "ten-minutes", "tinyshakespeare"] = "default"
     """Settings to start from; the other options change them one by one."""
     workdir: Path | None = None
-    """The run's folder. Without it: a new one below runs/text_generation, and for
-    --resume and --generate the one that was started last."""
+    """The run's folder; else a new one, or with --resume and --generate the newest one."""
     resume: bool = False
     """Go on with a run that was interrupted, with its own settings."""
     generate: str | None = None

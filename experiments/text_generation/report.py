@@ -22,9 +22,14 @@ class Scale(NamedTuple):
     of_nats: Callable[[float], float]
 
 
+def perplexity(nats: float) -> float:
+    """Return e to the nats; of a loss beyond all sense, the largest that JSON can hold."""
+    return math.exp(min(nats, 700.0))
+
+
 SCALES: Mapping[Level, Scale] = {
     "character": Scale("bits", "bits per character", lambda nats: nats / math.log(2.0)),
-    "word": Scale("perplexity", "perplexity per word", math.exp),
+    "word": Scale("perplexity", "perplexity per word", perplexity),
 }
 
 

@@ -12,7 +12,7 @@ from experiments.text_generation.config import Config
 from experiments.text_generation.model import Model, ModelParams, State
 
 # The trees of `StepReport.finite` in the order in which a step computes them.
-FINITE_ORDER = ("loss", "gradients", "parameters")
+FINITE_ORDER = ("loss", "gradients", "parameters", "state")
 
 
 class TrainState(NamedTuple):
@@ -77,7 +77,7 @@ def _is_matrix(params: ModelParams) -> Any:
 def initial_train_state(config: Config, model: Model) -> TrainState:
     """Return the state before the first step, all of it drawn from the seed."""
 
-    # Compiled whole: some fifty small programs otherwise, several seconds of them.
+    # Compiled whole: otherwise some fifty small programs are, one after the other.
     @jax.jit
     def initial(seed_key: jax.Array) -> TrainState:
         init_key, key = jax.random.split(seed_key)
@@ -148,7 +148,8 @@ def make_train_step(config: Config, model: Model) -> TrainStep:
             loss=loss,
             gradient_norm=optax.tree.norm(gradients),
             learning_rate=jnp.asarray(schedule(state.step)),
-            finite=finite_flags(loss=loss, gradients=gradients, parameters=params),
+            # The state too: an LSTM's c can be infinite where its h, and the loss, are not.
+            finite=finite_flags(loss=loss, gradients=gradients, parameters=params, state=rnn_state),
         )
         after = TrainState(state.step + 1, params, opt_state, averages, rnn_state, state.key)
         return after, report

@@ -1,5 +1,31 @@
-"""TODO."""
+"""A two-layer LSTM on tiny-shakespeare, to at most 1.50 nats a character.
+
+Command:   python -m experiments.text_generation --preset tinyshakespeare
+Expected:  validation at most 1.50 nats a character (2.16 bits) on the last tenth;
+           the run's own figures are in experiments/results/
+Hardware:  2 CPU cores
+Time:      about 30 minutes on an idle machine
+References: minGRU (Feng et al. 2024) has 1.548 on this split, a six-layer transformer
+           (nanoGPT) 1.470; Witten-Bell order 5 has 1.669
+"""
 
 from experiments.text_generation.config import Config
 
-CONFIG = Config(corpus="tinyshakespeare")
+CONFIG = Config(
+    corpus="tinyshakespeare",
+    hidden_size=384,
+    embedding_size=128,
+    dropout=0.3,
+    schedule="reference",
+    batch_size=64,
+    chunk_length=64,
+    learning_rate=3e-3,
+    warmup_steps=200,
+    steps=2450,
+    weight_decay=0.01,
+    ema_decay=0.995,
+    eval_interval=245,
+    checkpoint_interval=245,
+    log_interval=20,
+    eval_context=256,
+)
