@@ -1,7 +1,10 @@
 """Where corpora come from, what is refused, and how text is read."""
 
 import dataclasses
+import functools
 import hashlib
+import http.server
+import threading
 
 import pooch
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from experiments.common import corpora
 from experiments.common.errors import InputError
 
+RETRIEVE = pooch.retrieve
 CONTENT = b"To be, or not to be"
 SOURCE = corpora.Source(
     name="hamlet",
@@ -90,28 +94,52 @@ def test_a_failed_download_says_where_the_file_would_go():
         corpora.fetch(SOURCE)
 
 
-def test_a_download_asks_for_the_checksum(monkeypatch, tmp_path):
-    asked = {}
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serve a folder from this machine in the repository's place; return the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    monkeypatch.setattr(pooch, "retrieve", RETRIEVE)
+    handler = functools.partial(QuietHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        address = f"http://127.0.0.1:{running.server_port}/hamlet.txt"
+        monkeypatch.setattr(corpora.Source, "url", address)
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield folder
+        running.shutdown()
+        thread.join()
 
-    def retrieve(**arguments):
-        asked.update(arguments)
-        return str(tmp_path / "cache" / SOURCE.file)
 
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
-    assert corpora.fetch(SOURCE) == tmp_path / "cache" / SOURCE.file
-    assert asked["known_hash"] == f"sha256:{SOURCE.sha256}"
-    assert asked["url"] == SOURCE.url
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+    def log_message(self, *arguments):
+        pass
 
 
-def test_a_download_of_other_bytes_is_refused(monkeypatch):
-    def retrieve(**arguments):
-        raise ValueError("SHA256 hash of downloaded file does not match")
+def test_a_download_is_checked_and_cached(server, tmp_path):
+    (server / "hamlet.txt").write_bytes(CONTENT)
+    path = corpora.fetch(SOURCE)
+    assert path == tmp_path / "cache" / SOURCE.file
+    assert path.read_bytes() == CONTENT
+    (server / "hamlet.txt").unlink()
+    assert corpora.fetch(SOURCE) == path  # from the cache
 
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
+
+def test_a_damaged_cache_is_downloaded_again(server, tmp_path):
+    (server / "hamlet.txt").write_bytes(CONTENT)
+    corpora.fetch(SOURCE).write_bytes(b"something else")
+    assert corpora.fetch(SOURCE).read_bytes() == CONTENT
+
+
+def test_a_download_of_other_bytes_is_refused(server, tmp_path):
+    (server / "hamlet.txt").write_bytes(CONTENT + b"?")
     with pytest.raises(InputError) as caught:
         corpora.fetch(SOURCE)
     assert SOURCE.url in str(caught.value)
     assert SOURCE.file in str(caught.value)
+    assert not (tmp_path / "cache" / SOURCE.file).exists()
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])

@@ -139,7 +139,15 @@ def test_differing_fields_leave_out_the_free_ones():
 
 
 SMALL = [
-    *("--hidden-size=4", "--embedding-size=4", "--batch-size=2", "--chunk-length=8", "--steps=4"),
+    *(
+        "--cell=elman",
+        "--num-layers=1",
+        "--hidden-size=4",
+        "--embedding-size=4",
+        "--batch-size=2",
+        "--chunk-length=8",
+        "--steps=4",
+    ),
     *("--warmup-steps=1", "--eval-streams=2", "--sample-length=8"),
 ]
 
@@ -150,7 +158,7 @@ def test_train_then_write_then_go_on(capsys, tmp_path):
     out = capsys.readouterr().out
     run = newest_run(cli.RUNS)
     assert run is not None
-    assert run.name.endswith("tale-lstm")
+    assert run.name.endswith("tale-elman")
     assert str(run) in out
     assert "bits per character" in out
     assert "order 4" in out
