@@ -19,8 +19,8 @@ RUNS = Path("runs/text_generation")
 
 
 @dataclasses.dataclass(frozen=True)
-class Command:
-    """Train a recurrent language model on text, or write with a trained one."""
+class Task:
+    """What to do, apart from a run's settings."""
 
     preset: Literal["default", "ten-minutes", "tinyshakespeare"] = "default"
     """Settings to start from; the other options change them one by one."""
@@ -30,35 +30,40 @@ class Command:
     """Go on with a run that was interrupted, with its own settings."""
     generate: str | None = None
     """Write on from this text with a trained model, instead of training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Train a recurrent language model on text, or write with a trained one."""
+
+    task: Annotated[Task, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Task)
     config: Annotated[Config, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Config)
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """Return the command, with its workdir and the defaults that it asks for.
+    """Return what is asked for, with the folder and the defaults that follow from it.
 
-    A preset, or the run to go on with, moves the defaults; options that are given
-    always win. So the line is read once to learn which, and once more with those.
+    A preset, or the run to go on with, moves the defaults of the settings; options that
+    are given always win. So the task is read first, and then the whole line.
 
     Raises:
       InputError: a value out of range, or no run where one is needed.
       SystemExit: an unknown option, a malformed value, or --help.
     """
     options = {"prog": "python -m experiments.text_generation", "args": arguments}
-    command = tyro.cli(Command, **options)
-    if not (command.resume or command.generate is not None):
-        default = Command(config=PRESETS[command.preset])
-        return tyro.cli(Command, default=default, **options)
-    workdir = command.workdir or newest_run(RUNS)
-    if workdir is None or not workdir.is_dir():
-        raise InputError(
-            f"text_generation: no run in {workdir or RUNS}; train one first, or give "
-            "its folder as --workdir"
-        )
-    default = Command(workdir=workdir, config=PRESETS[command.preset])
-    if (workdir / RUN_FILE).is_file():
-        stored = read_json(workdir / RUN_FILE)["config"]
-        default = dataclasses.replace(default, config=config_from_dict(stored))
-    return tyro.cli(Command, default=default, **options)
+    task, _ = tyro.cli(Task, add_help=False, return_unknown_args=True, **options)
+    config = PRESETS[task.preset]
+    if task.resume or task.generate is not None:
+        workdir = task.workdir or newest_run(RUNS)
+        if workdir is None or not workdir.is_dir():
+            raise InputError(
+                f"text_generation: no run in {workdir or RUNS}; train one first, or give "
+                "its folder as --workdir"
+            )
+        task = dataclasses.replace(task, workdir=workdir)
+        if (workdir / RUN_FILE).is_file():
+            config = config_from_dict(read_json(workdir / RUN_FILE)["config"])
+    return tyro.cli(Command, default=Command(task, config), **options)
 
 
 def write(workdir: Path, prompt: str, config: Config) -> None:
@@ -74,14 +79,12 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     try:
         command = parse(arguments)
-        if command.generate is not None:
-            assert command.workdir is not None  # parse has found one
-            write(command.workdir, command.generate, command.config)
+        task, config = command.task, command.config
+        if task.generate is not None and task.workdir is not None:
+            write(task.workdir, task.generate, config)
             return
-        config = command.config
         name = f"{Path(config.corpus).stem}-{config.cell}"
-        workdir = command.workdir or new_run(RUNS, name)
-        train(config, workdir, resume=command.resume)
+        train(config, task.workdir or new_run(RUNS, name), resume=task.resume)
     except (InputError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:

@@ -53,8 +53,8 @@ def test_every_option_is_taken_over():
 def test_a_preset_moves_the_defaults_and_options_win(preset):
     config = PRESETS[preset]
     assert cli.parse(["--preset", preset]).config == config
-    other = cli.parse(["--preset", preset, "--seed", "9"]).config
-    assert other == dataclasses.replace(config, seed=9)
+    other = cli.parse(["--preset", preset, "--seed=9", "--warmup-steps=2000"]).config
+    assert other == dataclasses.replace(config, seed=9, warmup_steps=2000)
 
 
 @pytest.mark.parametrize(
