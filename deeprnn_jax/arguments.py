@@ -27,30 +27,55 @@ def check_params(
     """
     expected = expected_of(input_size)
     if checks.same_shapes(expected, params):
+        _check_params_dtypes(function, params)
         return
-    other = _other_input_size(expected, params, input_size)
-    if other is not None and checks.same_shapes(expected_of(other), params):
+    other = _other_input_size(expected, params, input_size, expected_of)
+    if other is not None:
         raise ValueError(
             f"{function}: x must end in I={other} features, as the parameters were "
             f"initialised for, got {input_size}; is it batch-major or transposed?"
         )
-    raise ValueError(
+    raise ValueError(_describe_wrong_params(function, params, expected))
+
+
+def check_params_alone(function: str, params: Any, expected_of: Callable[[int], Any]) -> None:
+    """Raise ValueError unless params are this network's, whatever the input size."""
+    expected = expected_of(1)
+    if not checks.same_shapes(expected, params):
+        other = _other_input_size(expected, params, 1, expected_of)
+        if other is None:
+            raise ValueError(_describe_wrong_params(function, params, expected))
+    _check_params_dtypes(function, params)
+
+
+def _check_params_dtypes(function: str, params: Any) -> None:
+    for leaf in jax.tree.leaves(params):
+        checks.check_floating(function, "every array of params", leaf)
+
+
+def _describe_wrong_params(function: str, params: Any, expected: Any) -> str:
+    return (
         f"{function}: params are not of this network: expected "
         f"{checks.describe_shapes(expected)}; got {checks.describe_shapes(params)}; "
         "use this network's init"
     )
 
 
-def _other_input_size(expected: Any, params: Any, input_size: int) -> int | None:
+def _other_input_size(
+    expected: Any, params: Any, input_size: int, expected_of: Callable[[int], Any]
+) -> int | None:
     """Find the input size that params were made for, from the first shape that differs."""
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(params), strict=False):
-        shape_a, shape_b = np.shape(a), np.shape(b)
-        if len(shape_a) != len(shape_b):
+        if np.shape(a) == np.shape(b):
+            continue
+        if len(np.shape(a)) != len(np.shape(b)):
             return None
-        for size_a, size_b in zip(shape_a, shape_b, strict=True):
-            if size_a != size_b:
-                # dense layers read I + the sizes below: the difference is the same
-                return input_size + size_b - size_a
+        pairs = zip(np.shape(a), np.shape(b), strict=True)
+        size_a, size_b = next((i, j) for i, j in pairs if i != j)
+        # dense layers read I + the sizes below: the difference is the same
+        other = input_size + size_b - size_a
+        fits = other > 0 and checks.same_shapes(expected_of(other), params)
+        return other if fits else None
     return None
 
 

@@ -5,11 +5,23 @@ what the user can do. They look at shapes, dtypes and static values alone, so
 they run while tracing and cost nothing after.
 """
 
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from deeprnn_jax.types import Cell
+
+
+def check_cell(function: str, cell: Any) -> None:
+    """Raise ValueError unless `cell` is a cell."""
+    if not isinstance(cell, Cell):
+        raise ValueError(
+            f"{function}: its first argument must be a cell, got {type(cell).__name__}; "
+            "for example drnn.lstm(256)"
+        )
 
 
 def check_size(function: str, argument: str, value: Any) -> None:
@@ -30,6 +42,42 @@ def check_callable(function: str, argument: str, value: Any, example: str) -> No
         raise ValueError(
             f"{function}: {argument} must be a function, got {value!r}; for example {example}"
         )
+
+
+def check_bools(function: str, **flags: Any) -> None:
+    """Raise ValueError unless all are True or False: "no" and 2 would count as True."""
+    for argument, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{function}: {argument} must be True or False, got {value!r}")
+
+
+def check_initializers(function: str, **initializers: Any) -> None:
+    """Raise ValueError unless all are functions `(key, shape, dtype) -> array`."""
+    for argument, value in initializers.items():
+        check_callable(function, argument, value, "drnn.initializers.orthogonal()")
+
+
+def check_bias(function: str, argument: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a number or an initialiser."""
+    if not callable(value) and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise ValueError(
+            f"{function}: {argument} must be a number or an initialiser, got {value!r}; for "
+            "example 1.0 or drnn.initializers.chrono(100)"
+        )
+
+
+def check_floating_dtype(function: str, argument: str, value: Any) -> Any:
+    """Give `value` as a dtype, or raise ValueError unless it is a floating-point one."""
+    try:
+        dtype = None if value is None else jnp.dtype(value)  # dtype(None) is float64
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            f"{function}: {argument} must be a floating-point dtype, got {value!r}; for "
+            "example jnp.bfloat16"
+        )
+    return dtype
 
 
 def check_key(function: str, key: Any) -> None:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import arguments, execution, network
-from deeprnn_jax.checks import check_key, check_size
+from deeprnn_jax.checks import check_bools, check_key, check_size
 from deeprnn_jax.execution import DeepParams, DeepState
 from deeprnn_jax.layers import Merge
 from deeprnn_jax.sequences import Steps, make_steps
@@ -159,6 +159,7 @@ def deep_rnn(
     cells = network.list_cells(cell, num_layers)
     if output_size is not None:
         check_size("deep_rnn", "output_size", output_size)
+    check_bools("deep_rnn", bidirectional=bidirectional, layer_norm=layer_norm)
     precision = network.make_precision(param_dtype, compute_dtype, state_dtype)
     plan = network.make_plan(
         cells,
@@ -189,6 +190,7 @@ def deep_rnn(
     def checked_initial_state(
         params: DeepParams, batch_shape: int | tuple[int, ...] = ()
     ) -> DeepState:
+        arguments.check_params_alone("initial_state", params, params_shapes)
         return initial_state(params, arguments.batch_shape_of("initial_state", batch_shape))
 
     def apply(
@@ -204,13 +206,14 @@ def deep_rnn(
         schedule: str = "auto",
         return_states: bool = False,
     ) -> Any:
-        x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         arguments.check_sequence("apply", x)
         arguments.check_params("apply", params, x.shape[-1], params_shapes)
         if state is not None:
             expected = state_shapes(x.shape[-1], x.shape[1:-1])
             arguments.check_state("apply", state, expected)
         arguments.check_flags_of_steps("apply", x, lengths, mask, resets)
+        # only now: inside jit a NumPy array's values are known, a JAX one's are not
+        x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
         chosen = execution.choose_schedule(schedule)
         state, y, trace = run(
@@ -225,10 +228,10 @@ def deep_rnn(
         return (state, y, trace) if return_states else (state, y)
 
     def step(params: DeepParams, state: DeepState, x_t: Array) -> tuple[DeepState, Array]:
-        (x_t,) = arguments.as_arrays(x_t)
         arguments.check_step("step", x_t, plan.merge is not None)
         arguments.check_params("step", params, x_t.shape[-1], params_shapes)
         arguments.check_state("step", state, state_shapes(x_t.shape[-1], x_t.shape[:-1]))
+        (x_t,) = arguments.as_arrays(x_t)
         state, y, _ = run(
             params,
             x_t[None],

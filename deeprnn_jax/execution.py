@@ -44,7 +44,7 @@ def choose_schedule(schedule: str) -> str:
     """Give the name of a schedule; "auto" is layerwise, or raise ValueError."""
     if schedule == "auto":
         return "layerwise"
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise ValueError(
             f"apply: schedule must be 'auto' or one of {sorted(SCHEDULES)}, got {schedule!r}"
         )

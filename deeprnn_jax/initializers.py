@@ -9,6 +9,7 @@ gates.
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import jax
@@ -32,7 +33,12 @@ def uniform(bound: float | None = None) -> Initializer:
 
     Returns:
       An initialiser.
+
+    Raises:
+      ValueError: if the bound is not above 0.
     """
+    if bound is not None and not (_is_number(bound) and bound > 0):
+        raise ValueError(f"uniform: bound must be a number above 0, got {bound!r}")
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
         limit = 1.0 / math.sqrt(shape[-1]) if bound is None else bound
@@ -88,8 +94,8 @@ def chrono(t_max: float) -> Initializer:
     References:
       Tallec and Ollivier 2018, "Can recurrent neural networks warp time?", eq. 16.
     """
-    if not t_max > 2:
-        raise ValueError(f"chrono: t_max must be above 2 steps, got {t_max}")
+    if not (_is_number(t_max) and t_max > 2):
+        raise ValueError(f"chrono: t_max must be above 2 steps, got {t_max!r}")
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
         return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, t_max - 1.0))
@@ -141,3 +147,7 @@ def key_after(key: Array, tree: Any) -> Array:
         return key ^ bit
     data = jax.random.key_data(key) ^ bit
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

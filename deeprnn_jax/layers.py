@@ -79,8 +79,14 @@ def merged_size(merge: Merge | None, size: int) -> int:
     """Give the width of a layer's output from that of its cell's."""
     if merge is None:
         return size
-    y = jax.ShapeDtypeStruct((size,), jnp.float32)
-    return jax.eval_shape(merge, y, y).shape[-1]
+    y = jax.ShapeDtypeStruct((1, size), jnp.float32)
+    shape = getattr(jax.eval_shape(merge, y, y), "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 1:
+        raise ValueError(
+            f"deep_rnn: merge must give one array [..., width] from two [..., H={size}], but "
+            f"of two (1, {size}) it makes {shape}; work on the last axis alone"
+        )
+    return shape[-1]
 
 
 def concatenate(y_forward: Array, y_reverse: Array) -> Array:

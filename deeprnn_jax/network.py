@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax import layers
 from deeprnn_jax.cells.products import accumulation_dtype
-from deeprnn_jax.checks import check_rate, check_size
+from deeprnn_jax.checks import check_floating_dtype, check_rate, check_size
 from deeprnn_jax.layers import Layer, Merge
 from deeprnn_jax.modifiers.precision import compute_in, store_state_in
 from deeprnn_jax.types import Cell
@@ -51,13 +51,13 @@ class Plan(NamedTuple):
 
 def make_precision(param_dtype: Any, compute_dtype: Any, state_dtype: Any) -> Precision:
     """Fill in the defaults and raise ValueError unless all are floating point."""
-    param = jnp.dtype(param_dtype)
-    compute = param if compute_dtype is None else jnp.dtype(compute_dtype)
-    accumulate = accumulation_dtype(compute)
-    state = accumulate if state_dtype is None else jnp.dtype(state_dtype)
-    for name, dtype in [("param", param), ("compute", compute), ("state", state)]:
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"deep_rnn: {name}_dtype must be floating point, got {dtype}")
+    param = check_floating_dtype("deep_rnn", "param_dtype", param_dtype)
+    compute = param
+    if compute_dtype is not None:
+        compute = check_floating_dtype("deep_rnn", "compute_dtype", compute_dtype)
+    accumulate = state = accumulation_dtype(compute)
+    if state_dtype is not None:
+        state = check_floating_dtype("deep_rnn", "state_dtype", state_dtype)
     return Precision(param, compute, accumulate, state)
 
 

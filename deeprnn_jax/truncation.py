@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax import arguments
-from deeprnn_jax.checks import check_size
+from deeprnn_jax.checks import check_floating, check_size
 from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
 from deeprnn_jax.modifiers.precision import cast_floating
 from deeprnn_jax.sequences import make_steps
@@ -65,18 +65,24 @@ def truncated(
     References:
       Williams and Peng 1990, BPTT(h; h') with h = h' = chunk_size.
     """
+    if not isinstance(rnn, DeepRNN):
+        raise ValueError(
+            f"truncated: rnn must be a network, got {type(rnn).__name__}; make one with deep_rnn"
+        )
     check_size("truncated", "chunk_size", chunk_size)
     if rnn.plan.merge is not None:
         raise ValueError(
             "truncated: a bidirectional network reads the whole sequence first and cannot "
             "go chunk by chunk; use apply, or one direction"
         )
-    x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.check_sequence("truncated", x)
     arguments.check_flags_of_steps("truncated", x, lengths, mask, resets)
+    x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
     num_steps = x.shape[0]
     start = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
+    for leaf in jax.tree.leaves(state):
+        check_floating("truncated", "every array of state", leaf)
     # The loop's carry keeps one dtype, whatever the caller's state has.
     final: DeepState = cast_floating(start, rnn.plan.precision.state)
     steps = make_steps(lengths, mask, resets, num_steps)

@@ -11,7 +11,7 @@ import deeprnn_jax as drnn
 from deeprnn_jax.sequences import Steps, make_steps
 from tests import oracle, programs, registry
 from tests.comparing import assert_close, assert_same
-from tests.registry import B, IN, T
+from tests.registry import IN, B, T
 
 NETWORKS = {
     "forward": registry.stack_of("lstm", depth=1),

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 
 from deeprnn_jax import initializers
 from deeprnn_jax.cells.products import GatedProjection, add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_callable, check_size
+from deeprnn_jax.checks import (
+    check_bias,
+    check_bools,
+    check_callable,
+    check_initializers,
+    check_size,
+)
 from deeprnn_jax.initializers import Initializer
 from deeprnn_jax.types import Activation, Array, Cell, split_cell
 
@@ -90,6 +96,9 @@ def gru(
     check_size("gru", "hidden_size", hidden_size)
     check_callable("gru", "gate_activation", gate_activation, "jax.nn.sigmoid")
     check_callable("gru", "activation", activation, "jnp.tanh")
+    check_bias("gru", "update_bias", update_bias)
+    check_bools("gru", reset_after=reset_after, use_bias=use_bias)
+    check_initializers("gru", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
 
     settings = {
         "hidden_size": hidden_size,

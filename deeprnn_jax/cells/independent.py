@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax import initializers
 from deeprnn_jax.cells.products import add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_callable, check_size
+from deeprnn_jax.checks import check_bools, check_callable, check_initializers, check_size
 from deeprnn_jax.initializers import Initializer
 from deeprnn_jax.types import Activation, Array, Cell, split_cell
 
@@ -64,6 +64,8 @@ def independent(
     """
     check_size("independent", "hidden_size", hidden_size)
     check_callable("independent", "activation", activation, "jax.nn.relu")
+    check_bools("independent", use_bias=use_bias)
+    check_initializers("independent", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
 
     settings = {
         "hidden_size": hidden_size,

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 
 from deeprnn_jax import initializers
 from deeprnn_jax.cells.products import add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_callable, check_size
+from deeprnn_jax.checks import (
+    check_bias,
+    check_bools,
+    check_callable,
+    check_initializers,
+    check_size,
+)
 from deeprnn_jax.initializers import Initializer
 from deeprnn_jax.types import Activation, Array, Cell, split_cell
 
@@ -82,7 +88,7 @@ def lstm(
       gate_activation: σ, elementwise.
       cell_activation: act, elementwise, for g and for c.
       w_x_init: initialiser of each gate's block of w_x, `[I, H]`.
-      w_h_init: initialiser of each gate's block of w_h, and of w_p.
+      w_h_init: initialiser of each gate's block of w_h, and of w_p, as `[P, H]`.
       b_init: initialiser of each gate's b, `[H]`.
       use_bias: whether there is a b (then `forget_bias` counts).
 
@@ -90,7 +96,7 @@ def lstm(
       The cell; state `LSTMState(h, c)`, output y = h, `[*B, H]` or `[*B, P]`.
 
     Raises:
-      ValueError: if a size is not a positive int, or an activation no function.
+      ValueError: if a size is not a positive int, or an activation or initialiser no function.
 
     Example:
       >>> import jax, deeprnn_jax as drnn
@@ -112,6 +118,9 @@ def lstm(
     check_callable("lstm", "cell_activation", cell_activation, "jnp.tanh")
     output_size = hidden_size if projection_size is None else projection_size
     num_gates = 3 if coupled else 4
+    check_bias("lstm", "forget_bias", forget_bias)
+    check_bools("lstm", peepholes=peepholes, coupled=coupled, use_bias=use_bias)
+    check_initializers("lstm", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
 
     settings = {
         "hidden_size": hidden_size,
@@ -142,7 +151,7 @@ def lstm(
         w_p = None
         if projection_size is not None:
             k_p = initializers.key_after(k_p, w_h)
-            w_p = w_h_init(k_p, (hidden_size, projection_size), jnp.float32)
+            w_p = w_h_init(k_p, (projection_size, hidden_size), jnp.float32).T
         diagonal = None
         if peepholes:
             # U(±1/√H): what a row of w_h has under torch's rule

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax import initializers
 from deeprnn_jax.cells.products import GatedProjection, add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_size
+from deeprnn_jax.checks import check_bools, check_initializers, check_size
 from deeprnn_jax.initializers import Initializer
 from deeprnn_jax.types import Array, Cell, split_cell
 
@@ -69,6 +69,8 @@ def minimal_gated(
       Zhou et al. 2016, "Minimal gated unit for recurrent neural networks", eq. 7.
     """
     check_size("minimal_gated", "hidden_size", hidden_size)
+    check_bools("minimal_gated", use_bias=use_bias)
+    check_initializers("minimal_gated", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
 
     settings = {
         "hidden_size": hidden_size,

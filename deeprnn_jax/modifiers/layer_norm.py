@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax.cells.products import GatedProjection
+from deeprnn_jax.checks import check_cell
 from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
 from deeprnn_jax.types import Array, Cell, Params, Projection, State
 
@@ -48,6 +49,9 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
       three gates are normalised together, with b_hn, where it has one, inside; the
       second product of a cell that resets before it is left as it is.
     """
+    check_cell("layer_norm", cell)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not epsilon > 0:
+        raise ValueError(f"layer_norm: epsilon must be a number above 0, got {epsilon!r}")
     project_state = cell.project_state
     if project_state is None:
         raise ValueError(

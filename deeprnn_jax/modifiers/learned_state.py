@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from deeprnn_jax.checks import check_cell
 from deeprnn_jax.modifiers.lift import lift_params, modified_settings
 from deeprnn_jax.types import Array, Cell, Params, State
 
@@ -34,6 +35,7 @@ def learned_initial_state(cell: Cell) -> Cell:
       >>> cell.init(jax.random.key(0), 3).initial.h.shape
       (8,)
     """
+    check_cell("learned_initial_state", cell)
 
     def init(key: Array, input_size: int) -> LearnedStateParams:
         params = cell.init(key, input_size)

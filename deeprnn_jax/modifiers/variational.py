@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 
-from deeprnn_jax.checks import check_rate
+from deeprnn_jax.checks import check_cell, check_rate
 from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
 from deeprnn_jax.types import Array, Cell, Params, Projection, State
 
@@ -43,6 +43,7 @@ def variational_dropout(cell: Cell, rate: float) -> Cell:
       Gal and Ghahramani 2016, eq. 8 ("tied" weights: one mask for all gates). Its
       input mask is dropout on x with the same mask at all steps, the caller's.
     """
+    check_cell("variational_dropout", cell)
     check_rate("variational_dropout", "rate", rate)
     project_state = cell.project_state
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.checks import check_rate
+from deeprnn_jax.checks import check_cell, check_rate
 from deeprnn_jax.modifiers.lift import modified_settings
 from deeprnn_jax.types import Array, Cell, Params
 
@@ -34,7 +34,12 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
       Merity et al. 2017, "Regularizing and optimizing LSTM language models",
       section 2. Kept weights are scaled by 1 / (1 - rate), as in their code.
     """
+    check_cell("weight_drop", cell)
     check_rate("weight_drop", "rate", rate)
+    if isinstance(weights, str) or not all(isinstance(name, str) for name in weights):
+        raise ValueError(
+            f'weight_drop: weights must be a tuple of names, got {weights!r}; for example ("w_h",)'
+        )
 
     def is_dropped(path: tuple[object, ...]) -> bool:
         return getattr(path[-1], "name", None) in weights
@@ -52,13 +57,15 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
     def prepare(params: Params, key: Array, batch_shape: tuple[int, ...]) -> Params:
         k_cell, k_mask = jax.random.split(key)
 
-        def drop(path: tuple[object, ...], leaf: Array) -> Array:
-            if not is_dropped(path):
-                return leaf
-            keep = jax.random.bernoulli(k_mask, 1 - rate, leaf.shape)
+        def drop(key: Array, leaf: Array) -> Array:
+            keep = jax.random.bernoulli(key, 1 - rate, leaf.shape)
             return jnp.where(keep, leaf / (1 - rate), jnp.zeros_like(leaf))
 
-        dropped = jax.tree_util.tree_map_with_path(drop, params)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+        dropped = structure.unflatten(
+            drop(jax.random.fold_in(k_mask, index), leaf) if is_dropped(path) else leaf
+            for index, (path, leaf) in enumerate(leaves)
+        )
         if cell.prepare is None:
             return dropped
         return cell.prepare(dropped, k_cell, batch_shape)

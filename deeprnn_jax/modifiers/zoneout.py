@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.checks import check_rate
+from deeprnn_jax.checks import check_cell, check_rate
 from deeprnn_jax.modifiers.lift import attach_noise, modified_settings, recompose_step
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
@@ -45,6 +45,7 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     References:
       Krueger et al. 2017, eq. 2-4 and the expectation at test time, section 3.
     """
+    check_cell("zoneout", cell)
     named = dict(rate) if isinstance(rate, Mapping) else {}
     for name, value in named.items():
         check_rate("zoneout", f"rate[{name!r}]", value)
@@ -112,7 +113,9 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     return recompose_step(
         cell._replace(
             name=f"zoneout({cell.name})",
-            settings=modified_settings(cell, rate=tuple(sorted(named.items())) if isinstance(rate, Mapping) else rate),
+            settings=modified_settings(
+                cell, rate=tuple(sorted(named.items())) if isinstance(rate, Mapping) else rate
+            ),
             init=init,
             noise=noise,
             update=update if cell.update else None,
