@@ -123,12 +123,13 @@ def unname_params(rnn: DeepRNN, tree: Mapping[str, Any], input_size: int) -> Dee
       The parameters.
 
     Raises:
-      ValueError: if a name is missing.
+      ValueError: if a name is missing, or is not of this network.
     """
     like = _params_like(rnn.init, input_size)
-    layers = _from_names(dict(zip(_run_names(rnn), like.layers, strict=True)), tree, "")
-    readout = None if like.readout is None else _from_names({"readout": like.readout}, tree, "")
-    return DeepParams(tuple(layers.values()), readout and readout["readout"])
+    parts = dict(zip(_run_names(rnn), like.layers, strict=True)) | {"readout": like.readout}
+    filled = _from_names(parts, tree, "")
+    readout = filled.pop("readout", None)
+    return DeepParams(tuple(filled.values()), readout)
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +157,7 @@ def _from_names(like: Any, tree: Any, path: str) -> Any:
     if not isinstance(entries, dict):
         return tree
     wanted = {name: one for name, one in entries.items() if one is not None}
-    if not isinstance(tree, Mapping) or not set(wanted) <= set(tree):
+    if not isinstance(tree, Mapping) or set(wanted) != set(tree):
         found = sorted(tree) if isinstance(tree, Mapping) else type(tree).__name__
         raise ValueError(
             f"DeepRNN: parameters{path} must have {sorted(wanted)}, got {found}; are they of "

@@ -91,10 +91,8 @@ def _read(module: Module) -> Part:
     if set(arrays) == {"w", "b"} and arrays["b"].size % 4 == 0:
         w, b = (assembly.reorder_gates(arrays[name], _SWAP_GF) for name in ("w", "b"))
         size = b.size // 4
-        one = np.zeros_like(b)
-        one[size : 2 * size] = 1
-        w_x, w_h = w[:-size], w[-size:]
-        return Part(lstm(size), LSTMParams(w_x, w_h, b + one, w_p=None, peepholes=None))
+        w_x, w_h, b = w[:-size], w[-size:], b + _one_for_f(b)
+        return Part(lstm(size), LSTMParams(w_x, w_h, b, w_p=None, peepholes=None))
     if set(arrays) == {"w_i", "w_h", "b"} and arrays["b"].size % 3 == 0:
         ours = [assembly.reorder_gates(arrays[name], _SWAP_RZ) for name in ("w_i", "w_h", "b")]
         w_x, w_h, b = map(_negate_z, ours)
@@ -116,14 +114,8 @@ def _write(part: Part) -> dict[str, Values]:
     if part.cell.name == "gru":
         w_x, w_h, b = (assembly.reorder_gates(_negate_z(w), _SWAP_RZ) for w in (w_x, w_h, b))
         return {"w_i": w_x, "w_h": w_h, "b": b}
-    size = part.cell.output_size
-    one = np.zeros_like(b)
-    one[size : 2 * size] = 1
-    w = np.concatenate([w_x, w_h])
-    return {
-        "w": assembly.reorder_gates(w, _SWAP_GF),
-        "b": assembly.reorder_gates(b - one, _SWAP_GF),
-    }
+    w, b = np.concatenate([w_x, w_h]), b - _one_for_f(b)
+    return {name: assembly.reorder_gates(a, _SWAP_GF) for name, a in [("w", w), ("b", b)]}
 
 
 def _check_cell(cell: Cell) -> None:
@@ -142,6 +134,11 @@ def _check_cell(cell: Cell) -> None:
     else:
         check(peepholes=False, coupled=False, projection_size=None)
         check_activation("cell_activation", "tanh")
+
+
+def _one_for_f(b: Values) -> Values:
+    """Give what Haiku adds to the sums of b's gates i, f, g, o: 1 to f."""
+    return np.repeat(np.array([0, 1, 0, 0], b.dtype), b.size // 4)
 
 
 def _negate_z(w: Values) -> Values:

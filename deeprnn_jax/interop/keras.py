@@ -49,6 +49,7 @@ def from_keras(layer: Any) -> tuple[DeepRNN, DeepParams]:
 
     Example:
       >>> import keras                                           # doctest: +SKIP
+      >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> layer = keras.layers.LSTM(256)                         # doctest: +SKIP
       >>> layer.build((None, None, 64))                          # doctest: +SKIP
       >>> rnn, params = interop.from_keras(layer)                # doctest: +SKIP
@@ -94,6 +95,8 @@ def to_keras(rnn: DeepRNN, params: DeepParams) -> Any:
       ImportError: if Keras is not installed.
 
     Example:
+      >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn      # doctest: +SKIP
+      >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> rnn = drnn.deep_rnn(drnn.gru(8), num_layers=2)         # doctest: +SKIP
       >>> params = rnn.init(jax.random.key(0), input_size=3)     # doctest: +SKIP
       >>> model = interop.to_keras(rnn, params)                  # doctest: +SKIP

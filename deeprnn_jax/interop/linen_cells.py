@@ -119,7 +119,8 @@ def _read(cell: Any, tree: Any) -> Part:
     if type(cell) not in kinds:
         raise ValueError(
             "from_linen: cell must be SimpleCell, LSTMCell, OptimizedLSTMCell or GRUCell, got "
-            f"{type(cell).__name__}; no cell here computes what another one does"
+            f"{type(cell).__name__}; give the cell itself, as nn.RNN's cell; what others "
+            "compute no cell here does"
         )
     ours = our_cell("from_linen", kinds[type(cell)], cell.features, cell)
     try:

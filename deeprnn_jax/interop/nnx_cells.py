@@ -93,7 +93,8 @@ def _read(cell: Any) -> Part:
     if type(cell) not in _KINDS:
         raise ValueError(
             f"from_nnx: cell must be one of {[kind.__name__ for kind in _KINDS]}, got "
-            f"{type(cell).__name__}; no cell here computes what another one does"
+            f"{type(cell).__name__}; give the cell itself, as nnx.RNN's cell; what others "
+            "compute no cell here does"
         )
     ours = our_cell("from_nnx", _KINDS[type(cell)], cell.hidden_features, cell)
     if isinstance(cell, nnx.LSTMCell):

@@ -1,9 +1,11 @@
 """Hidden states from and to the forms that other libraries give them.
 
-here    a tuple of runs of equal layers, leaves [L, *B, size] or [L, D, *B, size]
-torch   h_n, or (h_n, c_n), [L*D, *B, size]
-Keras   a list a layer: [h], [h, c]; both directions: [h, h], [h, c, h, c]
-Flax    a carry a layer: h, (c, h); both directions: (forward, reverse)
+The state of a network is a tuple with one entry a run of equal layers, its leaves
+`[L, *B, size]`, or `[L, D, *B, size]` with two directions. Elsewhere:
+
+    torch   h_n, or (h_n, c_n), [L*D, *B, size]
+    Keras   a list a layer: [h], [h, c]; both directions: [h, h], [h, c, h, c]
+    Flax    a carry a layer: h, (c, h); both directions: (forward, reverse)
 """
 
 from collections.abc import Sequence

@@ -45,7 +45,8 @@ def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
       ValueError: if the module is another one, or float64 without JAX's x64 mode.
 
     Example:
-      >>> import torch                                           # doctest: +SKIP
+      >>> import torch, jax.numpy as jnp                         # doctest: +SKIP
+      >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> module = torch.nn.LSTM(64, 256, num_layers=2)          # doctest: +SKIP
       >>> rnn, params = interop.from_torch(module)               # doctest: +SKIP
       >>> state, y = rnn.apply(params, jnp.ones((100, 32, 64)))  # doctest: +SKIP
@@ -76,14 +77,17 @@ def to_torch(rnn: DeepRNN, params: DeepParams, *, batch_first: bool = False) -> 
 
     Returns:
       An `nn.RNN`, `nn.LSTM` or `nn.GRU`, in the parameters' dtype and in training mode,
-      as torch's own constructors give it: call `eval()` to turn dropout off. b is in
-      b_ih and b_hh is zero, but for the GRU's b_hn.
+      as torch's own constructors give it: call `eval()` to turn dropout off. It computes
+      in that dtype too, whatever the network's `compute_dtype`. b is in b_ih, and b_hh
+      is zero but for the GRU's b_hn.
 
     Raises:
       ValueError: if torch has no such module.
       ImportError: if torch is not installed.
 
     Example:
+      >>> import jax, deeprnn_jax as drnn                        # doctest: +SKIP
+      >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> rnn = drnn.deep_rnn(drnn.gru(8), num_layers=2)         # doctest: +SKIP
       >>> params = rnn.init(jax.random.key(0), input_size=3)     # doctest: +SKIP
       >>> interop.to_torch(rnn, params)                          # doctest: +SKIP

@@ -298,3 +298,5 @@ def test_names_there_and_back():
         assert_close(unname_params(rnn, name_params(rnn, params), I), params, 0)
     with pytest.raises(ValueError, match=r"must have .*'layers_1_to_2'.*got \['layer_0'\]"):
         unname_params(DEEP, name_params(LSTM, params_of(LSTM)), I)
+    with pytest.raises(ValueError, match=r"must have .*got .*'readout'"):
+        unname_params(LSTM, name_params(LSTM, params_of(LSTM)) | {"readout": {}}, I)
