@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from deeprnn_jax.types import Cell
 
@@ -140,7 +141,7 @@ def check_lengths(
         raise ValueError(
             f"{function}: lengths must be [*B] = {batch_shape}, the batch axes of x, got {shape}"
         )
-    if isinstance(lengths, jax.core.Tracer):
+    if isinstance(lengths, Tracer):
         return
     values = np.asarray(lengths)
     if values.size and (values.min() < 0 or values.max() > num_steps):

@@ -120,14 +120,13 @@ def run_plan(
     # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
     # The products still take their operands in `compute_dtype`.
     params = cast_floating(params, plan.precision.accumulate)
-    if state is None:
-        state = initial_state(plan, params, x.shape[1:-1])
-    state = cast_floating(state, plan.precision.state)
+    start = initial_state(plan, params, x.shape[1:-1]) if state is None else state
+    states: DeepState = cast_floating(start, plan.precision.state)
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
 
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []
-    for run, run_params, run_state in zip(plan.runs, params.layers, state, strict=True):
+    for run, run_params, run_state in zip(plan.runs, params.layers, states, strict=True):
         final, y, trace = run_stack(
             SCHEDULES[schedule],
             run.layer,

@@ -14,11 +14,10 @@ which are 4 equations for 6 unknowns in the first layer (3 inputs, 2 states, a b
 and for 5 in the second: of all solutions, the one of least norm is taken.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 import deeprnn_jax as drnn
 from deeprnn_jax.cells.elman import ElmanParams
@@ -77,7 +76,7 @@ def hidden_states(rnn: drnn.DeepRNN, params: drnn.DeepParams) -> list[np.ndarray
     return [np.asarray(layer.state.h) for layer in trace]
 
 
-def vector(values: Sequence[float] | np.ndarray) -> str:
+def vector(values: ArrayLike) -> str:
     """Write a vector in brackets."""
     return "[" + ", ".join(f"{value:7.4f}" for value in np.asarray(values)) + "]"
 

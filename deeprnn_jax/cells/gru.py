@@ -1,6 +1,6 @@
 """The gated recurrent unit, with the reset gate after or before the product."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from deeprnn_jax.checks import (
     check_size,
 )
 from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Activation, Array, Cell, split_cell
+from deeprnn_jax.types import Activation, Array, Cell, GatesFn, split_cell
 
 
 class GRUParams(NamedTuple):
@@ -165,7 +165,7 @@ def gru(
         h_n = dot(r * h_proj.h, params.w_h[:, 2 * hidden_size :])
         return GRUGates(r, z, n=activation(x_n + h_n))
 
-    gates = gates_after if reset_after else gates_before
+    gates = cast(GatesFn, gates_after if reset_after else gates_before)
 
     def update(
         params: GRUParams, state: GRUState, x_proj: Array, h_proj: Array

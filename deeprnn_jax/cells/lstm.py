@@ -181,8 +181,10 @@ def lstm(
         f = gate_activation(z_f if peep is None else z_f + peep.f * state.c)
         if coupled:
             i = 1 - f
+        elif peep is None or peep.i is None:
+            i = gate_activation(parts[0])
         else:
-            i = gate_activation(parts[0] if peep is None else parts[0] + peep.i * state.c)
+            i = gate_activation(parts[0] + peep.i * state.c)
         g = cell_activation(z_g)
         c = f * state.c + i * g
         o = gate_activation(z_o if peep is None else z_o + peep.o * c)

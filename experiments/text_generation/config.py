@@ -52,6 +52,9 @@ class Config:
     """Units of each recurrent layer."""
     embedding_size: int = 128
     """Size of the vector that stands for a symbol."""
+    embedding_scale: float | None = None
+    """Standard deviation of the embedding's first values; without it 1, or with a tied
+    readout 1 / sqrt(embedding_size)."""
     tied_embeddings: bool = False
     """Read the logits out with the embedding's own matrix; helps with many words."""
     skip: Literal["none", "residual", "highway", "dense"] = "none"
@@ -132,6 +135,8 @@ class Config:
         for name in ("learning_rate", "clip_norm"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise InputError(_message(name, "> 0 and finite", getattr(self, name)))
+        if self.embedding_scale is not None and not 0.0 < self.embedding_scale < float("inf"):
+            raise InputError(_message("embedding_scale", "> 0", self.embedding_scale))
         if self.keep_checkpoints < 2:
             # The one before is what a damaged last checkpoint falls back on.
             raise InputError(_message("keep_checkpoints", ">= 2", self.keep_checkpoints))

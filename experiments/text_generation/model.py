@@ -99,9 +99,15 @@ def language_model(config: Config, vocab_size: int) -> Model:
     # With flax's own scale, about 0.1, the gates first hear next to nothing of the input:
     # on pydoc 800 steps of 16 x 20 came to 2.36 bits, and with ones to 2.06. Tied to the
     # readout it would make the first logits too large.
-    scale = {} if config.tied_embeddings else {"embedding_init": nn.initializers.normal(1.0)}
-    embed = nn.Embed(vocab_size, config.embedding_size, dtype=config.dtype, **scale)
-    dense = nn.Dense(vocab_size, dtype=config.dtype)
+    small = config.embedding_size**-0.5
+    scale = config.embedding_scale or (small if config.tied_embeddings else 1.0)
+    embed: Any = nn.Embed(
+        vocab_size,
+        config.embedding_size,
+        dtype=config.dtype,
+        embedding_init=nn.initializers.normal(scale),
+    )
+    dense: Any = nn.Dense(vocab_size, dtype=config.dtype)
     rnn = recurrent_network(config)
 
     def init(key: jax.Array) -> ModelParams:
@@ -151,7 +157,8 @@ def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Apply flax's dropout where there is a key."""
     if key is None or rate == 0.0:
         return x
-    return nn.Dropout(rate, deterministic=False).apply({}, x, rngs={"dropout": key})
+    dropout: Any = nn.Dropout(rate, deterministic=False)
+    return dropout.apply({}, x, rngs={"dropout": key})
 
 
 def num_parameters(params: ModelParams) -> int:

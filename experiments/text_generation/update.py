@@ -19,9 +19,9 @@ class TrainState(NamedTuple):
     """All that a step changes; a checkpoint holds exactly this."""
 
     step: jax.Array  # int32, the steps done
-    params: ModelParams
+    params: Any  # ModelParams, which optax knows as a tree only
     opt_state: optax.OptState
-    ema: optax.EmaState | None  # the running mean of the parameters, where one is kept
+    ema: Any  # an optax.EmaState or None: the running mean of the parameters, where one is kept
     rnn_state: State  # carried from chunk to chunk
     key: jax.Array  # never changes: step s draws from fold_in(key, s)
 
@@ -35,7 +35,7 @@ class StepReport(NamedTuple):
     finite: dict[str, Any]  # a flag for every leaf; see common.non_finite
 
 
-TrainStep = Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, StepReport]]
+TrainStep = Callable[[TrainState, Any, Any, Any], tuple[TrainState, StepReport]]
 
 
 def learning_rate_schedule(config: Config) -> optax.Schedule:

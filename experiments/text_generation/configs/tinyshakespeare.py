@@ -15,6 +15,7 @@ CONFIG = Config(
     corpus="tinyshakespeare",
     hidden_size=384,
     embedding_size=128,
+    embedding_scale=128**-0.5,
     dropout=0.3,
     schedule="reference",
     batch_size=64,
