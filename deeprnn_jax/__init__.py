@@ -1,6 +1,6 @@
 """Deep recurrent networks for JAX: cells as pure functions, run by exact schedules."""
 
-from deeprnn_jax import initializers
+from deeprnn_jax import initializers, interop
 from deeprnn_jax.cells.elman import elman
 from deeprnn_jax.cells.gru import gru
 from deeprnn_jax.cells.independent import independent
@@ -28,6 +28,7 @@ __all__ = [
     "gru",
     "independent",
     "initializers",
+    "interop",
     "layer_norm",
     "learned_initial_state",
     "lstm",
