@@ -125,7 +125,8 @@ def deep_rnn(
             the state stops at the last real step.
           mask: bool `[T, *B]`, True = real, in place of lengths or with them. A masked
             step does nothing, whatever x holds there.
-          resets: bool `[T, *B]`, True = the state becomes the initial one before step t.
+          resets: bool `[T, *B]`, True = the state becomes the initial one before step t;
+            at a masked step it does nothing: put it on the first real step.
           key: a random key turns dropout and the modifiers' noise on.
           train: True, False, or None for "if there is a key".
           schedule: "auto", "layerwise" or "reference": the same numbers, another order

@@ -132,7 +132,8 @@ def key_after(key: Array, tree: Any) -> Array:
     Two LAPACK calls side by side (the QR behind `orthogonal`) can wait for each other
     for ever in XLA's CPU runtime: jaxlib 0.10.2, 2 cores, two layers of 384 units and
     more initialised under one jit. Drawing from this key puts them in a row. An
-    `optimization_barrier` would say so directly, but is dropped on CPU.
+    `optimization_barrier` would say so directly, but is dropped on CPU. The draws of one
+    network are put in a row; two networks initialised under one jit are not.
 
     Args:
       key: a random key.

@@ -99,7 +99,8 @@ def normalise_input(layer: Layer, params: LayerParams, x: Array) -> Array:
     if params.norm is None:
         return x
     norm = cast_floating(params.norm, accumulation_dtype(x.dtype))
-    z = jax.nn.standardize(x.astype(norm.scale.dtype), epsilon=1e-5)
+    # "stable": the default takes E[x²] - E[x]², whose error is 0.35 at mean 1000, std 1
+    z = jax.nn.standardize(x.astype(norm.scale.dtype), epsilon=1e-5, algorithm="stable")
     return (z * norm.scale + norm.shift).astype(layer.compute_dtype)
 
 

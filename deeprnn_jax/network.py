@@ -84,11 +84,16 @@ def list_cells(cell: Cell | Sequence[Cell], num_layers: int | None) -> list[Cell
 def choose_merge(bidirectional: bool, merge: str | Merge) -> Merge | None:
     """Give the function that joins two directions, or None with one direction."""
     named = {"concat": layers.concatenate, "sum": jnp.add}
-    if not (callable(merge) or merge in named):
+    if not (callable(merge) or (isinstance(merge, str) and merge in named)):
         raise ValueError(
             f"deep_rnn: merge must be 'concat', 'sum' or a function of two arrays, got {merge!r}"
         )
     if not bidirectional:
+        if merge != "concat":
+            raise ValueError(
+                f"deep_rnn: merge={merge!r} joins two directions, but there is one; give "
+                "bidirectional=True"
+            )
         return None
     return merge if callable(merge) else named[merge]
 

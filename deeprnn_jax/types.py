@@ -17,7 +17,7 @@ import jax
 
 Array = jax.Array
 Params = Any  # a NamedTuple of arrays, the cell's own
-State = Any  # a NamedTuple of arrays [*B, size]; its field `h` is what recurs
+State = Any  # a NamedTuple of floating arrays [*B, size]; field `h` recurs
 Projection = Any  # an array [*B, G*H], or a NamedTuple of arrays
 Noise = Any  # what a modifier draws for every step, [T, *B, ...]
 Activation = Callable[[Array], Array]
@@ -70,13 +70,13 @@ class GatesFn(Protocol):
 
 
 class PrepareFn(Protocol):
-    """Gives the parameters with what is drawn once a sequence."""
+    """Gives the parameters with what is drawn once a sequence; all leaves floating."""
 
     def __call__(self, params: Params, key: Array, batch_shape: tuple[int, ...]) -> Params: ...
 
 
 class NoiseFn(Protocol):
-    """Draws what is needed at every step; leaves `[*shape, ...]`."""
+    """Draws what is needed at every step; leaves `[*shape, ...]`, without gradient."""
 
     def __call__(self, params: Params, key: Array, shape: tuple[int, ...]) -> Noise: ...
 

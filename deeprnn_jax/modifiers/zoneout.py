@@ -33,7 +33,7 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
 
     Returns:
       The cell, with the same parameters. Its output is the zoned-out h where the
-      cell's output is its state's h, as in all cells of this library.
+      cell's output is its state's h, the same array, as in all cells of this library.
 
     Raises:
       ValueError: if a rate is not in [0, 1), or (from `init`) a field not the cell's.

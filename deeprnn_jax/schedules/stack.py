@@ -18,7 +18,7 @@ class LayerTrace(NamedTuple):
     """What happened inside a layer; with two directions, a leading axis D."""
 
     state: State  # after each step, leaves [T, *B, size]
-    gates: Any  # the cell's gates at each step, leaves [T, *B, H], or None
+    gates: Any  # the gates at each step, leaves [T, *B, H], or None; at masked steps of x = 0
 
 
 class LayerRun(NamedTuple):
@@ -145,7 +145,8 @@ def _run_direction(
         if cell.prepare is not None:
             params = cell.prepare(params, k_prepare, batch_shape)
         if cell.noise is not None:
-            noise = cell.noise(params, k_noise, x.shape[:-1])
+            # no gradient: every schedule takes noise as given
+            noise = lax.stop_gradient(cell.noise(params, k_noise, x.shape[:-1]))
     initial = cell.initial_state(params, batch_shape)
     run = run_cell(
         cell,

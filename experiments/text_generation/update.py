@@ -69,7 +69,7 @@ def _is_matrix(params: ModelParams) -> Any:
 
     def named(path: tuple[Any, ...], leaf: jax.Array) -> bool:
         last = jax.tree_util.keystr(path[-1:], simple=True)
-        return last in ("w_x", "w_h", "kernel", "embedding")
+        return last in ("w_x", "w_h", "w_p", "w", "kernel", "embedding")
 
     return jax.tree_util.tree_map_with_path(named, params)
 
