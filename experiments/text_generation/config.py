@@ -53,8 +53,7 @@ class Config:
     embedding_size: int = 128
     """Size of the vector that stands for a symbol."""
     embedding_scale: float | None = None
-    """Standard deviation of the embedding's first values; without it 1, or with a tied
-    readout 1 / sqrt(embedding_size)."""
+    """Deviation of the embedding's first values; else 1, or tied 1/sqrt(embedding_size)."""
     tied_embeddings: bool = False
     """Read the logits out with the embedding's own matrix; helps with many words."""
     skip: Literal["none", "residual", "highway", "dense"] = "none"

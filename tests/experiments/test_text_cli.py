@@ -97,6 +97,7 @@ def test_help_documents_every_field(capsys):
         ({"weight_drop": -0.1}, r"--weight-drop must be in \[0, 1\)"),
         ({"learning_rate": 0.0}, "--learning-rate must be > 0 and finite"),
         ({"clip_norm": float("nan")}, "--clip-norm must be > 0 and finite"),
+        ({"embedding_scale": 0.0}, "--embedding-scale must be > 0"),
         ({"seed": -1}, "--seed must be >= 0"),
         ({"warmup_steps": 1000}, "--warmup-steps must be below steps=1000"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),

@@ -89,6 +89,18 @@ def test_tying_shares_the_matrix():
     assert num_parameters(untied) - num_parameters(tied) == V * 8 + V
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, 1.0), ({"tied_embeddings": True}, 0.25), ({"embedding_scale": 0.5}, 0.5)],
+    ids=str,
+)
+def test_the_embedding_starts_at_its_scale(options, expected):
+    config = dataclasses.replace(SMALLEST, embedding_size=16, hidden_size=4, **options)
+    params = language_model(config, 500).init(jax.random.key(0))
+    # 8,000 draws: their deviation is within 4 / sqrt(2 * 8000) = 3 % of the true one.
+    np.testing.assert_allclose(np.std(params.embedding["params"]["embedding"]), expected, rtol=0.03)
+
+
 def test_bfloat16_products_keep_float32_parameters_and_logits():
     model, params = make(dataclasses.replace(SMALL, compute_dtype="bfloat16"))
     exact_model, exact_params = make()
