@@ -1,7 +1,8 @@
 """How trace and compile time, and the program's size, grow with depth.
 
 Command:   python -m experiments.depth_compile
-Expected:  all columns flat from 8 layers to 32: equal layers are one loop
+Expected:  compile time and program flat from 8 layers to 32, about 1.5 s and 800 lines
+           at most: equal layers are one loop
 Time:      about half a minute on 2 CPU cores
 """
 
