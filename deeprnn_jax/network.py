@@ -89,7 +89,7 @@ def choose_merge(bidirectional: bool, merge: str | Merge) -> Merge | None:
             f"deep_rnn: merge must be 'concat', 'sum' or a function of two arrays, got {merge!r}"
         )
     if not bidirectional:
-        if merge != "concat":
+        if merge not in ("concat", layers.concatenate):
             raise ValueError(
                 f"deep_rnn: merge={merge!r} joins two directions, but there is one; give "
                 "bidirectional=True"
