@@ -154,8 +154,9 @@ def stack_of(cell, modifier="none", depth=3, size=H, **options):
 
 
 # Every cell in both directions. Three layers are the least in which one stands alone
-# and others are stacked; one reverse layer shows what the reverse direction does.
-NETWORKS = {cell: stack_of(cell) for cell in CELLS}
+# and others are stacked; what stacks them does not look at the cell, so few need three.
+DEEP = ("elman", "lstm", "gru_before", "leaky", "deep_transition")
+NETWORKS = {cell: stack_of(cell, depth=3 if cell in DEEP else 1) for cell in CELLS}
 NETWORKS |= {
     f"{cell}-both": stack_of(cell, depth=1, bidirectional=True, output_size=2) for cell in CELLS
 }

@@ -137,10 +137,10 @@ def test_hessian_and_jacobians_of_the_reference():
 @pytest.mark.parametrize(
     ("name", "schedule", "order", "modes"),
     [
-        ("one gru", "reference", 1, ("fwd", "rev")),
-        ("one gru", "layerwise", 1, ("rev",)),
-        ("one elman", "reference", 2, ("fwd", "rev")),
+        ("one elman", "reference", 1, ("fwd", "rev")),
+        ("one elman", "reference", 2, ("rev",)),
         ("one elman", "layerwise", 2, ("rev",)),
+        ("one gru", "layerwise", 1, ("rev",)),
     ],
 )
 def test_jaxs_own_check(name, schedule, order, modes):
@@ -150,7 +150,7 @@ def test_jaxs_own_check(name, schedule, order, modes):
 
 def test_gradients_cross_the_library_inside_other_transformations():
     """The gradient of gradient steps in a rematerialised scan."""
-    loss, (params, x, state), _ = loss_of("leaky")
+    loss, (params, x, state), _ = loss_of("one elman")
 
     def trained(params, schedule):
         @jax.checkpoint
@@ -159,7 +159,7 @@ def test_gradients_cross_the_library_inside_other_transformations():
             return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), None
 
         params, _ = jax.lax.scan(update, params, jnp.stack([x, 2 * x]))
-        return jnp.sum(jnp.square(params.layers[0].cell.cell.w_h))
+        return jnp.sum(jnp.square(params.layers[0].cell.w_h))
 
     run = quick_jit(lambda p: [jax.grad(trained)(p, s) for s in ("layerwise", "reference")])
     assert_close(*run(params), 1e-9)
