@@ -33,7 +33,7 @@ def check_size(function: str, argument: str, value: Any) -> None:
 
 def check_rate(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a probability below 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise ValueError(f"{function}: {argument} must be a probability in [0, 1), got {value!r}")
 
 

@@ -61,7 +61,9 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
 
     def normalise(z: Array, gain: Array) -> Array:
         # "stable": the default takes E[z²] - E[z]², which cancels in float32
-        return gain * jax.nn.standardize(z, epsilon=epsilon, algorithm="stable")
+        # (jax's stub does not know the argument)
+        z = jax.nn.standardize(z, epsilon=epsilon, algorithm="stable")  # pyright: ignore[reportCallIssue]
+        return gain * z
 
     def init(key: Array, input_size: int) -> LayerNormParams:
         params = cell.init(key, input_size)
