@@ -54,7 +54,12 @@ def identity(scale: float = 1.0) -> Initializer:
       scale: the diagonal's value.
 
     Returns:
-      An initialiser for square matrices, and for vectors (a constant).
+      An initialiser for square matrices, and for vectors (a constant). It raises
+      ValueError for a matrix that is not square.
+
+    Example:
+      >>> import jax, deeprnn_jax as drnn
+      >>> cell = drnn.elman(8, jax.nn.relu, w_h_init=drnn.initializers.identity())
 
     References:
       Le, Jaitly and Hinton 2015, "A simple way to initialize recurrent networks

@@ -252,6 +252,8 @@ def test_unstack_and_stack_are_inverse():
         again = rnn.stack(entries)
         assert jax.tree.structure(again) == jax.tree.structure(tuple(tree))
         jax.tree.map(np.testing.assert_array_equal, again, tuple(tree))
+    with pytest.raises(ValueError, match="leading axis of layers"):
+        rnn.unstack(((),))
 
 
 @pytest.mark.usefixtures("x64")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from deeprnn_jax import layers
 from tests import registry
 from tests.programs import quick_jit
 from tests.registry import IN, B, T
@@ -150,3 +151,27 @@ def test_bf16_is_close_to_float32(name):
             jax.tree_util.tree_leaves_with_path(errors), jax.tree.leaves(scale), strict=True
         ):
             assert error <= 0.05 * max(size, 0.05), (schedule, jax.tree_util.keystr(path))
+
+
+def far_from_zero():
+    """Rows of mean 1000 and deviation 1, and what layer norm makes of them in float64."""
+    z = np.random.default_rng(0).normal(1000.0, 1.0, (3, 64)).astype(np.float32)
+    centred = z.astype(np.float64) - z.mean(axis=-1, keepdims=True, dtype=np.float64)
+    return z, centred / np.sqrt(centred.var(axis=-1, keepdims=True) + 1e-5)
+
+
+def test_layer_norm_between_layers_is_right_far_from_zero():
+    """E[x²] - E[x]² would lose the deviation in float32."""
+    z, expected = far_from_zero()
+    layer = drnn.deep_rnn(drnn.elman(64), 2, layer_norm=True).plan.runs[-1].layer
+    norm = layers.NormParams(jnp.ones(64), jnp.zeros(64))
+    found = layers.normalise_input(layer, layers.LayerParams(None, norm, None), jnp.asarray(z))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_layer_norm_of_gates_is_right_far_from_zero():
+    z, expected = far_from_zero()
+    cell = drnn.layer_norm(drnn.elman(64))
+    params = cell.init(jax.random.key(0), 64)
+    params = params._replace(cell=params.cell._replace(w_x=jnp.eye(64)))
+    np.testing.assert_allclose(cell.project_input(params, z), expected, atol=1e-3)
