@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 
 RUN_FILE = "run.json"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -49,13 +51,17 @@ def newest_run(root: Path) -> Path | None:
     return max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime_ns, default=None)
 
 
-def environment() -> dict[str, Any]:
-    """Describe versions and hardware, for a result that others can place."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+def environment(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """Describe versions and hardware, for a result that others can place.
+
+    Args:
+      packages: whose versions matter; one that is not installed is left out.
+    """
+    installed = {dist.name for dist in metadata.distributions()}
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
+        "packages": {name: metadata.version(name) for name in packages if name in installed},
         "backend": device.platform,
         "device": device.device_kind,
         "num_devices": jax.device_count(),

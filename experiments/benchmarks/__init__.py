@@ -1,0 +1,1 @@
+"""How fast the library is beside the other recurrent networks, measured side by side."""
