@@ -10,7 +10,6 @@ from experiments.benchmarks.peers.contract import NotRunError, Program
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
 from experiments.benchmarks.workload import Workload
 
-
 _VANILLA = "hk.VanillaRNN has relu alone: this is a copy of it with tanh"
 
 
@@ -46,11 +45,9 @@ def _params(workload: Workload) -> dict[str, dict[str, Any]]:
                 modules[f"layer_{index}{direction}{suffix}"] = arrays
         return modules
     for index, layer in enumerate(workload.rnn.unstack(workload.params.layers)):
-        arrays = jax.tree.map(np.asarray, layer.cell)
-        for i, direction in enumerate(names[: 1 + workload.row.bidirectional]):
-            one = (
-                jax.tree.map(lambda a, i=i: a[i], arrays) if workload.row.bidirectional else arrays
-            )
+        both = workload.row.bidirectional
+        for i, direction in enumerate(names[: 1 + both]):
+            one = jax.tree.map(lambda a, i=i: a[i], layer.cell) if both else layer.cell
             modules[f"layer_{index}{direction}/x"] = {"w": one.w_x, "b": one.b}
             modules[f"layer_{index}{direction}/h"] = {"w": one.w_h}
     return modules
