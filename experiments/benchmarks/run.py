@@ -44,7 +44,7 @@ def build_programs(
     workload = make_workload(row, config.dtype, config.seed)
     allowed = agreement.tolerance(config.dtype)
     expected = None
-    for name, build in make_builders(peers, config.schedules).items():
+    for name, build in make_builders(peers, config.schedules, config.torch_threads).items():
         try:
             program = build(workload)
             numbers = agreement.compute(program)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from deeprnn_jax import interop
 from experiments.benchmarks.peers.contract import NotRunError, Program
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
+from experiments.benchmarks.peers.linen_cells import make_cells
 from experiments.benchmarks.workload import Workload
 
 
@@ -16,9 +17,14 @@ def build(workload: Workload) -> Program:
     from flax import linen as nn
 
     row = workload.row
-    if row.cell not in ("rnn", "lstm", "gru"):
+    note, can_step = "", not row.bidirectional
+    if row.cell in ("lstm_norm", "lstm_dropout"):
+        cells, trees = make_cells(workload)
+        note, can_step = "nn.RNN over a cell written for it: linen has none such", False
+    elif row.cell in ("rnn", "lstm", "gru"):
+        cells, trees = interop.to_linen(workload.rnn, workload.params)
+    else:
         raise NotRunError(f"linen has no {row.cell}")
-    cells, trees = interop.to_linen(workload.rnn, workload.params)
 
     def layer(cell: Any, tree: Any, x: jax.Array) -> Any:
         if not row.bidirectional:
@@ -40,9 +46,8 @@ def build(workload: Workload) -> Program:
         return carries, x_t
 
     state = None
-    if not row.bidirectional:
+    if can_step:
         zeros = jnp.zeros((row.batch_size, row.hidden_size), workload.dtype)
         state = [(zeros, zeros) if row.cell == "lstm" else zeros for _ in cells]
-    return make_program(
-        workload, JaxModel(trees, apply, None if row.bidirectional else step, state)
-    )
+    model = JaxModel(trees, apply, step if can_step else None, state, note=note)
+    return make_program(workload, model)

@@ -1,6 +1,7 @@
 """PyTorch: `nn.RNN`, `nn.LSTM`, `nn.GRU`, time-major, on all cores or the GPU."""
 
 import os
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,37 +9,51 @@ import numpy as np
 
 from deeprnn_jax import interop
 from experiments.benchmarks.peers.contract import NotRunError, Program
+from experiments.benchmarks.peers.torch_loop import make_loop
 from experiments.benchmarks.workload import Workload
 
 
-def build(workload: Workload) -> Program:
-    """Make the program of torch's own recurrent module."""
+def build(workload: Workload, threads: int | None = None) -> Program:
+    """Make the program of torch's own recurrent module.
+
+    Args:
+      workload: the row.
+      threads: that it may use; None: as many as there are cores.
+
+    Raises:
+      NotRunError: if torch is not there, or has not the cell or the device.
+    """
     try:
         import torch
     except ModuleNotFoundError:
         raise NotRunError("torch is not installed") from None
     row = workload.row
-    if row.cell not in ("rnn", "lstm", "gru"):
-        raise NotRunError(f"torch has no {row.cell}")
-    device = _device(torch)
-    torch.set_num_threads(os.cpu_count() or 1)
-    dtype = getattr(torch, workload.dtype)
-    module = interop.to_torch(workload.rnn, workload.params).to(device, dtype)
-    module.flatten_parameters()
-    weights = list(module.parameters())
+    if row.cell == "gru_before":
+        raise NotRunError("torch has no gru_before")
+    device, dtype = _device(torch), getattr(torch, workload.dtype)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
     x = torch.tensor(workload.x, device=device, dtype=dtype)
     x_leaf = x.clone().requires_grad_()
+    note, module = "", None
+    if row.cell in ("lstm_norm", "lstm_dropout"):
+        run, weights = make_loop(workload, device, dtype)
+        note = "a Python loop over the steps: torch has no such module"
+    else:
+        module = interop.to_torch(workload.rnn, workload.params).to(device, dtype)
+        module.flatten_parameters()
+        run, weights = partial(_outputs, module), list(module.parameters())
 
     def forward() -> Any:
         with torch.inference_mode():
-            return module(x)[0]
+            return run(x)
 
     def train() -> Any:
-        loss = module(x_leaf)[0].float().square().mean()
+        loss = run(x_leaf).float().square().mean()
         dx, *d_weights = torch.autograd.grad(loss, [x_leaf, *weights])
         return loss, dx, d_weights
 
     def step(state: Any, x_t: Any) -> tuple[Any, Any]:
+        assert module is not None
         with torch.inference_mode():
             y, state = module(x_t, state)
             return state, y
@@ -48,9 +63,14 @@ def build(workload: Workload) -> Program:
         train=train,
         wait=_waiter(torch, device),
         to_numpy=lambda y: np.asarray(y.detach().float().cpu().numpy()),
-        stream=None if row.bidirectional else step,
+        stream=None if row.bidirectional or module is None else step,
         stream_inputs=list(x[:, None]),
+        note=note,
     )
+
+
+def _outputs(module: Any, x: Any) -> Any:
+    return module(x)[0]
 
 
 def _device(torch: Any) -> str:
