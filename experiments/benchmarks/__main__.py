@@ -1,28 +1,120 @@
-"""Time this library beside the others: python -m experiments.benchmarks."""
+"""Time this library beside Flax, Haiku, Equinox, Keras and torch, in one process.
 
+Command:   python -m experiments.benchmarks                     the grid: train and forward
+           python -m experiments.benchmarks --quick             a few small rows
+           python -m experiments.benchmarks --measure train forward stream compile memory growth
+           python -m experiments.benchmarks --rows 'lstm/*' --schedules --peers linen torch
+           python -m experiments.benchmarks report RESULTS.json           tables and plots again
+           python -m experiments.benchmarks compare OLD.json NEW.json     exit status 1 if worse
+Install:   pip install -e '.[bench]', and torch, where it is to be compared with
+Expected:  ratios below 1: ours is the shorter, or the smaller
+Hardware:  any; nothing else should run on it
+Time:      --quick under 2 minutes on 2 CPU cores; the grid about half an hour there, the
+           rest of the measures as much again
+
+Rounds are interleaved, A B C A B C; each figure is the median of the ratios of one round
+with its quartiles; the product that bounds all is timed in the same rounds. All entries
+have the same weights and inputs, and must give the same outputs, loss and gradient of x
+before they are timed. Streams wait for each step's output. Compiling is timed without what
+was compiled or traced before.
+"""
+
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
+import jax
 import tyro
 
+from experiments.benchmarks.compare import comparison
 from experiments.benchmarks.config import Config
-from experiments.benchmarks.report import summary
-from experiments.benchmarks.run import run
+from experiments.benchmarks.plan import make_plan
+from experiments.benchmarks.plots import draw
+from experiments.benchmarks.report import report
+from experiments.benchmarks.run import RESULTS, run
 from experiments.common.errors import InputError
+from experiments.common.records import read_json
+
+PROG = "python -m experiments.benchmarks"
+HOME = Path(__file__).parent / "results"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the command line."""
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Say how ours moved from one result to another; exit status 1 if it got worse."""
+
+    old: Annotated[Path, tyro.conf.Positional]
+    """results.json of before."""
+    new: Annotated[Path, tyro.conf.Positional]
+    """results.json of after."""
+    tolerance: float = 0.03
+    """The least change that counts, as a fraction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write a result's tables and plots again, beside it."""
+
+    results: Annotated[Path, tyro.conf.Positional]
+    """A results.json."""
+
+
+def out_folder(config: Config) -> Path:
+    """Return where a run is written: results/ has whole grids; what is less is `partial`."""
+    if config.out is not None:
+        return config.out
+    kind = f"{jax.default_backend()}-{config.dtype}" if config.is_whole else "partial"
+    return HOME / kind
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return a result, or raise InputError."""
     try:
-        config = tyro.cli(Config, prog="python -m experiments.benchmarks", args=arguments)
-        results = run(config, config.out or Path("runs/benchmarks"))
+        result = read_json(path)
+        if "groups" in result:
+            return result
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a result of a run: {error}") from None
+    raise InputError(f"{path}: not a result of a run: it has no groups")
+
+
+def publish(result: dict[str, Any], out: Path) -> None:
+    """Print the tables, and write them and the plots."""
+    lines = list(report(result))
+    print("\n".join(lines))
+    (out / "tables.md").write_text("\n".join(lines).lstrip() + "\n", encoding="utf-8")
+    paths = draw(result, out)
+    print(f"\nwritten: {', '.join(str(p) for p in [out / RESULTS, out / 'tables.md', *paths])}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit status."""
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    try:
+        if command == "compare":
+            options = tyro.cli(Compare, prog=f"{PROG} compare", args=rest)
+            lines, worse = comparison(load(options.old), load(options.new), options.tolerance)
+            print("\n".join(lines))
+            return int(worse)
+        if command == "report":
+            path = tyro.cli(Report, prog=f"{PROG} report", args=rest).results
+            publish(load(path), path.parent)
+            return 0
+        config = tyro.cli(Config, prog=PROG, args=arguments)
+        if config.list:
+            for job in make_plan(config):
+                print(f"{job.group:<5} {job.row.name:<28} {', '.join(job.measures)}")
+            return 0
+        out = out_folder(config)
+        publish(run(config, out), out)
     except InputError as error:
         raise SystemExit(f"error: {error}") from error
-    print()
-    for line in summary(results):
-        print(line)
+    except KeyboardInterrupt:
+        raise SystemExit("\nstopped; go on with --resume") from None
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -2,28 +2,35 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.benchmarks.peers.registry import PEERS
 from experiments.common.errors import InputError
 
-Measure = Literal["train", "forward"]
+Measure = Literal["train", "forward", "stream", "compile", "memory", "growth"]
+
+# What a run that goes on may change: nothing that makes samples another thing.
+FREE_ON_RESUME = frozenset(
+    {"rows", "measure", "rounds", "compile_rounds", "quick", "out", "resume", "list"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What to measure, on which rows, beside whom."""
+    """Time this library beside the others."""
 
     rows: tuple[str, ...] = ()
-    """Rows or patterns: lstm/2x32x128x256x256, gru/*, */bi. None: the whole grid."""
+    """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi. None given: the whole grid."""
     measure: tuple[Measure, ...] = ("train", "forward")
     """What is measured."""
     peers: tuple[str, ...] = PEERS
     """The libraries to compare with."""
     schedules: bool = False
-    """Also time each of our schedules by its name."""
+    """Also measure each of our schedules by its name."""
     rounds: int = 10
     """Samples of each entry."""
+    compile_rounds: int = 3
+    """Samples of each entry's trace and compile time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the products; parameters stay float32 where the library can."""
     torch_threads: int | None = None
@@ -31,9 +38,13 @@ class Config:
     seed: int = 0
     """Of parameters and inputs."""
     quick: bool = False
-    """A few small rows, few rounds: under two minutes on two cores."""
+    """A few small rows: under two minutes on two cores."""
     out: Path | None = None
-    """Folder of results.json and the plots."""
+    """Folder of results.json, tables.md and the plots. None: by the device, under results/."""
+    resume: bool = False
+    """Keep what the folder has, and measure what is missing."""
+    list: bool = False
+    """Show the rows and do nothing."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range.
@@ -44,5 +55,19 @@ class Config:
         unknown = sorted(set(self.peers) - set(PEERS))
         if unknown:
             raise InputError(f"Config: --peers must be of {', '.join(PEERS)}, got {unknown}")
-        if self.rounds < 2:
-            raise InputError(f"Config: --rounds must be >= 2, got {self.rounds}")
+        for name, least in (("rounds", 2), ("compile_rounds", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"Config: {option} must be >= {least}, got {getattr(self, name)}")
+        if self.torch_threads is not None and self.torch_threads < 1:
+            raise InputError(f"Config: --torch-threads must be >= 1, got {self.torch_threads}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is the grid, beside everyone."""
+        return not self.rows and not self.quick and set(self.peers) == set(PEERS)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options as JSON holds them."""
+        values = dataclasses.asdict(self) | {"out": str(self.out)}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}

@@ -78,29 +78,38 @@ def parse_row(name: str) -> Row:
     return Row(match[1], *sizes, bidirectional=match[7] is not None)
 
 
-_SHAPES = (
+Shape = tuple[int, int, int, int, int]  # L, B, T, I, H
+
+_MIDDLE: Shape = (2, 32, 128, 256, 256)
+SHAPES: tuple[Shape, ...] = (
     (1, 1, 1024, 32, 32),
     (1, 4, 512, 64, 64),
-    (2, 32, 128, 256, 256),
+    _MIDDLE,
     (4, 8, 256, 64, 64),
     (4, 32, 64, 128, 128),
     (4, 64, 64, 512, 512),
     (8, 16, 256, 128, 128),
 )
-_MIDDLE = _SHAPES[2]
+MAIN_CELLS = ("rnn", "lstm", "gru")
 
 GRID: tuple[Row, ...] = (
-    *(Row(cell, *shape) for shape in _SHAPES for cell in ("rnn", "lstm", "gru")),
-    *(Row(cell, *_MIDDLE, bidirectional=True) for cell in ("rnn", "lstm", "gru")),
+    *(Row(cell, *shape) for shape in SHAPES for cell in MAIN_CELLS),
+    *(Row(cell, *_MIDDLE, bidirectional=True) for cell in MAIN_CELLS),
     *(Row(cell, *_MIDDLE) for cell in ("gru_before", "lstm_norm", "lstm_dropout")),
 )
-
 QUICK: tuple[Row, ...] = (
     Row("rnn", 1, 1, 128, 32, 32),
-    Row("lstm", 1, 4, 64, 64, 64),
     Row("lstm", 2, 16, 32, 64, 64),
     Row("gru", 2, 16, 32, 64, 64),
 )
+# Whose memory is looked at with checkpoints too.
+LONG: tuple[Row, ...] = (Row("lstm", 2, 8, 8192, 128, 128),)
+LONG_STEPS = 4096
+
+_STREAMED: tuple[Shape, ...] = (_MIDDLE, (4, 32, 64, 128, 128))
+STREAMED_ROWS = frozenset(Row(cell, *shape) for shape in _STREAMED for cell in MAIN_CELLS)
+STREAM_BATCHES = (1, 32)
+STREAM_STEPS = 16  # inputs that are given again and again
 
 
 def select(rows: Sequence[Row], patterns: Sequence[str]) -> tuple[Row, ...]:

@@ -1,83 +1,148 @@
-"""Tables of a result."""
+"""Tables of a result, in Markdown that also reads well on a screen."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from experiments.benchmarks.peers.registry import JAX_PEERS, OURS
-from experiments.benchmarks.statistics import geometric_mean, paired_ratios, spread
+from experiments.benchmarks import figures, growth
+from experiments.benchmarks.figures import Result, Timing
+from experiments.benchmarks.peers.registry import OURS
+from experiments.benchmarks.statistics import spread
 
-Result = Mapping[str, Any]
-
-
-def ratios_of(timing: Result) -> dict[str, list[float]]:
-    """Return ours / other, round by round, for each other entry of one row's measure."""
-    samples = timing["samples"]
-    if OURS not in samples:
-        return {}
-    return {
-        name: paired_ratios(samples[OURS], other)
-        for name, other in samples.items()
-        if name != OURS and len(other) == len(samples[OURS])
-    }
+NONE = "-"
+SHOWN_ROWS = 3  # in the list of what was not run
 
 
-def fraction_of_ceiling(timing: Result) -> list[float]:
-    """Return the rate of our products over that of the large product, round by round."""
-    pairs = zip(timing["samples"].get(OURS, []), timing["flop_per_second"], strict=False)
-    return [timing["flop"] / seconds / rate for seconds, rate in pairs]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a Markdown table with aligned columns, the first to the left."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines.insert(1, rule)
+    return [
+        "| " + " | ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ) + " |"
+        for line in lines
+    ]  # fmt: skip
 
 
-def fastest_jax_ratio(timing: Result) -> float | None:
-    """Return ours over the fastest JAX library's time, the median; None: there is none."""
-    ratios = ratios_of(timing)
-    return max((spread(ratios[name]).median for name in JAX_PEERS if name in ratios), default=None)
+def show(timing: Timing, entry: str) -> str:
+    """Return an entry's median, with its unit."""
+    samples = timing["samples"].get(entry)
+    if not samples:
+        return NONE
+    value = spread(samples).median
+    if timing["unit"] == "bytes":
+        return f"{value / 2**20:.1f} MiB"
+    return f"{1e3 * value:.2f} ms" if value < 100 else f"{value:.0f} s"
 
 
-def row_lines(name: str, result: Result) -> Iterator[str]:
-    """Return one line a measure: our time, and the ratios to the others."""
-    for measure, timing in result["measures"].items():
-        cells = []
-        for other, ratios in ratios_of(timing).items():
-            middle = spread(ratios)
-            cells.append(f"{other} {middle.median:.2f} ({middle.low:.2f}-{middle.high:.2f})")
-        ours = timing["samples"].get(OURS)
-        shown = f"{1e3 * spread(ours).median:9.2f} ms" if ours else "   not run"
-        fraction = fraction_of_ceiling(timing)
-        limit = f"{spread(fraction).median:5.0%} of ceiling" if fraction else ""
-        yield f"{name:<30} {measure:<8}{shown} {limit}  ours/ " + "  ".join(cells)
-    for entry, message in result["errors"].items():
-        yield f"{name:<30} ERROR {entry}: {message}"
+def show_ratios(ratios: Sequence[float] | None) -> str:
+    """Return the median of ratios, and their quartiles where there are several."""
+    if not ratios:
+        return NONE
+    middle = spread(ratios)
+    quartiles = f" ({middle.low:.2f}-{middle.high:.2f})" if len(ratios) > 1 else ""
+    return f"{middle.median:.2f}{quartiles}"
 
 
-def summary(results: Result) -> Iterator[str]:
-    """Return the means over the rows, and what was not run and why."""
-    timings: dict[str, dict[str, Result]] = {}
-    for name, row in results["rows"].items():
-        for measure, timing in row["measures"].items():
-            timings.setdefault(measure, {})[name] = timing
-    for measure, rows in timings.items():
-        against: dict[str, dict[str, float]] = {"fastest JAX peer": {}, "torch": {}}
-        for name, timing in rows.items():
-            fastest = fastest_jax_ratio(timing)
-            if fastest is not None:
-                against["fastest JAX peer"][name] = fastest
-            torch = ratios_of(timing).get("torch")
-            if torch:
-                against["torch"][name] = spread(torch).median
-        against["torch, LSTM"] = {
-            name: ratio for name, ratio in against["torch"].items() if name.startswith("lstm/")
-        }
-        for other, ratios in against.items():
-            if ratios:
-                worst = max(ratios, key=ratios.__getitem__)
-                mean = geometric_mean(list(ratios.values()))
-                yield (
-                    f"{measure:<8} ours / {other:<17} geometric mean of {len(ratios):2d} rows "
-                    f"{mean:.3f}, worst {ratios[worst]:.2f} {worst}"
-                )
-    reasons: dict[str, list[str]] = {}
-    for name, row in results["rows"].items():
-        for entry, reason in row.get("not_run", {}).items():
-            reasons.setdefault(f"{entry}: {reason}", []).append(name)
+def show_ceiling(timing: Timing) -> str:
+    """Return which part of the large product's rate our products reach."""
+    fractions = figures.ceiling_fractions(timing)
+    return f"{spread(fractions).median:.0%}" if fractions else NONE
+
+
+def row_lines(name: str, record: Result) -> Iterator[str]:
+    """Return one line a measure, as a run goes on."""
+    for measure, timing in record["measures"].items():
+        ratios = figures.ratios_of(timing).items()
+        others = "  ".join(f"{entry} {spread(r).median:.2f}" for entry, r in ratios)
+        yield (
+            f"{name:<28} {measure:<15} {show(timing, OURS):>12} {show_ceiling(timing):>5}  "
+            f"ours/ {others or 'nobody'}"
+        )
+        for entry, message in timing.get("errors", {}).items():
+            yield f"{name:<28} {measure:<15} FAILED {entry}: {message}"
+    for entry, message in record["errors"].items():
+        yield f"{name:<28} FAILED {entry}: {message}"
+
+
+def measure_table(rows: Mapping[str, Timing]) -> list[str]:
+    """Return one measure's table: our value, and ours / other for each other entry."""
+    others = list(dict.fromkeys(e for timing in rows.values() for e in figures.ratios_of(timing)))
+    bounded = any("flop" in timing for timing in rows.values())
+    header = ["row", "ours", *(["of ceiling"] if bounded else []), *(f"/ {e}" for e in others)]
+    lines = []
+    for name, timing in rows.items():
+        ratios = figures.ratios_of(timing)
+        line = [name, show(timing, OURS), *([show_ceiling(timing)] if bounded else [])]
+        lines.append([*line, *(show_ratios(ratios.get(entry)) for entry in others)])
+    return table(header, lines)
+
+
+def mean_table(result: Result) -> list[str]:
+    """Return the table of means over the rows."""
+    lines = [
+        [measure, other, f"{mean.geometric_mean:.3f}", f"{mean.worst:.2f} {mean.worst_row}",
+         str(mean.rows)]
+        for measure, other, mean in figures.means(result)
+    ]  # fmt: skip
+    return table(["measure", "ours /", "geometric mean", "worst row", "rows"], lines)
+
+
+def growth_table(result: Result) -> list[str]:
+    """Return the exponents with which time grows, a line for each sweep."""
+    lines, entries = [], {}
+    for axis in growth.AXES:
+        for title, measures in (("train", ("train",)), ("trace + compile", ("trace", "compile"))):
+            powers = figures.exponents(result, axis, measures)
+            if powers:
+                sizes = [size for size, _ in figures.growth_curves(result, axis, measures)[OURS]]
+                entries |= dict.fromkeys(powers)
+                lines.append((f"{title}, {axis} = {sizes[0]} ... {sizes[-1]}", powers))
+    shown = [
+        [title, *(f"{powers[e]:.2f}" if e in powers else NONE for e in entries)]
+        for title, powers in lines
+    ]
+    return table(["time ~ size^p", *entries], shown)
+
+
+def report(result: Result) -> Iterator[str]:
+    """Return all tables, and what could not be run and why."""
+    for measure, rows in figures.timings_by_measure(result).items():
+        yield from ["", f"## {measure}", "", *measure_table(rows)]
+    if any(True for _ in figures.means(result)):
+        yield from ["", "## Means over the rows", "", *mean_table(result)]
+    if any(result["groups"].get(axis) for axis in growth.AXES):
+        yield from ["", "## Growth", "", *growth_table(result)]
+    yield from _special_lines(result)
+    yield from _reason_lines(result)
+
+
+def _special_lines(result: Result) -> Iterator[str]:
+    """Return figures that stand for themselves."""
+    lines = []
+    for name, ratios in figures.against_layerwise(result).items():
+        lines.append(f"- wavefront / layerwise, train, {name}: {show_ratios(ratios)}")
+    for (name, measure), others in figures.checkpoint_memory(result).items():
+        shown = ", ".join(f"{entry} {ratio:.3f}" for entry, ratio in others.items())
+        lines.append(f'- checkpoint_every="sqrt", {measure}, {name}: ours / {shown}')
+    compile_curves = figures.growth_curves(result, "L", ("trace", "compile"))
+    if OURS in compile_curves and "linen" in compile_curves:
+        depth, deep = compile_curves[OURS][-1]
+        single = dict(compile_curves["linen"]).get(1)
+        if single:
+            lines.append(f"- trace + compile, ours with {depth} layers / linen with 1: "
+                         f"{deep / single:.2f}")  # fmt: skip
+    if lines:
+        yield from ["", "## Also", "", *lines]
+
+
+def _reason_lines(result: Result) -> Iterator[str]:
+    """Return what was not run and why."""
+    reasons = figures.reasons(result)
+    if reasons:
+        yield from ["", "## Not run", ""]
     for reason, names in reasons.items():
-        yield f"not run  {reason}  [{len(names)} rows]"
+        more = f" and {len(names) - SHOWN_ROWS} more" if len(names) > SHOWN_ROWS else ""
+        yield f"- {reason} [{', '.join(names[:SHOWN_ROWS])}{more}]"

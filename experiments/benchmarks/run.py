@@ -1,103 +1,50 @@
-"""A run: rows, one after the other, each measured and written down before the next."""
+"""A run: one row after the other, each measured and written down before the next.
+
+`results.json` holds
+
+    config, machine   what was asked for, and what it ran on
+    groups            "rows" (the grid) and one for each axis of growth: row -> record
+
+and a record
+
+    measured          what of `config.Measure` has been measured
+    measures          measure -> unit, samples of each entry, and what bounds them
+    agreement         entry -> distance of its numbers from ours
+    not_run, errors   entry, or measure, -> why there are no samples
+    notes             entry -> what the reader should know
+"""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import tqdm
 
-from experiments.benchmarks import agreement, grid
-from experiments.benchmarks.ceiling import make_product
-from experiments.benchmarks.config import Config
-from experiments.benchmarks.grid import Row
+from experiments.benchmarks import grid
+from experiments.benchmarks.compiling import time_compiling
+from experiments.benchmarks.config import FREE_ON_RESUME, Config
 from experiments.benchmarks.machine import describe_machine
-from experiments.benchmarks.peers.contract import NotRunError, Program
-from experiments.benchmarks.peers.registry import OURS, make_builders
-from experiments.benchmarks.timing import describe, interleave
-from experiments.benchmarks.workload import make_workload
-from experiments.common.records import write_json
+from experiments.benchmarks.memory import measure_memory
+from experiments.benchmarks.peers.contract import Program
+from experiments.benchmarks.plan import ROWS, Job, make_plan
+from experiments.benchmarks.programs import Built, build_programs
+from experiments.benchmarks.report import row_lines
+from experiments.benchmarks.steps import Timing, time_sequences, time_stream
+from experiments.benchmarks.timing import describe
+from experiments.common.errors import InputError
+from experiments.common.records import read_json, write_json
 
-CEILING = "ceiling"
 RESULTS = "results.json"
+BUSY = 0.3  # load average above which other programs are surely running
 
-Result = dict[str, Any]
-
-
-def build_programs(
-    row: Row, config: Config, peers: Sequence[str]
-) -> tuple[dict[str, Program], Result]:
-    """Make each entry's program, and check that all compute the same.
-
-    Args:
-      row: the row.
-      config: the run's options.
-      peers: libraries to compare with.
-
-    Returns:
-      The programs that agree with ours, and what is to be written of the others: under
-      "not_run" the reasons, under "errors" what went wrong, under "agreement" how far
-      the numbers of each are from ours.
-    """
-    programs: dict[str, Program] = {}
-    notes: Result = {"not_run": {}, "errors": {}, "agreement": {}, "notes": {}}
-    workload = make_workload(row, config.dtype, config.seed)
-    allowed = agreement.tolerance(config.dtype)
-    expected = None
-    for name, build in make_builders(peers, config.schedules, config.torch_threads).items():
-        try:
-            program = build(workload)
-            numbers = agreement.compute(program)
-            expected = expected or numbers
-            notes["agreement"][name] = agreement.check(numbers, expected, allowed)
-        except NotRunError as error:
-            notes["not_run"][name] = str(error)
-        except Exception as error:  # a library that fails is written down, the rest go on
-            notes["errors"][name] = describe(error)
-        else:
-            programs[name] = program
-            if program.note:
-                notes["notes"][name] = program.note
-        if expected is None:  # nothing to compare with
-            break
-    return programs, notes
+Record = dict[str, Any]
 
 
-def time_row(programs: Mapping[str, Program], measure: str, row: Row, config: Config) -> Result:
-    """Time one measure of a row, with the product that bounds it in the same rounds."""
-
-    def call(program: Program) -> Callable[[], object]:
-        action = program.train if measure == "train" else program.forward
-        return lambda: program.wait(action())
-
-    product, product_flop = make_product(config.dtype)
-    calls = {name: call(program) for name, program in programs.items()}
-    samples = interleave(calls | {CEILING: product}, config.rounds)
-    rates = [product_flop / seconds for seconds in samples.seconds.pop(CEILING, [])]
-    return {
-        "unit": "s",
-        "samples": samples.seconds,
-        "repeats": samples.repeats,
-        "errors": samples.errors,
-        "flop": row.train_flop if measure == "train" else row.forward_flop,
-        "flop_per_second": rates,
-    }
-
-
-def run_row(row: Row, config: Config) -> Result:
-    """Measure all that is asked for of one row."""
-    programs, result = build_programs(row, config, config.peers)
-    result["measures"] = {
-        measure: time_row(programs, measure, row, config) for measure in config.measure
-    }
-    del programs
-    jax.clear_caches()  # compiled programs of past rows would pile up
-    gc.collect()
-    return result
-
-
-def run(config: Config, out: Path, say: Callable[[str], None] = print) -> Result:
-    """Measure all rows and write `results.json` after each.
+def run(config: Config, out: Path, say: Callable[[str], None] = tqdm.tqdm.write) -> Record:
+    """Measure all that is asked for, and write `results.json` after each row.
 
     Args:
       config: the options.
@@ -106,29 +53,119 @@ def run(config: Config, out: Path, say: Callable[[str], None] = print) -> Result
 
     Returns:
       What was written.
-    """
-    from experiments.benchmarks.report import row_lines
 
+    Raises:
+      InputError: a row does not exist, or the folder's run was made with other options.
+    """
+    jobs = make_plan(config)
     out.mkdir(parents=True, exist_ok=True)
-    rows = grid.select(grid.QUICK if config.quick else grid.GRID, config.rows)
-    results: Result = {"config": as_json(config), "machine": describe_machine(), "rows": {}}
-    for index, row in enumerate(rows):
-        try:
-            results["rows"][row.name] = run_row(row, config)
-        except Exception as error:
-            results["rows"][row.name] = {"errors": {OURS: describe(error)}, "measures": {}}
-        write_json(out / RESULTS, results)
-        say(f"[{index + 1}/{len(rows)}]")
-        for line in row_lines(row.name, results["rows"][row.name]):
+    path = out / RESULTS
+    results = _begin(config, path)
+    load = results["machine"]["load"]
+    if load > BUSY:
+        say(f"load average {load:.1f}: other programs are running, figures will be off")
+    for job in tqdm.tqdm(jobs, unit="row", disable=None):
+        group = results["groups"].setdefault(job.group, {})
+        record = group.get(job.row.name)
+        if record is not None and set(job.measures) <= set(record["measured"]):
+            continue
+        group[job.row.name] = record = run_job(job, config, record)
+        write_json(path, results)
+        for line in row_lines(job.row.name, record):
             say(line)
+    write_json(path, results)
     return results
 
 
-def as_json(config: Config) -> Result:
-    """Return the options as JSON holds them."""
-    import dataclasses
+def _begin(config: Config, path: Path) -> Record:
+    """Return the results to add to: new ones, or those to go on with."""
+    machine = describe_machine() | {"load": os.getloadavg()[0]}
+    fresh: Record = {"config": config.as_json(), "machine": machine, "groups": {ROWS: {}}}
+    if not config.resume or not path.is_file():
+        return fresh
+    results = read_json(path)
+    for name, value in fresh["config"].items():
+        if name not in FREE_ON_RESUME and results["config"].get(name) != value:
+            option = "--" + name.replace("_", "-")
+            raise InputError(
+                f"--resume: {path} was made with {option} {results['config'].get(name)}, "
+                f"got {value}; give the same, or another --out"
+            )
+    return results
 
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
+
+def run_job(job: Job, config: Config, before: Record | None = None) -> Record:
+    """Measure what is asked for of one row.
+
+    Args:
+      job: the row, with its measures and entries.
+      config: the options.
+      before: a record to add to, or None.
+    """
+    measures: dict[str, Timing] = dict(before["measures"]) if before else {}
+    measured = list(before["measured"]) if before else []
+    built = Built({}, {}, {}, {}, {})
+    try:
+        built = _build(job, config, "sequence" if job.group == ROWS else "train")
+    except Exception as error:  # a row that fails is written down; the rest go on
+        built.errors["row"] = describe(error)
+    for measure in job.measures:
+        try:
+            measures |= _MEASURES[measure](built.programs, job, config)
+        except Exception as error:
+            built.errors[measure] = describe(error)
+        measured.append(measure)
+    record = built._asdict() | {"measures": measures, "measured": measured}
+    del record["programs"], built
+    jax.clear_caches()  # the compiled programs of past rows would pile up
+    gc.collect()
+    return record
+
+
+def _build(job: Job, config: Config, numbers: str) -> Built:
+    return build_programs(
+        job.row,
+        job.entries,
+        numbers=numbers,
+        dtype=config.dtype,
+        seed=config.seed,
+        torch_threads=config.torch_threads,
+    )
+
+
+def _train(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    return {"train": time_sequences(programs, "train", job.row, config.rounds, config.dtype)}
+
+
+def _forward(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    return {"forward": time_sequences(programs, "forward", job.row, config.rounds, config.dtype)}
+
+
+def _stream(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    del programs  # of another batch size
+    found = {}
+    for batch_size in grid.STREAM_BATCHES:
+        row = job.row._replace(batch_size=batch_size, num_steps=grid.STREAM_STEPS)
+        built = _build(job._replace(row=row), config, "stream")
+        timing = time_stream(built.programs, config.rounds)
+        timing["errors"] |= built.errors
+        found[f"stream-b{batch_size}"] = timing | {"not_run": built.not_run}
+    return found
+
+
+def _compile(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    del job
+    return time_compiling(programs, config.compile_rounds)
+
+
+def _memory(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    return measure_memory(programs, job.row, config.dtype, config.torch_threads)
+
+
+_MEASURES: Mapping[str, Callable[..., dict[str, Timing]]] = {
+    "train": _train,
+    "forward": _forward,
+    "stream": _stream,
+    "compile": _compile,
+    "memory": _memory,
+}

@@ -9,23 +9,31 @@ from experiments.benchmarks.workload import Workload
 
 
 class NotRunError(Exception):
-    """Say why a library has no part in a row: it lacks the cell, or is not installed."""
+    """Say why an entry has no part in a row: it lacks the cell, or is not installed."""
+
+
+class Stream(NamedTuple):
+    """A network that is fed one step after the other."""
+
+    step: Callable[[Any, Any], tuple[Any, Any]]  # (state, x_t) -> (state, y_t [B, H])
+    state: Any  # before the first step
+    inputs: list[Any]  # x_t, as the library takes it
 
 
 class Program(NamedTuple):
     """A network in one library, with the workload's weights and inputs, ready to run.
 
-    What `forward`, `train` and `step` return may still be under way; `wait` waits for it.
+    What `forward`, `train` and `stream` give may still be under way; `wait` waits for it.
     """
 
-    forward: Callable[[], Any]  # -> y, in the library's own layout
+    forward: Callable[[], Any]  # -> y
     train: Callable[[], Any]  # -> (loss, gradient of x, gradients of all parameters)
     wait: Callable[[Any], Any]
-    to_numpy: Callable[[Any], np.ndarray]  # y or the gradient of x -> [T, B, size]
+    to_numpy: Callable[[Any], np.ndarray]  # any of the arrays
+    batch_major: bool = False  # y and the gradient of x are [B, T, size], not [T, B, size]
     lower: Callable[[], Any] | None = None  # traces the train step anew; None: no compiler
-    stream: Callable[[Any, Any], tuple[Any, Any]] | None = None  # (state, x_t) -> (state, y_t)
-    stream_state: Any = None  # the state before the first step
-    stream_inputs: Any = None  # x_t, one after the other, as the library takes them
+    train_arguments: tuple[Any, ...] = ()  # those of the compiled train step
+    make_stream: Callable[[], Stream] | None = None  # None: not for this row
     note: str = ""  # what the reader of a row should know
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.peers.contract import Program
+from experiments.benchmarks.peers.contract import Program, Stream
 from experiments.benchmarks.workload import Workload
 
 
@@ -17,8 +17,8 @@ class JaxModel(NamedTuple):
     params: Any  # what is trained
     apply: Callable[[Any, Any], Any]  # (params, x) -> y
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None  # (params, state, x_t)
-    state: Any = None  # the state before the first step
-    batch_major: bool = False  # x [B, T, I], not [T, B, I]
+    state: Any = None  # before the first step
+    batch_major: bool = False  # x and y are [B, T, size], not [T, B, size]
     input_dtype: Any = jnp.float32
     note: str = ""
 
@@ -43,23 +43,24 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
 
         return jax.jit(train)
 
-    def to_numpy(y: jax.Array) -> np.ndarray:
-        values = np.asarray(y.astype(jnp.float32))
-        return np.swapaxes(values, 0, 1) if model.batch_major else values
+    def make_stream() -> Stream:
+        assert model.step is not None
+        step = jax.jit(model.step)
+        return Stream(
+            step=lambda state, x_t: step(params, state, x_t),
+            state=model.state,
+            inputs=list(jnp.asarray(workload.x, model.input_dtype)),
+        )
 
     forward, train = jax.jit(model.apply), make_train()
-    stream = None
-    if model.step is not None:
-        step = jax.jit(model.step)
-        stream = lambda state, x_t: step(params, state, x_t)  # noqa: E731
     return Program(
         forward=lambda: forward(params, x),
         train=lambda: train(params, x),
         wait=jax.block_until_ready,
-        to_numpy=to_numpy,
+        to_numpy=lambda y: np.asarray(y.astype(jnp.float32)),
+        batch_major=model.batch_major,
         lower=lambda: make_train().lower(params, x),
-        stream=stream,
-        stream_state=model.state,
-        stream_inputs=list(jnp.asarray(workload.x, model.input_dtype)) if stream else None,
+        train_arguments=(params, x),
+        make_stream=None if model.step is None else make_stream,
         note=model.note,
     )

@@ -1,43 +1,53 @@
-"""All that can stand in a column, by name."""
+"""All that can stand in a column, by name.
 
-from collections.abc import Callable, Mapping, Sequence
+An entry is a library of PEERS, or ours: `deeprnn_jax`, run as it is by default, and
+`deeprnn_jax:WAY`, run in another way of WAYS.
+"""
+
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from typing import Any
 
-from experiments.benchmarks.peers.contract import Program
-from experiments.benchmarks.workload import Workload
+from experiments.benchmarks.peers.contract import BuildFn
 
 OURS = "deeprnn_jax"
-SCHEDULES = ("reference", "layerwise", "wavefront")
 JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras")
 PEERS = (*JAX_PEERS, "torch")
 
+SCHEDULES = ("reference", "layerwise", "wavefront")
+WAYS: dict[str, dict[str, Any]] = {
+    **{schedule: {"schedule": schedule} for schedule in SCHEDULES},
+    "checkpoint": {"checkpoint_every": "sqrt"},
+}
 
-def schedule_entry(schedule: str) -> str:
-    """Return the name of our entry with a schedule of that name."""
-    return f"{OURS}:{schedule}"
+
+def ours(way: str) -> str:
+    """Return the name of our entry that is run in a way of WAYS."""
+    return f"{OURS}:{way}"
 
 
-def make_builders(
-    peers: Sequence[str], schedules: bool = False, torch_threads: int | None = None
-) -> Mapping[str, Callable[[Workload], Program]]:
-    """Return the functions that make each entry's program, ours first.
+def entries(peers: Sequence[str], ways: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the names of entries, ours first: all others are compared with it."""
+    return (OURS, *map(ours, ways), *peers)
+
+
+def builder(entry: str, torch_threads: int | None = None) -> BuildFn:
+    """Return the function that makes an entry's program.
 
     Args:
-      peers: names of PEERS.
-      schedules: whether each of our schedules is an entry of its own, too.
+      entry: its name.
       torch_threads: that torch may use; None: as many as there are cores.
     """
-    builders = {OURS: partial(_build, "ours")}
-    if schedules:
-        for schedule in SCHEDULES:
-            builders[schedule_entry(schedule)] = partial(_build, "ours", schedule=schedule)
-    for peer in peers:
-        options = {"threads": torch_threads} if peer == "torch" else {}
-        builders[peer] = partial(_build, peer, **options)
-    return builders
+    if entry == OURS:
+        return partial(_build, "ours")
+    if entry.startswith(ours("")):
+        return partial(_build, "ours", **WAYS[entry.removeprefix(ours(""))])
+    if entry == "torch":
+        return partial(_build, "torch", threads=torch_threads)
+    return partial(_build, entry)
 
 
-def _build(module: str, workload: Workload, **options: object) -> Program:
+def _build(module: str, workload: Any, **options: Any) -> Any:
     # Only now: no library is loaded before a row needs it.
     return import_module(f"experiments.benchmarks.peers.{module}").build(workload, **options)

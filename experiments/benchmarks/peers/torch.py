@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from deeprnn_jax import interop
-from experiments.benchmarks.peers.contract import NotRunError, Program
+from experiments.benchmarks.peers.contract import NotRunError, Program, Stream
 from experiments.benchmarks.peers.torch_loop import make_loop
 from experiments.benchmarks.workload import Workload
 
@@ -56,15 +56,15 @@ def build(workload: Workload, threads: int | None = None) -> Program:
         assert module is not None
         with torch.inference_mode():
             y, state = module(x_t, state)
-            return state, y
+            return state, y[0]
 
+    is_streamed = module is not None and not row.bidirectional
     return Program(
         forward=forward,
         train=train,
         wait=_waiter(torch, device),
         to_numpy=lambda y: np.asarray(y.detach().float().cpu().numpy()),
-        stream=None if row.bidirectional or module is None else step,
-        stream_inputs=list(x[:, None]),
+        make_stream=(lambda: Stream(step, None, list(x[:, None]))) if is_streamed else None,
         note=note,
     )
 

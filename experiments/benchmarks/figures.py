@@ -1,0 +1,153 @@
+"""The figures that a result comes to: ratios of one row, means over rows, growth."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks import growth
+from experiments.benchmarks.grid import parse_row
+from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, ours
+from experiments.benchmarks.plan import ROWS
+from experiments.benchmarks.statistics import geometric_mean, paired_ratios, spread
+
+Result = Mapping[str, Any]
+Timing = Mapping[str, Any]
+
+FASTEST_JAX = "fastest JAX peer"
+
+
+class Mean(NamedTuple):
+    """A ratio over several rows."""
+
+    geometric_mean: float
+    worst: float
+    worst_row: str
+    rows: int
+
+
+def ratios_of(timing: Timing) -> dict[str, list[float]]:
+    """Return ours / other, round by round, for each other entry of one measure."""
+    samples = timing["samples"]
+    return {
+        entry: paired_ratios(samples[OURS], other)
+        for entry, other in samples.items()
+        if entry != OURS and OURS in samples and len(other) == len(samples[OURS])
+    }
+
+
+def ceiling_fractions(timing: Timing) -> list[float]:
+    """Return the rate of our products over that of the large product, round by round."""
+    rates, seconds = timing.get("flop_per_second", []), timing["samples"].get(OURS, [])
+    return [timing["flop"] / s / rate for s, rate in zip(seconds, rates, strict=False)]
+
+
+def fastest_jax(timing: Timing) -> str | None:
+    """Return the library that is fastest in one row, by the median of the paired ratios."""
+    ratios = {e: spread(r).median for e, r in ratios_of(timing).items() if e in JAX_PEERS}
+    return max(ratios, key=ratios.__getitem__, default=None)
+
+
+def timings_by_measure(result: Result, group: str = ROWS) -> dict[str, dict[str, Timing]]:
+    """Return measure -> row -> what was measured."""
+    found: dict[str, dict[str, Timing]] = {}
+    for name, record in result["groups"].get(group, {}).items():
+        for measure, timing in record["measures"].items():
+            found.setdefault(measure, {})[name] = timing
+    return found
+
+
+def mean_ratio(rows: Mapping[str, Timing], other: str) -> Mean | None:
+    """Return our ratio to an entry, or to `FASTEST_JAX`, over the rows that have it."""
+    medians = {}
+    for name, timing in rows.items():
+        entry = fastest_jax(timing) if other == FASTEST_JAX else other
+        ratios = ratios_of(timing).get(entry or "")
+        if ratios:
+            medians[name] = spread(ratios).median
+    if not medians:
+        return None
+    worst = max(medians, key=medians.__getitem__)
+    return Mean(geometric_mean(list(medians.values())), medians[worst], worst, len(medians))
+
+
+def means(result: Result) -> Iterable[tuple[str, str, Mean]]:
+    """Return (measure, what ours is compared with, mean) for all rows, and LSTM rows alone."""
+    for measure, rows in timings_by_measure(result).items():
+        others = dict.fromkeys(e for timing in rows.values() for e in ratios_of(timing))
+        for other in (FASTEST_JAX, *others):
+            mean = mean_ratio(rows, other)
+            if mean is not None:
+                yield measure, other, mean
+        lstm = {name: timing for name, timing in rows.items() if name.startswith("lstm/")}
+        mean = mean_ratio(lstm, "torch")
+        if mean is not None and len(lstm) < len(rows):
+            yield measure, "torch, LSTM rows", mean
+
+
+def against_layerwise(result: Result) -> dict[str, list[float]]:
+    """Return wavefront / layerwise, round by round, for each row's train step that has both."""
+    found = {}
+    for name, timing in timings_by_measure(result).get("train", {}).items():
+        samples = timing["samples"]
+        if ours("wavefront") in samples and ours("layerwise") in samples:
+            found[name] = paired_ratios(samples[ours("wavefront")], samples[ours("layerwise")])
+    return found
+
+
+def checkpoint_memory(result: Result) -> dict[tuple[str, str], dict[str, float]]:
+    """Return (row, measure) -> other entry -> our memory with checkpoints over its own."""
+    found = {}
+    for measure, rows in timings_by_measure(result).items():
+        for name, timing in rows.items():
+            samples = timing["samples"]
+            if timing["unit"] == "bytes" and ours("checkpoint") in samples:
+                kept = samples[ours("checkpoint")][0]
+                others = {e: kept / s[0] for e, s in samples.items() if e != ours("checkpoint")}
+                found[name, measure] = others
+    return found
+
+
+def growth_curves(
+    result: Result, axis: str, measures: Iterable[str]
+) -> dict[str, list[tuple[int, float]]]:
+    """Return each entry's points along an axis: its size, the median of the measures' sum.
+
+    Args:
+      result: of a run.
+      axis: of `growth.AXES`.
+      measures: ("train",), or ("trace", "compile").
+    """
+    values: dict[Any, dict[str, float]] = {}
+    for name, record in result["groups"].get(axis, {}).items():
+        timings = [record["measures"].get(measure, {"samples": {}}) for measure in measures]
+        for entry in timings[0]["samples"]:
+            samples = [timing["samples"].get(entry, []) for timing in timings]
+            if all(samples):
+                total = np.sum(samples, axis=0)
+                values.setdefault(parse_row(name), {})[entry] = float(np.median(total))
+    return growth.curves(values, axis)
+
+
+def exponents(result: Result, axis: str, measures: Iterable[str]) -> dict[str, float]:
+    """Return the power of the size with which each entry's curve grows."""
+    curves = growth_curves(result, axis, tuple(measures))
+    return {
+        entry: growth.exponent(*zip(*points, strict=True))
+        for entry, points in curves.items()
+        if len(points) > 1
+    }
+
+
+def reasons(result: Result) -> dict[str, list[str]]:
+    """Return why entries were not run, or failed, each with the rows' names."""
+    found: dict[str, list[str]] = {}
+    for rows in result["groups"].values():
+        for name, record in rows.items():
+            sources = [(record, "")] + [(t, f" ({m})") for m, t in record["measures"].items()]
+            for source, where in sources:
+                for kind, label in (("not_run", "not run"), ("errors", "FAILED")):
+                    for entry, reason in source.get(kind, {}).items():
+                        line = f"{label}: {entry}: {reason}"
+                        found.setdefault(line, []).append(name + where)
+    return found
