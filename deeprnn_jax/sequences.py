@@ -109,10 +109,12 @@ def states_before(
     Returns:
       Leaves `[T, *B, size]`.
     """
+    before = jax.tree.map(lambda a, b: shift(a, b, reverse=reverse), first, states)
+    return enter_step(initial, before, resets)
 
-    def shift(start: Array, after: Array) -> Array:
-        if reverse:
-            return jnp.concatenate([after[1:], start[None]])
-        return jnp.concatenate([start[None], after[:-1]])
 
-    return enter_step(initial, jax.tree.map(shift, first, states), resets)
+def shift(first: Array, afters: Array, *, reverse: bool) -> Array:
+    """Give what every step began with `[T, ...]`, from what each ended with."""
+    if reverse:
+        return jnp.concatenate([afters[1:], first[None]])
+    return jnp.concatenate([first[None], afters[:-1]])

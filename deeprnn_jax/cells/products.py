@@ -34,7 +34,9 @@ def dot(x: Array, w: Array) -> Array:
     Returns:
       `[..., N]` in float32, or in w's dtype if that is wider.
     """
-    return jnp.matmul(x.astype(w.dtype), w, preferred_element_type=accumulation_dtype(w.dtype))
+    rows = x.astype(w.dtype).reshape(-1, x.shape[-1])
+    out = jnp.matmul(rows, w, preferred_element_type=accumulation_dtype(w.dtype))
+    return out.reshape(*x.shape[:-1], w.shape[-1])
 
 
 def zeros_state(params: Any, batch_shape: tuple[int, ...], size: int) -> Array:

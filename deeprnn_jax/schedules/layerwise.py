@@ -21,11 +21,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from deeprnn_jax.modifiers.lift import attach_noise
 from deeprnn_jax.schedules.prefetch import scan_prefetched
+from deeprnn_jax.schedules.program import (
+    Fixed,
+    Program,
+    addend_gradient,
+    compute_fixed,
+    left_operands,
+    matrix_gradient,
+    pull_step,
+    run_step,
+    trace,
+    transpose_matrices,
+)
 from deeprnn_jax.schedules.run import CellRun
-from deeprnn_jax.sequences import Steps, enter_step, leave_step
+from deeprnn_jax.sequences import Steps, enter_step, leave_step, shift
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
 
@@ -44,8 +57,8 @@ class Residuals(NamedTuple):
     """What the backward pass keeps of the forward pass."""
 
     inputs: Inputs
-    befores: State  # the state that each step began with, [T, *B, size]
-    h_projs: Projection | None  # [T, *B, G*H]
+    afters: list[Array]  # the state that each step ended with, [T, *B, size]
+    kept: list[Array]  # of each step's values, those that `Program.kept` names
 
 
 def run_cell(
@@ -66,41 +79,6 @@ def run_cell(
     return _recur(cell, reverse, want_states, inputs)
 
 
-def _scan(
-    cell: Cell, reverse: bool, want_states: bool, keep: bool, inputs: Inputs
-) -> tuple[CellRun, tuple[State, Projection]]:
-    """Run the recurrence; with `keep`, also stack what the backward pass needs."""
-    params, x_proj, state, initial, steps, noise = inputs
-
-    def body(carry: State, per_step: tuple) -> tuple[State, tuple]:
-        x_proj_t, noise_t, (mask_t, reset_t) = per_step
-        before = enter_step(initial, carry, reset_t)
-        h_proj = cell.project_state(params, before) if cell.project_state else None
-        after, y = _finish_step(cell, params, before, x_proj_t, h_proj, noise_t)
-        after, y = leave_step(mask_t, before, after, y)
-        kept = (before, h_proj) if keep else None
-        return after, (y, after if want_states else None, kept)
-
-    per_step = (x_proj, noise, steps)
-    final, (y, states, kept) = scan_prefetched(body, state, per_step, reverse=reverse)
-    return CellRun(final, y, states), kept
-
-
-def _finish_step(
-    cell: Cell,
-    params: Params,
-    before: State,
-    x_proj: Projection,
-    h_proj: Projection | None,
-    noise: Noise,
-) -> tuple[State, Array]:
-    """Do what is left of a step once the recurrent product is there."""
-    x_proj = attach_noise(cell, x_proj, noise)
-    if cell.update is None:
-        return cell.step(params, before, x_proj)
-    return cell.update(params, before, x_proj, h_proj)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _recur(cell: Cell, reverse: bool, want_states: bool, inputs: Inputs) -> CellRun:
     """Run the recurrence over a projected input."""
@@ -110,87 +88,155 @@ def _recur(cell: Cell, reverse: bool, want_states: bool, inputs: Inputs) -> Cell
 def _recur_forward(
     cell: Cell, reverse: bool, want_states: bool, inputs: Inputs
 ) -> tuple[CellRun, Residuals]:
-    run, (befores, h_projs) = _scan(cell, reverse, want_states, True, inputs)
-    return run, Residuals(inputs, befores, h_projs)
+    return _scan(cell, reverse, want_states, True, inputs)
+
+
+def _trace_step(cell: Cell, inputs: Inputs) -> Program:
+    """Take the cell's step apart: parameters, the state, and what a step reads."""
+
+    def step(*flat: Array) -> list[Array]:
+        parts = jax.tree.unflatten(structure, flat)
+        (params, initial), carry, (x_proj, noise, (mask, reset)) = parts
+        before = enter_step(initial, carry, reset)
+        after, y = cell.step(params, before, attach_noise(cell, x_proj, noise))
+        return jax.tree.leaves(leave_step(mask, before, after, y))
+
+    def one(leaf: Array) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+
+    params, x_proj, state, initial, steps, noise = inputs
+    parts = ((params, initial), state, jax.tree.map(one, (x_proj, noise, steps)))
+    structure = jax.tree.structure(parts)
+    return trace(step, *map(jax.tree.leaves, parts))
+
+
+def _scan(
+    cell: Cell, reverse: bool, want_states: bool, keep: bool, inputs: Inputs
+) -> tuple[CellRun, Residuals]:
+    """Run the recurrence; with `keep`, also stack what the backward pass needs."""
+    params, x_proj, state, initial, steps, noise = inputs
+    program = _trace_step(cell, inputs)
+    fixed = compute_fixed(program, jax.tree.leaves((params, initial)))
+    *afters, y = program.jaxpr.outvars
+    stacked = [y, *(afters if want_states or keep else ()), *(program.made if keep else ())]
+    once = list(dict.fromkeys(stacked))  # an output that is the state, say, is stacked once
+
+    def body(carry: list[Array], per_step: list[Array]) -> tuple[list[Array], list[Array]]:
+        found, env = run_step(program, fixed, [*carry, *per_step])
+        return found[:-1], [env[var] for var in once]
+
+    per_step = jax.tree.leaves((x_proj, noise, steps))
+    final, stacks = scan_prefetched(body, jax.tree.leaves(state), per_step, reverse=reverse)
+    stack_of = dict(zip(once, stacks, strict=True))
+    structure = jax.tree.structure(state)
+    states = jax.tree.unflatten(structure, [stack_of[v] for v in afters]) if want_states else None
+    run = CellRun(jax.tree.unflatten(structure, final), stack_of[y], states)
+    if not keep:
+        return run, Residuals(inputs, [], [])
+    made = [stack_of[var] for var in program.made]
+    return run, Residuals(inputs, [stack_of[var] for var in afters], made)
 
 
 def _recur_backward(
-    cell: Cell, reverse: bool, want_states: bool, kept: Residuals, cotangents: CellRun
+    cell: Cell, reverse: bool, want_states: bool, residuals: Residuals, cotangents: CellRun
 ) -> tuple[Inputs]:
     """Give the cotangents of the recurrence's inputs."""
-    params, x_proj, _, initial, steps, noise = kept.inputs
-    project_state = cell.project_state
-    uses_params = _finish_uses_params(cell, kept)
+    params, x_proj, state, initial, steps, noise = residuals.inputs
+    program = _trace_step(cell, residuals.inputs)
+    leaves = jax.tree.leaves((params, initial))
+    fixed = compute_fixed(program, leaves)
+    transposed = transpose_matrices(program, fixed)
+    num_x = len(jax.tree.leaves(x_proj))
+    count = program.num_carry
 
-    def body(carry: tuple[State, State], per_step: tuple) -> tuple[tuple, tuple]:
-        d_after, d_initial = carry
-        before, x_proj_t, h_proj, noise_t, (mask_t, reset_t), d_y, d_state = per_step
+    read = jax.tree.leaves((x_proj, noise, steps))
+    befores = [
+        shift(first, after, reverse=reverse)
+        for first, after in zip(jax.tree.leaves(state), residuals.afters, strict=True)
+    ]
+    # An input that is neither kept nor a flag is not read again: only its shape counts.
+    inputs = program.varying[count:]
+    read = [
+        None if _is_floating(var) and var not in program.kept else leaf
+        for var, leaf in zip(inputs, read, strict=True)
+    ]
+
+    def varying_of(before: list[Array], read_t: list[Array | None]) -> list[Array]:
+        found = [
+            jnp.zeros(var.aval.shape, var.aval.dtype) if leaf is None else leaf
+            for var, leaf in zip(inputs, read_t, strict=True)
+        ]
+        return [*before, *found]
+
+    places: list[int] = []  # of each cotangent, among those stacked
+
+    def body(carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
+        d_after, d_shared = carry
+        before, read_t, made_t, d_y, d_state = per_step
         if want_states:
-            d_after = _add(d_after, d_state)
+            d_after = _add(d_after, jax.tree.leaves(d_state))
+        varying = varying_of(before, read_t)
+        pulled = pull_step(program, fixed, transposed, varying, made_t, [*d_after, d_y])
+        stacked = [*pulled.varying[count : count + num_x], *pulled.products, *pulled.sums]
+        # one array where two cotangents are the same
+        once = list({id(one): one for one in stacked}.values())
+        places[:] = [[id(one) for one in once].index(id(wanted)) for wanted in stacked]
+        return (pulled.varying[:count], _add(d_shared, pulled.shared)), once
 
-        def finish(before: State, x_proj_t: Projection, h_proj: Projection) -> tuple[State, Array]:
-            after, y = _finish_step(cell, params, before, x_proj_t, h_proj, noise_t)
-            return leave_step(mask_t, before, after, y)
+    shared = zip(fixed.shared, program.has_gradient, strict=True)
+    start = (
+        jax.tree.leaves(cotangents.state),
+        [jnp.zeros_like(value) for value, has in shared if has],
+    )
+    per_step = (befores, read, residuals.kept, cotangents.y, cotangents.states)
+    (d_state, d_shared), once = lax.scan(body, start, per_step, reverse=not reverse)
+    stacked = [once[place] for place in places]
+    d_x = stacked[:num_x]
+    d_products = stacked[num_x : num_x + len(program.products)]
+    d_sums = stacked[num_x + len(program.products) :]
 
-        _, pull = jax.vjp(finish, before, x_proj_t, h_proj)
-        d_before, d_x_proj, d_h_proj = pull((d_after, d_y))
-        if project_state is not None:
-            _, pull_product = jax.vjp(partial(project_state, params), before)
-            d_before = _add(d_before, pull_product(d_h_proj)[0])
-        d_out = (d_after, d_y) if uses_params else None
-        if reset_t is not None:
-            _, pull_enter = jax.vjp(lambda i, s: enter_step(i, s, reset_t), initial, before)
-            d_start, d_before = pull_enter(d_before)
-            d_initial = _add(d_initial, d_start)
-        return (d_before, d_initial), (d_x_proj, d_h_proj, d_out)
+    def lefts_of(before: list, read_t: list, made_t: list) -> list[Array]:
+        return left_operands(program, fixed, transposed, varying_of(before, read_t), made_t)
 
-    zeros = jax.tree.map(jnp.zeros_like, initial)
-    per_step = (kept.befores, x_proj, kept.h_projs, noise, steps, cotangents.y, cotangents.states)
-    (d_state, d_initial), (d_x_proj, d_h_projs, d_outs) = scan_prefetched(
-        body, (cotangents.state, zeros), per_step, reverse=not reverse
+    lefts = jax.vmap(lefts_of)(befores, read, residuals.kept)
+    d_fixed = Fixed(
+        shared=d_shared,
+        matrices=[
+            matrix_gradient(*operands)
+            for operands in zip(program.products, lefts, d_products, strict=True)
+        ],
+        addends=[
+            addend_gradient(var, d_sum)
+            for (_, var), d_sum in zip(program.additions, d_sums, strict=True)
+        ],
     )
 
-    d_params = jax.tree.map(jnp.zeros_like, params)
-    if project_state is not None:
-        _, pull = jax.vjp(lambda p: project_state(p, kept.befores), params)
-        d_params = _add(d_params, pull(d_h_projs)[0])
-    if uses_params:
-        d_params = _add(d_params, _pull_params(cell, kept, d_outs))
+    def compute(leaves: list[Array]) -> Fixed:
+        fixed = compute_fixed(program, leaves)
+        shared = zip(fixed.shared, program.has_gradient, strict=True)
+        return fixed._replace(shared=[value for value, has in shared if has])
+
+    _, pull = jax.vjp(compute, leaves)
+    (d_leaves,) = pull(d_fixed)
+    d_params, d_initial = jax.tree.unflatten(jax.tree.structure((params, initial)), d_leaves)
     no_flags = Steps(None, None)  # flags and noise have no cotangents
-    return (Inputs(d_params, d_x_proj, d_state, d_initial, no_flags, None),)
-
-
-def _pull_params(cell: Cell, kept: Residuals, d_outs: tuple[State, Array]) -> Params:
-    """Give the gradient of the parameters that `_finish_step` uses, all steps at once."""
-    params, x_proj, _, _, steps, noise = kept.inputs
-
-    def finish(params: Params) -> tuple[State, Array]:
-        after, y = _finish_step(cell, params, kept.befores, x_proj, kept.h_projs, noise)
-        return leave_step(steps.mask, kept.befores, after, y)
-
-    _, pull = jax.vjp(finish, params)
-    return pull(d_outs)[0]
-
-
-def _finish_uses_params(cell: Cell, kept: Residuals) -> bool:
-    """Tell whether any parameter reaches the outputs of `_finish_step`.
-
-    Read off the traced step, so that no cell has to declare it. For most cells the
-    answer is no, and the cotangents that `_pull_params` needs are not stored.
-    """
-    params, x_proj, _, _, _, noise = kept.inputs
-    operands = (params, kept.befores, x_proj, kept.h_projs, noise)
-    jaxpr = jax.make_jaxpr(partial(_finish_step, cell))(*operands).jaxpr
-    live = {id(var) for var in jaxpr.outvars}
-    for eqn in reversed(jaxpr.eqns):
-        if any(id(var) in live for var in eqn.outvars):
-            live.update(id(var) for var in eqn.invars)
-    num_params = len(jax.tree.leaves(params))
-    return any(id(var) in live for var in jaxpr.invars[:num_params])
+    d_inputs = Inputs(
+        d_params,
+        jax.tree.unflatten(jax.tree.structure(x_proj), d_x),
+        jax.tree.unflatten(jax.tree.structure(state), d_state),
+        d_initial,
+        no_flags,
+        None,
+    )
+    return (d_inputs,)
 
 
 def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
+
+
+def _is_floating(var: Any) -> bool:
+    return jnp.issubdtype(var.aval.dtype, jnp.floating)
 
 
 _recur.defvjp(_recur_forward, _recur_backward)

@@ -1,0 +1,580 @@
+"""A step of a recurrence taken apart, so that a schedule knows what belongs in the loop.
+
+A step is traced once, to a list of operations, and every one of them is sorted by what
+it depends on:
+
+    fixed       parameters alone            computed once, before the loop
+    varying     the carry or this step's x  computed in the loop
+    encounter   both                        where parameters get their gradients
+
+The encounters that are products, h W, are the dear ones. Their results are kept for the
+backward pass, which never multiplies again: it computes the elementwise rest of the step
+anew. In the backward loop a product costs one product, with W transposed beforehand;
+its weight's gradient needs that product's left operands and the cotangents of its
+results, stacked over time, and is one product after the loop. Nothing here knows a cell.
+
+What is kept is pushed through linear operations as long as it gets no larger: of an LSTM
+the sum x_proj + h_proj is kept and not its two terms. A cotangent that is the same for
+two places, as both terms' then is, is one array.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+from jax.extend.core.primitives import dot_general_p
+
+from deeprnn_jax.types import Array
+
+# linear in all operands together, and cheap: what is kept may be pushed through them
+_LINEAR = frozenset(
+    "add sub neg split slice concatenate reshape squeeze expand_dims transpose "
+    "broadcast_in_dim convert_element_type".split()
+)
+_EMPTY = jax.make_jaxpr(lambda: ())().jaxpr
+_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+
+
+class Product(NamedTuple):
+    """A product of something varying with a fixed matrix."""
+
+    eqn: JaxprEqn
+    fixed: int  # which operand is the matrix, 0 or 1
+    matrix: Var  # the matrix, before it was cast down for the product
+
+
+class Program(NamedTuple):
+    """A step `(parameters, carry, inputs) -> outputs` over flat lists of arrays."""
+
+    jaxpr: Jaxpr
+    consts: tuple[Any, ...]
+    num_params: int
+    num_carry: int
+    fixed_eqns: tuple[JaxprEqn, ...]
+    varying_eqns: tuple[JaxprEqn, ...]
+    shared: tuple[Var, ...]  # fixed values that the loop uses, but for products' matrices
+    has_gradient: tuple[bool, ...]  # of `shared`: whether a gradient is summed in the loop
+    products: tuple[Product, ...]
+    additions: tuple[tuple[JaxprEqn, Var], ...]  # encounters that only add a fixed value
+    kept: tuple[Var, ...]  # what the backward pass needs beside the carry
+
+    @property
+    def made(self) -> Sequence[Var]:
+        """Those of `kept` that the step makes, and that are not its inputs."""
+        return [var for var in self.kept if var not in self.varying]
+
+    @property
+    def params(self) -> Sequence[Var]:
+        """The parameters."""
+        return self.jaxpr.invars[: self.num_params]
+
+    @property
+    def varying(self) -> Sequence[Var]:
+        """The carry and the step's inputs."""
+        return self.jaxpr.invars[self.num_params :]
+
+
+class Fixed(NamedTuple):
+    """What is computed once, before the loop."""
+
+    shared: list[Array]
+    matrices: list[Array]  # of the products, as wide as the parameters
+    addends: list[Array]  # of the additions
+
+
+class Pulled(NamedTuple):
+    """The cotangents that one step of the backward pass gives."""
+
+    varying: list[Array]  # of the carry and of the inputs
+    shared: list[Array]  # of those of `Fixed.shared` that have a gradient
+    products: list[Array]  # of the products' results
+    sums: list[Array]  # of the additions' results
+
+
+def trace(
+    step: Callable[..., Sequence[Array]],
+    params: Sequence[Array],
+    carry: Sequence[Array],
+    inputs: Sequence[Array],
+) -> Program:
+    """Take a step apart.
+
+    Args:
+      step: `(*params, *carry, *inputs) -> outputs`, all flat.
+      params: arrays (or their shapes) that are the same at every step.
+      carry: what one step hands to the next.
+      inputs: what a step reads of its own.
+    """
+    jaxpr, consts = _inline(step, [*params, *carry, *inputs])
+    num_params = len(params)
+    roots = set(jaxpr.invars[:num_params])  # what depends on a parameter and has a gradient
+    fixed = roots | set(jaxpr.constvars)
+    fixed_eqns, varying_eqns = [], []
+    for eqn in jaxpr.eqns:
+        operands = _variables(eqn.invars)
+        if all(var in fixed for var in operands):
+            fixed_eqns.append(eqn)
+            fixed.update(eqn.outvars)
+            if any(var in roots for var in operands):
+                roots.update(eqn.outvars)
+        else:
+            varying_eqns.append(eqn)
+    roots = {var for var in roots if _is_floating(var)}
+
+    products, additions, shared = [], [], {}
+    for eqn in varying_eqns:
+        product = _as_product(eqn, fixed, fixed_eqns)
+        if product is not None:
+            products.append(product)
+            continue
+        addend = [var for var in _variables(eqn.invars) if var in roots]
+        if eqn.primitive.name == "add" and len(addend) == 1:
+            additions.append((eqn, addend[0]))
+            continue
+        shared.update(dict.fromkeys(var for var in _variables(eqn.invars) if var in fixed))
+    shared.update(dict.fromkeys(var for var in _variables(jaxpr.outvars) if var in fixed))
+    return Program(
+        jaxpr=jaxpr,
+        consts=tuple(consts),
+        num_params=num_params,
+        num_carry=len(carry),
+        fixed_eqns=tuple(fixed_eqns),
+        varying_eqns=tuple(varying_eqns),
+        shared=tuple(shared),
+        has_gradient=tuple(var in roots for var in shared),
+        products=tuple(products),
+        additions=tuple(additions),
+        kept=_choose_kept(jaxpr, varying_eqns, products, fixed, num_params + len(carry)),
+    )
+
+
+def compute_fixed(program: Program, params: Sequence[Array]) -> Fixed:
+    """Compute all that depends on the parameters alone."""
+    env = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
+    env.update(zip(program.params, params, strict=True))
+    for eqn in program.fixed_eqns:
+        env.update(zip(eqn.outvars, _bind(eqn, env), strict=True))
+    return Fixed(
+        shared=[env[var] for var in program.shared],
+        matrices=[env[product.matrix] for product in program.products],
+        addends=[env[var] for _, var in program.additions],
+    )
+
+
+def run_step(
+    program: Program, fixed: Fixed, varying: Sequence[Array]
+) -> tuple[list[Array], dict[Var, Array]]:
+    """Run the step; give its outputs, and every value by its variable."""
+    env = _start(program, fixed, varying)
+    products = {id(product.eqn): index for index, product in enumerate(program.products)}
+    sums = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
+    for eqn in program.varying_eqns:
+        if id(eqn) in products:
+            index = products[id(eqn)]
+            found = [_multiply(env, program.products[index], fixed.matrices[index])]
+        elif id(eqn) in sums:
+            addition = program.additions[sums[id(eqn)]]
+            found = [_add(env, addition, fixed.addends[sums[id(eqn)]])]
+        else:
+            found = _bind(eqn, env)
+        env.update(zip(eqn.outvars, found, strict=True))
+    return _read(env, program.jaxpr.outvars), env
+
+
+def pull_step(
+    program: Program,
+    fixed: Fixed,
+    transposed: Sequence[Array],
+    varying: Sequence[Array],
+    made: Sequence[Array],
+    cotangents: Sequence[Array],
+) -> Pulled:
+    """Pull the outputs' cotangents back through one step.
+
+    Args:
+      program: the step.
+      fixed: from `compute_fixed`.
+      transposed: from `transpose_matrices`.
+      varying: carry and inputs; an input that is not in `program.kept` may hold anything.
+      made: the values of `program.made` at this step.
+      cotangents: of the step's outputs.
+    """
+    gradients = [
+        value for value, has in zip(fixed.shared, program.has_gradient, strict=True) if has
+    ]
+
+    def rerun(varying, gradients, products, sums):
+        shared, rest = [], iter(gradients)
+        for value, has in zip(fixed.shared, program.has_gradient, strict=True):
+            shared.append(next(rest) if has else value)
+        again = _rerun(
+            program, fixed._replace(shared=shared), transposed, varying, made, products, sums
+        )
+        return again[0]
+
+    floating = [_is_floating(var) for var in program.varying]
+
+    def rerun_floating(wanted, gradients, products, sums):
+        rest = iter(wanted)
+        values = [
+            next(rest) if is_floating else value
+            for is_floating, value in zip(floating, varying, strict=True)
+        ]
+        return rerun(values, gradients, products, sums)
+
+    wanted = [value for value, is_floating in zip(varying, floating, strict=True) if is_floating]
+    products = [_zeros(product.eqn.outvars[0]) for product in program.products]
+    sums = [_zeros(eqn.outvars[0]) for eqn, _ in program.additions]
+    _, pull = jax.vjp(rerun_floating, wanted, gradients, products, sums)
+    return Pulled(*pull(list(cotangents)))
+
+
+def left_operands(
+    program: Program,
+    fixed: Fixed,
+    transposed: Sequence[Array],
+    varying: Sequence[Array],
+    made: Sequence[Array],
+) -> list[Array]:
+    """Give the varying operand of every product, from what the backward pass has."""
+    products = [_zeros(product.eqn.outvars[0]) for product in program.products]
+    sums = [_zeros(eqn.outvars[0]) for eqn, _ in program.additions]
+    _, env = _rerun(program, fixed, transposed, varying, made, products, sums)
+    return _read(env, [_varying_operand(product) for product in program.products])
+
+
+def transpose_matrices(program: Program, fixed: Fixed) -> list[Array]:
+    """Give the products' matrices as the backward loop multiplies by them.
+
+    XLA on CPU multiplies by Wᵀ up to twice as fast where it lies there transposed:
+    47 GF/s against 26 at (B, H) = (4, 64), 169 against 147 at (64, 512).
+    """
+    found = []
+    for product, matrix in zip(program.products, fixed.matrices, strict=True):
+        batch, contract, free = _axes_of_matrix(product)
+        found.append(jnp.transpose(_cast_down(product, matrix), (*batch, *free, *contract)))
+    return found
+
+
+def matrix_gradient(product: Product, lefts: Array, cotangents: Array) -> Array:
+    """Give a matrix's gradient as one product over all steps.
+
+    Args:
+      product: the product.
+      lefts: its varying operands, stacked `[T, ...]`.
+      cotangents: of its results, stacked `[T, ...]`.
+    """
+    batch, contract, free = _axes_of_matrix(product)
+    batch_left, contract_left, free_left = _axes_of_left(product)
+    num_batch, num_left = len(batch), len(free_left)
+    cotangents = jnp.transpose(cotangents, (0, *(1 + a for a in _result_axes(product))))
+    # The operand goes first: XLA on CPU is two to five times slower the other way round,
+    # which is what the derivative of a product would give.
+    found = lax.dot_general(
+        lefts,
+        cotangents.astype(lefts.dtype),
+        (
+            (
+                (0, *(1 + a for a in free_left)),
+                (0, *range(1 + num_batch, 1 + num_batch + num_left)),
+            ),
+            (tuple(1 + a for a in batch_left), tuple(range(1, 1 + num_batch))),
+        ),
+        preferred_element_type=product.matrix.aval.dtype,
+    )
+    # found: batch, contracted in the operand's order, free
+    order = sorted(range(len(contract)), key=lambda position: contract_left[position])
+    axes = [*batch, *(contract[position] for position in order), *free]
+    return jnp.transpose(found, sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def addend_gradient(addend: Var, cotangents: Array) -> Array:
+    """Give the gradient of a fixed value that was added at every step."""
+    summed = cotangents.sum(axis=0)
+    shape = addend.aval.shape
+    summed = summed.sum(axis=tuple(range(summed.ndim - len(shape))))
+    ones = tuple(a for a, size in enumerate(shape) if size == 1 and summed.shape[a] != 1)
+    return summed.sum(axis=ones, keepdims=True).astype(addend.aval.dtype)
+
+
+def _choose_kept(
+    jaxpr: Jaxpr,
+    eqns: Sequence[JaxprEqn],
+    products: Sequence[Product],
+    fixed: set[Var],
+    num_before_inputs: int,
+) -> tuple[Var, ...]:
+    """Choose what the backward pass needs beside the carry: inputs, products, or sums."""
+    uses: dict[Var, int] = {}
+    for operands in (*(eqn.invars for eqn in eqns), jaxpr.outvars):
+        for var in _variables(operands):
+            uses[var] = uses.get(var, 0) + 1
+    inputs = [var for var in jaxpr.invars[num_before_inputs:] if _is_floating(var)]
+    kept = dict.fromkeys([*inputs, *(product.eqn.outvars[0] for product in products)])
+    dear = {id(product.eqn) for product in products}
+    for eqn in eqns:
+        operands = [var for var in _variables(eqn.invars) if var not in fixed]
+        if (
+            id(eqn) not in dear
+            and eqn.primitive.name in _LINEAR
+            and all(var in kept and uses[var] == 1 for var in operands)
+            and all(_is_floating(var) for var in eqn.outvars)
+            and sum(map(_num_bytes, eqn.outvars)) <= sum(map(_num_bytes, operands))
+        ):
+            for var in operands:
+                del kept[var]
+            kept.update(dict.fromkeys(eqn.outvars))
+    return tuple(kept)
+
+
+def _rerun(
+    program: Program,
+    fixed: Fixed,
+    transposed: Sequence[Array],
+    varying: Sequence[Array],
+    made: Sequence[Array],
+    products: Sequence[Array],
+    sums: Sequence[Array],
+) -> tuple[list[Array], dict[Var, Array]]:
+    """Run the step from what was kept.
+
+    `products` and `sums` are zeros: what is pulled back to them is the cotangent of a
+    product's, or an addition's, result.
+    """
+    given = dict(zip(program.made, made, strict=True))
+    env = _start(program, fixed, varying)
+    indices = {id(product.eqn): index for index, product in enumerate(program.products)}
+    additions = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
+    for eqn in program.varying_eqns:
+        values = [given.get(var) for var in eqn.outvars]
+        if id(eqn) in indices:
+            index = indices[id(eqn)]
+            product = program.products[index]
+            left = _read(env, [_varying_operand(product)])[0]
+            # not kept: then something further on is, and nobody reads this
+            known = _zeros(eqn.outvars[0]) if values[0] is None else values[0]
+            found = [_multiplied(product, left, products[index], known, transposed[index])]
+        elif id(eqn) in additions:
+            index = additions[id(eqn)]
+            total = _add(env, program.additions[index], fixed.addends[index])
+            known = lax.stop_gradient(total) if values[0] is None else values[0]
+            found = [_added(total, sums[index], known)]
+        elif any(value is not None for value in values):
+            known = [
+                _zeros(var) if value is None else value
+                for var, value in zip(eqn.outvars, values, strict=True)
+            ]
+            found = _replaced(eqn, _read(env, _operands(eqn)), known)
+        else:
+            found = _bind(eqn, env)
+        env.update(zip(eqn.outvars, found, strict=True))
+    return _read(env, program.jaxpr.outvars), env
+
+
+def _multiplied(
+    product: Product, left: Array, probe: Array, known: Array, transposed: Array
+) -> Array:
+    """Give a product's known result, with the derivative of the product."""
+
+    @jax.custom_vjp
+    def multiply(left: Array, probe: Array, known: Array, transposed: Array) -> Array:
+        return known
+
+    def backward(residuals: tuple, cotangent: Array) -> tuple:
+        left, transposed = residuals
+        return _pull_left(product, transposed, cotangent, left), cotangent, None, None
+
+    multiply.defvjp(
+        lambda left, probe, known, transposed: (known, (left, transposed)), backward
+    )
+    return multiply(left, probe, known, transposed)
+
+
+@jax.custom_vjp
+def _added(total: Array, probe: Array, known: Array) -> Array:
+    """Give a known sum, whose cotangent goes to its varying term and to the probe."""
+    return known
+
+
+_added.defvjp(
+    lambda total, probe, known: (known, None),
+    lambda _, cotangent: (cotangent, cotangent, None),
+)
+
+
+def _replaced(eqn: JaxprEqn, operands: Sequence[Any], known: Sequence[Array]) -> list[Array]:
+    """Give a linear operation's known results, with the operation's derivative."""
+
+    @jax.custom_vjp
+    def operation(operands: list[Array], known: list[Array]) -> list[Array]:
+        return known
+
+    def backward(operands: list[Array], cotangents: list[Array]) -> tuple:
+        _, pull = jax.vjp(_as_function(eqn), *operands)
+        return list(pull(cotangents)), None
+
+    operation.defvjp(lambda operands, known: (known, operands), backward)
+    return operation(list(operands), list(known))
+
+
+def _multiply(env: dict, product: Product, matrix: Array) -> Array:
+    matrix_var = product.eqn.invars[product.fixed]
+    return _bind(product.eqn, {**env, matrix_var: _cast_down(product, matrix)})[0]
+
+
+def _add(env: dict, addition: tuple[JaxprEqn, Var], addend: Array) -> Array:
+    eqn, var = addition
+    return _bind(eqn, {**env, var: addend})[0]
+
+
+def _pull_left(product: Product, transposed: Array, cotangent: Array, left: Array) -> Array:
+    """Pull a result's cotangent back to the varying operand: one product."""
+    batch, _, free = _axes_of_matrix(product)
+    batch_left, contract_left, free_left = _axes_of_left(product)
+    cotangent = jnp.transpose(cotangent, _result_axes(product))
+    num_batch, num_left = len(batch), len(free_left)
+    found = lax.dot_general(
+        cotangent.astype(transposed.dtype),
+        transposed,
+        (
+            (
+                tuple(range(num_batch + num_left, cotangent.ndim)),
+                tuple(range(num_batch, num_batch + len(free))),
+            ),
+            (tuple(range(num_batch)), tuple(range(num_batch))),
+        ),
+        preferred_element_type=product.eqn.outvars[0].aval.dtype,
+    )
+    # found: batch, free axes of the operand, contracted axes in the matrix's order
+    contract = _axes_of_matrix(product)[1]
+    in_matrix_order = [
+        contract_left[position]
+        for position in sorted(range(len(contract)), key=lambda position: contract[position])
+    ]
+    axes = [*batch_left, *free_left, *in_matrix_order]
+    return jnp.transpose(found, sorted(range(len(axes)), key=axes.__getitem__)).astype(left.dtype)
+
+
+def _axes_of_matrix(product: Product) -> tuple[tuple[int, ...], ...]:
+    """Give the matrix's batch, contracted and free axes; contracted ones as paired."""
+    return _axes(product, product.fixed)
+
+
+def _axes_of_left(product: Product) -> tuple[tuple[int, ...], ...]:
+    """Give the same of the varying operand."""
+    return _axes(product, 1 - product.fixed)
+
+
+def _axes(product: Product, side: int) -> tuple[tuple[int, ...], ...]:
+    contract, batch = product.eqn.params["dimension_numbers"]
+    ndim = len(product.eqn.invars[side].aval.shape)
+    taken = {*contract[side], *batch[side]}
+    free = tuple(axis for axis in range(ndim) if axis not in taken)
+    return tuple(batch[side]), tuple(contract[side]), free
+
+
+def _result_axes(product: Product) -> tuple[int, ...]:
+    """Give the order of the result's axes as batch, the operand's, the matrix's."""
+    num_batch = len(_axes_of_matrix(product)[0])
+    ndim = len(product.eqn.outvars[0].aval.shape)
+    if product.fixed == 1:
+        return tuple(range(ndim))
+    num_free = len(_axes_of_matrix(product)[2])
+    return (
+        *range(num_batch),
+        *range(num_batch + num_free, ndim),
+        *range(num_batch, num_batch + num_free),
+    )
+
+
+def _as_product(eqn: JaxprEqn, fixed: set[Var], eqns: Sequence[JaxprEqn]) -> Product | None:
+    """Give a product with a fixed matrix, or None if this is none."""
+    if eqn.primitive is not dot_general_p:
+        return None
+    sides = [side for side, var in enumerate(eqn.invars) if var in fixed]
+    if len(sides) != 1:
+        return None
+    matrix = eqn.invars[sides[0]]
+    for maker in reversed(eqns):
+        (operand,) = maker.invars if len(maker.invars) == 1 else (None,)
+        if maker.primitive.name == "convert_element_type" and maker.outvars[0] is matrix:
+            # its gradient is summed and kept as wide as the matrix itself
+            if isinstance(operand, Var) and _is_floating(operand):
+                matrix = operand
+            break
+    return Product(eqn, sides[0], matrix)
+
+
+def _varying_operand(product: Product) -> Any:
+    return product.eqn.invars[1 - product.fixed]
+
+
+def _cast_down(product: Product, matrix: Array) -> Array:
+    return matrix.astype(product.eqn.invars[product.fixed].aval.dtype)
+
+
+def _start(program: Program, fixed: Fixed, varying: Sequence[Array]) -> dict[Var, Array]:
+    env = dict(zip(program.shared, fixed.shared, strict=True))
+    env.update(zip(program.varying, varying, strict=True))
+    return env
+
+
+def _inline(fun: Callable, args: Sequence[Any]) -> tuple[Jaxpr, Sequence[Any]]:
+    """Trace a function with the calls inside it opened, for what is in them counts too."""
+
+    def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Array]:
+        env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name in _CALLS:
+                inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+                found = evaluate(inner.jaxpr, inner.consts, _read(env, eqn.invars))
+            else:
+                found = _bind(eqn, env)
+            env.update(zip(eqn.outvars, found, strict=True))
+        return _read(env, jaxpr.outvars)
+
+    shapes = [jax.ShapeDtypeStruct(jnp.shape(arg), arg.dtype) for arg in args]
+    closed = jax.make_jaxpr(fun)(*shapes)
+    opened = jax.make_jaxpr(lambda *args: evaluate(closed.jaxpr, closed.consts, args))(*shapes)
+    return opened.jaxpr, opened.consts
+
+
+def _operands(eqn: JaxprEqn) -> list[Var]:
+    """Give the variables that an operation reads, each once."""
+    return list(dict.fromkeys(_variables(eqn.invars)))
+
+
+def _bind(eqn: JaxprEqn, env: dict) -> list[Array]:
+    """Do one operation on the values of its variables."""
+    return _as_function(eqn)(*_read(env, _operands(eqn)))
+
+
+def _as_function(eqn: JaxprEqn) -> Callable[..., list[Array]]:
+    """Give an operation as a function of its variables."""
+    jaxpr = _EMPTY.replace(
+        invars=_operands(eqn), outvars=list(eqn.outvars), eqns=[eqn], effects=eqn.effects
+    )
+    return jaxpr_as_fun(ClosedJaxpr(jaxpr, []))
+
+
+def _read(env: dict, operands: Sequence[Any]) -> list[Any]:
+    return [var.val if isinstance(var, Literal) else env[var] for var in operands]
+
+
+def _variables(operands: Sequence[Any]) -> list[Var]:
+    return [var for var in operands if not isinstance(var, Literal)]
+
+
+def _is_floating(var: Any) -> bool:
+    return jnp.issubdtype(var.aval.dtype, jnp.floating)
+
+
+def _num_bytes(var: Any) -> int:
+    return var.aval.size * var.aval.dtype.itemsize
+
+
+def _zeros(var: Any) -> Array:
+    return jnp.zeros(var.aval.shape, var.aval.dtype)
