@@ -36,7 +36,7 @@ def draw_ratios(path: Path, measure: str, rows: Mapping[str, Timing]) -> None:
     """Draw ours / other for each row as bars with their quartiles."""
     ratios = {name: figures.ratios_of(timing) for name, timing in rows.items()}
     entries = list(dict.fromkeys(entry for row in ratios.values() for entry in row))
-    figure = _new_figure(8, 1.5 + 0.18 * len(ratios) * (len(entries) + 1))
+    figure = _new_figure(8, 1.5 + 0.1 * len(ratios) * (len(entries) + 1))
     axes = figure.add_subplot()
     height = 1 / (len(entries) + 1)
     for index, entry in enumerate(entries):
@@ -71,7 +71,12 @@ def draw_growth(path: Path, result: Result, axis: str) -> None:
         for entry, points in found.items():
             sizes, values = zip(*points, strict=True)
             power = f"  p = {powers[entry]:.2f}" if entry in powers else ""
-            axes.loglog(sizes, values, marker=".", label=entry + power)
+            axes.plot(sizes, values, marker=".", label=entry + power)
+        axes.set_xscale("log", base=2)
+        if panels[title] == ("train",):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)  # flat is what it should be
         axes.set_xlabel(f"{axis}, {growth.AXES[axis].replace('_', ' ')}")
         axes.set_ylabel(title)
         axes.grid(alpha=0.3, which="both")
