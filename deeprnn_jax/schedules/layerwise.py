@@ -26,10 +26,10 @@ from jax import lax
 from deeprnn_jax.modifiers.lift import attach_noise
 from deeprnn_jax.schedules.prefetch import scan_prefetched
 from deeprnn_jax.schedules.program import (
-    Fixed,
     Program,
     addend_gradient,
     compute_fixed,
+    hoist,
     left_operands,
     matrix_gradient,
     pull_step,
@@ -39,14 +39,14 @@ from deeprnn_jax.schedules.program import (
 )
 from deeprnn_jax.schedules.run import CellRun
 from deeprnn_jax.sequences import Steps, enter_step, leave_step, shift
-from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
+from deeprnn_jax.types import Array, Cell, Noise, Params, State
 
 
 class Inputs(NamedTuple):
     """Everything that the recurrence runs on."""
 
     params: Params
-    x_proj: Projection  # [T, *B, G*H]
+    x: Array  # [T, *B, I]
     state: State  # before the first step
     initial: State  # after a reset
     steps: Steps
@@ -74,14 +74,13 @@ def run_cell(
     want_states: bool,
 ) -> CellRun:
     """Run one cell over a sequence; see `schedules.run.RunCellFn`."""
-    x_proj = cell.project_input(params, x)
-    inputs = Inputs(params, x_proj, state, initial, steps, noise)
+    inputs = Inputs(params, x, state, initial, steps, noise)
     return _recur(cell, reverse, want_states, inputs)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _recur(cell: Cell, reverse: bool, want_states: bool, inputs: Inputs) -> CellRun:
-    """Run the recurrence over a projected input."""
+    """Run the recurrence."""
     return _scan(cell, reverse, want_states, False, inputs)[0]
 
 
@@ -96,16 +95,17 @@ def _trace_step(cell: Cell, inputs: Inputs) -> Program:
 
     def step(*flat: Array) -> list[Array]:
         parts = jax.tree.unflatten(structure, flat)
-        (params, initial), carry, (x_proj, noise, (mask, reset)) = parts
+        (params, initial), carry, (x, noise, (mask, reset)) = parts
         before = enter_step(initial, carry, reset)
+        x_proj = cell.project_input(params, x)
         after, y = cell.step(params, before, attach_noise(cell, x_proj, noise))
         return jax.tree.leaves(leave_step(mask, before, after, y))
 
     def one(leaf: Array) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
-    params, x_proj, state, initial, steps, noise = inputs
-    parts = ((params, initial), state, jax.tree.map(one, (x_proj, noise, steps)))
+    params, x, state, initial, steps, noise = inputs
+    parts = ((params, initial), state, jax.tree.map(one, (x, noise, steps)))
     structure = jax.tree.structure(parts)
     return trace(step, *map(jax.tree.leaves, parts))
 
@@ -114,7 +114,7 @@ def _scan(
     cell: Cell, reverse: bool, want_states: bool, keep: bool, inputs: Inputs
 ) -> tuple[CellRun, Residuals]:
     """Run the recurrence; with `keep`, also stack what the backward pass needs."""
-    params, x_proj, state, initial, steps, noise = inputs
+    params, x, state, initial, steps, noise = inputs
     program = _trace_step(cell, inputs)
     fixed = compute_fixed(program, jax.tree.leaves((params, initial)))
     *afters, y = program.jaxpr.outvars
@@ -125,7 +125,7 @@ def _scan(
         found, env = run_step(program, fixed, [*carry, *per_step])
         return found[:-1], [env[var] for var in once]
 
-    per_step = jax.tree.leaves((x_proj, noise, steps))
+    per_step = hoist(program, fixed, jax.tree.leaves((x, noise, steps)))
     final, stacks = scan_prefetched(body, jax.tree.leaves(state), per_step, reverse=reverse)
     stack_of = dict(zip(once, stacks, strict=True))
     structure = jax.tree.structure(state)
@@ -141,30 +141,29 @@ def _recur_backward(
     cell: Cell, reverse: bool, want_states: bool, residuals: Residuals, cotangents: CellRun
 ) -> tuple[Inputs]:
     """Give the cotangents of the recurrence's inputs."""
-    params, x_proj, state, initial, steps, noise = residuals.inputs
+    params, x, state, initial, steps, noise = residuals.inputs
     program = _trace_step(cell, residuals.inputs)
     leaves = jax.tree.leaves((params, initial))
     fixed = compute_fixed(program, leaves)
     transposed = transpose_matrices(program, fixed)
-    num_x = len(jax.tree.leaves(x_proj))
     count = program.num_carry
-
-    read = jax.tree.leaves((x_proj, noise, steps))
+    given = jax.tree.leaves((x, noise, steps))
     befores = [
         shift(first, after, reverse=reverse)
         for first, after in zip(jax.tree.leaves(state), residuals.afters, strict=True)
     ]
-    # An input that is neither kept nor a flag is not read again: only its shape counts.
-    inputs = program.varying[count:]
+    # What was read and not kept is not computed again: only its shape counts.
+    again = hoist(program, fixed, given)
     read = [
         None if _is_floating(var) and var not in program.kept else leaf
-        for var, leaf in zip(inputs, read, strict=True)
+        for var, leaf in zip(program.reads, again, strict=True)
     ]
+    with_gradient = [var for var in program.reads if _is_floating(var)]
 
     def varying_of(before: list[Array], read_t: list[Array | None]) -> list[Array]:
         found = [
             jnp.zeros(var.aval.shape, var.aval.dtype) if leaf is None else leaf
-            for var, leaf in zip(inputs, read_t, strict=True)
+            for var, leaf in zip(program.reads, read_t, strict=True)
         ]
         return [*before, *found]
 
@@ -177,7 +176,7 @@ def _recur_backward(
             d_after = _add(d_after, jax.tree.leaves(d_state))
         varying = varying_of(before, read_t)
         pulled = pull_step(program, fixed, transposed, varying, made_t, [*d_after, d_y])
-        stacked = [*pulled.varying[count : count + num_x], *pulled.products, *pulled.sums]
+        stacked = [*pulled.varying[count:], *pulled.products, *pulled.sums]
         # one array where two cotangents are the same
         once = list({id(one): one for one in stacked}.values())
         places[:] = [[id(one) for one in once].index(id(wanted)) for wanted in stacked]
@@ -191,52 +190,49 @@ def _recur_backward(
     per_step = (befores, read, residuals.kept, cotangents.y, cotangents.states)
     (d_state, d_shared), once = lax.scan(body, start, per_step, reverse=not reverse)
     stacked = [once[place] for place in places]
-    d_x = stacked[:num_x]
-    d_products = stacked[num_x : num_x + len(program.products)]
-    d_sums = stacked[num_x + len(program.products) :]
+    num_read, num_products = len(with_gradient), len(program.products)
+    d_read = stacked[:num_read]
+    d_products = stacked[num_read : num_read + num_products]
+    d_sums = stacked[num_read + num_products :]
 
     def lefts_of(before: list, read_t: list, made_t: list) -> list[Array]:
         return left_operands(program, fixed, transposed, varying_of(before, read_t), made_t)
 
     lefts = jax.vmap(lefts_of)(befores, read, residuals.kept)
-    d_fixed = Fixed(
-        shared=d_shared,
-        matrices=[
-            matrix_gradient(*operands)
-            for operands in zip(program.products, lefts, d_products, strict=True)
-        ],
-        addends=[
-            addend_gradient(var, d_sum)
-            for (_, var), d_sum in zip(program.additions, d_sums, strict=True)
-        ],
-    )
-
-    def compute(leaves: list[Array]) -> Fixed:
+    def before_loop(leaves: list[Array], x: Array) -> tuple[tuple, list[Array]]:
+        """Compute all that is computed before the loop and gets a gradient from it."""
         fixed = compute_fixed(program, leaves)
+        read = hoist(program, fixed, jax.tree.leaves((x, noise, steps)))
         shared = zip(fixed.shared, program.has_gradient, strict=True)
-        return fixed._replace(shared=[value for value, has in shared if has])
+        loop = (
+            [value for value, has in shared if has],
+            fixed.matrices,
+            fixed.addends,
+        )
+        return loop, [value for value in read if _is_floating(value)]
 
-    _, pull = jax.vjp(compute, leaves)
-    (d_leaves,) = pull(d_fixed)
+    d_matrices = [
+        matrix_gradient(*operands)
+        for operands in zip(program.products, lefts, d_products, strict=True)
+    ]
+    d_addends = [
+        addend_gradient(var, d_sum)
+        for (_, var), d_sum in zip(program.additions, d_sums, strict=True)
+    ]
+    _, pull = jax.vjp(before_loop, leaves, x)
+    d_leaves, d_x = pull(((d_shared, d_matrices, d_addends), d_read))
     d_params, d_initial = jax.tree.unflatten(jax.tree.structure((params, initial)), d_leaves)
+    d_state = jax.tree.unflatten(jax.tree.structure(state), d_state)
     no_flags = Steps(None, None)  # flags and noise have no cotangents
-    d_inputs = Inputs(
-        d_params,
-        jax.tree.unflatten(jax.tree.structure(x_proj), d_x),
-        jax.tree.unflatten(jax.tree.structure(state), d_state),
-        d_initial,
-        no_flags,
-        None,
-    )
-    return (d_inputs,)
+    return (Inputs(d_params, d_x, d_state, d_initial, no_flags, None),)
 
 
 def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
 
 
-def _is_floating(var: Any) -> bool:
-    return jnp.issubdtype(var.aval.dtype, jnp.floating)
+def _is_floating(value: Any) -> bool:
+    return jnp.issubdtype(getattr(value, "aval", value).dtype, jnp.floating)
 
 
 _recur.defvjp(_recur_forward, _recur_backward)

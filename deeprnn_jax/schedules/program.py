@@ -3,18 +3,22 @@
 A step is traced once, to a list of operations, and every one of them is sorted by what
 it depends on:
 
-    fixed       parameters alone            computed once, before the loop
-    varying     the carry or this step's x  computed in the loop
-    encounter   both                        where parameters get their gradients
+    fixed       parameters alone                 once, before the loop
+    hoisted     products of the step's input,    for all steps at once, before the loop
+                and what comes with them
+    varying     the carry too                    in the loop
 
-The encounters that are products, h W, are the dear ones. Their results are kept for the
+Where a fixed and a varying value meet is where a parameter gets its gradient.
+
+The meetings that are products, h W, are the dear ones. Their results are kept for the
 backward pass, which never multiplies again: it computes the elementwise rest of the step
 anew. In the backward loop a product costs one product, with W transposed beforehand;
 its weight's gradient needs that product's left operands and the cotangents of its
 results, stacked over time, and is one product after the loop. Nothing here knows a cell.
 
-What is kept is pushed through linear operations as long as it gets no larger: of an LSTM
-the sum x_proj + h_proj is kept and not its two terms. A cotangent that is the same for
+What is kept is pushed on through operations whose derivatives do not need their operands,
+as long as it gets no larger: of an LSTM the four gates are kept, of a GRU r, z, n and the
+recurrent part of n. A cotangent that is the same for
 two places, as both terms' then is, is one array.
 """
 
@@ -29,11 +33,17 @@ from jax.extend.core.primitives import dot_general_p
 
 from deeprnn_jax.types import Array
 
-# linear in all operands together, and cheap: what is kept may be pushed through them
+# linear in all operands together: their derivatives need no values
 _LINEAR = frozenset(
     "add sub neg split slice concatenate reshape squeeze expand_dims transpose "
     "broadcast_in_dim convert_element_type".split()
 )
+# what a result's cotangent is multiplied by, from the result alone
+_FROM_RESULT = {
+    "tanh": lambda y: 1 - y * y,
+    "logistic": lambda y: y * (1 - y),
+    "exp": lambda y: y,
+}
 _EMPTY = jax.make_jaxpr(lambda: ())().jaxpr
 _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
 
@@ -54,7 +64,11 @@ class Program(NamedTuple):
     num_params: int
     num_carry: int
     fixed_eqns: tuple[JaxprEqn, ...]
+    hoisted_eqns: tuple[JaxprEqn, ...]
     varying_eqns: tuple[JaxprEqn, ...]
+    reads: tuple[Var, ...]  # what the loop reads at each step: hoisted results and inputs
+    hoisted_shared: tuple[Var, ...]  # fixed values that hoisted operations use
+    hoisted_products: tuple[Product, ...]
     shared: tuple[Var, ...]  # fixed values that the loop uses, but for products' matrices
     has_gradient: tuple[bool, ...]  # of `shared`: whether a gradient is summed in the loop
     products: tuple[Product, ...]
@@ -72,9 +86,19 @@ class Program(NamedTuple):
         return self.jaxpr.invars[: self.num_params]
 
     @property
+    def carry(self) -> Sequence[Var]:
+        """What one step hands to the next."""
+        return self.jaxpr.invars[self.num_params : self.num_params + self.num_carry]
+
+    @property
+    def inputs(self) -> Sequence[Var]:
+        """What a step is given of its own."""
+        return self.jaxpr.invars[self.num_params + self.num_carry :]
+
+    @property
     def varying(self) -> Sequence[Var]:
-        """The carry and the step's inputs."""
-        return self.jaxpr.invars[self.num_params :]
+        """The carry and what the loop reads."""
+        return [*self.carry, *self.reads]
 
 
 class Fixed(NamedTuple):
@@ -83,12 +107,14 @@ class Fixed(NamedTuple):
     shared: list[Array]
     matrices: list[Array]  # of the products, as wide as the parameters
     addends: list[Array]  # of the additions
+    hoisted_shared: list[Array]
+    hoisted_matrices: list[Array]
 
 
 class Pulled(NamedTuple):
     """The cotangents that one step of the backward pass gives."""
 
-    varying: list[Array]  # of the carry and of the inputs
+    varying: list[Array]  # of the carry and of what was read, where floating
     shared: list[Array]  # of those of `Fixed.shared` that have a gradient
     products: list[Array]  # of the products' results
     sums: list[Array]  # of the additions' results
@@ -123,6 +149,20 @@ def trace(
         else:
             varying_eqns.append(eqn)
     roots = {var for var in roots if _is_floating(var)}
+    inputs = jaxpr.invars[num_params + len(carry) :]
+    hoisted_eqns = _choose_hoisted(varying_eqns, fixed, fixed_eqns, inputs)
+    hoisted_products = [
+        product
+        for product in (_as_product(eqn, fixed, fixed_eqns) for eqn in hoisted_eqns)
+        if product is not None
+    ]
+    hoisted = {id(eqn) for eqn in hoisted_eqns}
+    varying_eqns = [eqn for eqn in varying_eqns if id(eqn) not in hoisted]
+    made_before = {var for eqn in hoisted_eqns for var in eqn.outvars} | set(inputs)
+    read = (*(eqn.invars for eqn in varying_eqns), jaxpr.outvars)
+    reads = dict.fromkeys(
+        var for operands in read for var in _variables(operands) if var in made_before
+    )
 
     products, additions, shared = [], [], {}
     for eqn in varying_eqns:
@@ -136,18 +176,30 @@ def trace(
             continue
         shared.update(dict.fromkeys(var for var in _variables(eqn.invars) if var in fixed))
     shared.update(dict.fromkeys(var for var in _variables(jaxpr.outvars) if var in fixed))
+    matrices = {id(product.eqn) for product in hoisted_products}
+    hoisted_shared = dict.fromkeys(
+        var
+        for eqn in hoisted_eqns
+        if id(eqn) not in matrices
+        for var in _variables(eqn.invars)
+        if var in fixed
+    )
     return Program(
         jaxpr=jaxpr,
         consts=tuple(consts),
         num_params=num_params,
         num_carry=len(carry),
         fixed_eqns=tuple(fixed_eqns),
+        hoisted_eqns=tuple(hoisted_eqns),
         varying_eqns=tuple(varying_eqns),
+        reads=tuple(reads),
+        hoisted_shared=tuple(hoisted_shared),
+        hoisted_products=tuple(hoisted_products),
         shared=tuple(shared),
         has_gradient=tuple(var in roots for var in shared),
         products=tuple(products),
         additions=tuple(additions),
-        kept=_choose_kept(jaxpr, varying_eqns, products, fixed, num_params + len(carry)),
+        kept=_choose_kept(jaxpr, varying_eqns, products, tuple(reads)),
     )
 
 
@@ -161,7 +213,40 @@ def compute_fixed(program: Program, params: Sequence[Array]) -> Fixed:
         shared=[env[var] for var in program.shared],
         matrices=[env[product.matrix] for product in program.products],
         addends=[env[var] for _, var in program.additions],
+        hoisted_shared=[env[var] for var in program.hoisted_shared],
+        hoisted_matrices=[env[product.matrix] for product in program.hoisted_products],
     )
+
+
+def hoist(program: Program, fixed: Fixed, inputs: Sequence[Array]) -> list[Array]:
+    """Compute what does not need the carry, for all steps at once.
+
+    Args:
+      program: the step.
+      fixed: from `compute_fixed`.
+      inputs: stacked `[T, ...]`.
+
+    Returns:
+      The values of `program.reads`, stacked `[T, ...]`.
+    """
+    env = dict(zip(program.inputs, inputs, strict=True))
+    shared = dict(zip(program.hoisted_shared, fixed.hoisted_shared, strict=True))
+    indices = {id(product.eqn): index for index, product in enumerate(program.hoisted_products)}
+    for eqn in program.hoisted_eqns:
+        if id(eqn) in indices:
+            index = indices[id(eqn)]
+            product = program.hoisted_products[index]
+            left = env[_varying_operand(product)]
+            found = [_multiply_stacked(product, left, fixed.hoisted_matrices[index])]
+        else:
+            stacked = [var for var in _operands(eqn) if var in env]
+
+            def one(*values: Array, eqn: JaxprEqn = eqn, stacked: list[Var] = stacked) -> list:
+                return _bind(eqn, {**shared, **dict(zip(stacked, values, strict=True))})
+
+            found = jax.vmap(one)(*_read(env, stacked))
+        env.update(zip(eqn.outvars, found, strict=True))
+    return _read(env, program.reads)
 
 
 def run_step(
@@ -252,11 +337,13 @@ def transpose_matrices(program: Program, fixed: Fixed) -> list[Array]:
     XLA on CPU multiplies by Wᵀ up to twice as fast where it lies there transposed:
     47 GF/s against 26 at (B, H) = (4, 64), 169 against 147 at (64, 512).
     """
-    found = []
-    for product, matrix in zip(program.products, fixed.matrices, strict=True):
-        batch, contract, free = _axes_of_matrix(product)
-        found.append(jnp.transpose(_cast_down(product, matrix), (*batch, *free, *contract)))
-    return found
+    pairs = zip(program.products, fixed.matrices, strict=True)
+    return [_transpose(product, matrix) for product, matrix in pairs]
+
+
+def _transpose(product: Product, matrix: Array) -> Array:
+    batch, contract, free = _axes_of_matrix(product)
+    return jnp.transpose(_cast_down(product, matrix), (*batch, *free, *contract))
 
 
 def matrix_gradient(product: Product, lefts: Array, cotangents: Array) -> Array:
@@ -300,31 +387,75 @@ def addend_gradient(addend: Var, cotangents: Array) -> Array:
     return summed.sum(axis=ones, keepdims=True).astype(addend.aval.dtype)
 
 
+def _choose_hoisted(
+    eqns: Sequence[JaxprEqn],
+    fixed: set[Var],
+    fixed_eqns: Sequence[JaxprEqn],
+    inputs: Sequence[Var],
+) -> list[JaxprEqn]:
+    """Choose what is computed for all steps at once: the products of inputs.
+
+    With them goes all that they need, and what is made of them without the carry. A
+    fixed value added at the end, a bias, is left to the loop, where it costs nothing;
+    over all steps it would be one more pass through memory.
+    """
+    given, candidates = set(inputs), []
+    for eqn in eqns:
+        if all(var in given or var in fixed for var in _variables(eqn.invars)):
+            candidates.append(eqn)
+            given.update(eqn.outvars)
+    made: set[Var] = set()  # of products, or of what is made of them
+    chosen = set()
+    for eqn in candidates:
+        is_product = _as_product(eqn, fixed, fixed_eqns) is not None
+        if is_product or any(var in made for var in _variables(eqn.invars)):
+            made.update(eqn.outvars)
+            chosen.add(id(eqn))
+    needed: set[Var] = set()
+    for eqn in reversed(candidates):
+        users = [one for one in candidates if id(one) in chosen]
+        read = {var for one in users for var in _variables(one.invars)}
+        addends = [var for var in _variables(eqn.invars) if var in fixed]
+        if id(eqn) in chosen and eqn.primitive.name == "add" and addends:
+            if not read & set(eqn.outvars):
+                chosen.discard(id(eqn))
+        elif any(var in needed for var in eqn.outvars):
+            chosen.add(id(eqn))
+        if id(eqn) in chosen:
+            needed.update(_variables(eqn.invars))
+    return [eqn for eqn in candidates if id(eqn) in chosen]
+
+
 def _choose_kept(
     jaxpr: Jaxpr,
     eqns: Sequence[JaxprEqn],
     products: Sequence[Product],
-    fixed: set[Var],
-    num_before_inputs: int,
+    reads: Sequence[Var],
 ) -> tuple[Var, ...]:
-    """Choose what the backward pass needs beside the carry: inputs, products, or sums."""
+    """Choose what the backward pass needs beside the carry.
+
+    To begin with that is what the loop reads and the products' results. An operation that is
+    linear, or whose derivative is known from its result, then replaces operands that
+    nothing else reads by its result, if that is no larger.
+    """
     uses: dict[Var, int] = {}
     for operands in (*(eqn.invars for eqn in eqns), jaxpr.outvars):
         for var in _variables(operands):
             uses[var] = uses.get(var, 0) + 1
-    inputs = [var for var in jaxpr.invars[num_before_inputs:] if _is_floating(var)]
-    kept = dict.fromkeys([*inputs, *(product.eqn.outvars[0] for product in products)])
+    floating = [var for var in reads if _is_floating(var)]
+    kept = dict.fromkeys([*floating, *(product.eqn.outvars[0] for product in products)])
     dear = {id(product.eqn) for product in products}
     for eqn in eqns:
-        operands = [var for var in _variables(eqn.invars) if var not in fixed]
+        name = eqn.primitive.name
+        if id(eqn) in dear or not (name in _LINEAR or name in _FROM_RESULT):
+            continue
+        freed = [var for var in _operands(eqn) if var in kept and uses[var] == 1]
         if (
-            id(eqn) not in dear
-            and eqn.primitive.name in _LINEAR
-            and all(var in kept and uses[var] == 1 for var in operands)
+            freed
             and all(_is_floating(var) for var in eqn.outvars)
-            and sum(map(_num_bytes, eqn.outvars)) <= sum(map(_num_bytes, operands))
+            and sum(map(_num_bytes, eqn.outvars)) <= sum(map(_num_bytes, freed))
         ):
-            for var in operands:
+            for var in freed:
                 del kept[var]
             kept.update(dict.fromkeys(eqn.outvars))
     return tuple(kept)
@@ -406,17 +537,20 @@ _added.defvjp(
 
 
 def _replaced(eqn: JaxprEqn, operands: Sequence[Any], known: Sequence[Array]) -> list[Array]:
-    """Give a linear operation's known results, with the operation's derivative."""
+    """Give an operation's known results, with the operation's derivative."""
 
     @jax.custom_vjp
     def operation(operands: list[Array], known: list[Array]) -> list[Array]:
         return known
 
-    def backward(operands: list[Array], cotangents: list[Array]) -> tuple:
+    def backward(residuals: tuple, cotangents: list[Array]) -> tuple:
+        operands, known = residuals
+        if eqn.primitive.name in _FROM_RESULT:
+            return [cotangents[0] * _FROM_RESULT[eqn.primitive.name](known[0])], None
         _, pull = jax.vjp(_as_function(eqn), *operands)
         return list(pull(cotangents)), None
 
-    operation.defvjp(lambda operands, known: (known, operands), backward)
+    operation.defvjp(lambda operands, known: (known, (operands, known)), backward)
     return operation(list(operands), list(known))
 
 
@@ -428,6 +562,37 @@ def _multiply(env: dict, product: Product, matrix: Array) -> Array:
 def _add(env: dict, addition: tuple[JaxprEqn, Var], addend: Array) -> Array:
     eqn, var = addition
     return _bind(eqn, {**env, var: addend})[0]
+
+
+def _multiply_stacked(product: Product, lefts: Array, matrix: Array) -> Array:
+    """Multiply for all steps at once, with a derivative whose products lie well."""
+
+    @jax.custom_vjp
+    def multiply(lefts: Array, matrix: Array) -> Array:
+        cast = _cast_down(product, matrix)
+        if any(product.eqn.params["dimension_numbers"][1]) or product.fixed == 0:
+            env = {product.eqn.invars[product.fixed]: cast}
+            var = _varying_operand(product)
+            return jax.vmap(lambda left: _bind(product.eqn, {**env, var: left})[0])(lefts)
+        (contract_left, contract), _ = product.eqn.params["dimension_numbers"]
+        return lax.dot_general(
+            lefts,
+            cast,
+            ((tuple(1 + a for a in contract_left), contract), ((), ())),
+            preferred_element_type=product.eqn.outvars[0].aval.dtype,
+        )
+
+    def forward(lefts: Array, matrix: Array) -> tuple[Array, tuple]:
+        return multiply(lefts, matrix), (lefts, matrix)
+
+    def backward(residuals: tuple, cotangents: Array) -> tuple[Array, Array]:
+        lefts, matrix = residuals
+        transposed = _transpose(product, matrix)
+        rows = jax.vmap(lambda left, ct: _pull_left(product, transposed, ct, left))
+        return rows(lefts, cotangents), matrix_gradient(product, lefts, cotangents)
+
+    multiply.defvjp(forward, backward)
+    return multiply(lefts, matrix)
 
 
 def _pull_left(product: Product, transposed: Array, cotangent: Array, left: Array) -> Array:
