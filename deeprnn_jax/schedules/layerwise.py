@@ -34,9 +34,11 @@ from deeprnn_jax.schedules.program import (
     matrix_gradient,
     pull_step,
     run_step,
+    run_whole_step,
     trace,
     transpose_matrices,
 )
+from deeprnn_jax.schedules.rules import project_in_loop
 from deeprnn_jax.schedules.run import CellRun
 from deeprnn_jax.sequences import Steps, enter_step, leave_step, shift
 from deeprnn_jax.types import Array, Cell, Noise, Params, State
@@ -81,7 +83,20 @@ def run_cell(
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _recur(cell: Cell, reverse: bool, want_states: bool, inputs: Inputs) -> CellRun:
     """Run the recurrence."""
-    return _scan(cell, reverse, want_states, False, inputs)[0]
+    if not project_in_loop():
+        return _scan(cell, reverse, want_states, False, inputs)[0]
+    params, x, state, initial, steps, noise = inputs
+    program = _trace_step(cell, inputs)
+    fixed = compute_fixed(program, jax.tree.leaves((params, initial)))
+
+    def body(carry: list[Array], per_step: list[Array]) -> tuple[list[Array], tuple]:
+        *after, y = run_whole_step(program, fixed, [*carry, *per_step])
+        return after, (y, after if want_states else None)
+
+    per_step = jax.tree.leaves((x, noise, steps))
+    final, (y, states) = lax.scan(body, jax.tree.leaves(state), per_step, reverse=reverse)
+    rebuild = partial(jax.tree.unflatten, jax.tree.structure(state))
+    return CellRun(rebuild(final), y, rebuild(states) if want_states else None)
 
 
 def _recur_forward(

@@ -56,6 +56,15 @@ class Product(NamedTuple):
     matrix: Var  # the matrix, before it was cast down for the product
 
 
+class Merge(NamedTuple):
+    """Two products that are only added: [x, h] [W_x; W_h] in place of x W_x + h W_h."""
+
+    hoisted: int  # the index of the one among the hoisted products
+    product: int  # the index of the other
+    bias: JaxprEqn | None  # an addition of a fixed value to the first
+    total: JaxprEqn  # the addition of the two
+
+
 class Program(NamedTuple):
     """A step `(parameters, carry, inputs) -> outputs` over flat lists of arrays."""
 
@@ -74,6 +83,7 @@ class Program(NamedTuple):
     products: tuple[Product, ...]
     additions: tuple[tuple[JaxprEqn, Var], ...]  # encounters that only add a fixed value
     kept: tuple[Var, ...]  # what the backward pass needs beside the carry
+    merges: tuple[Merge, ...]
 
     @property
     def made(self) -> Sequence[Var]:
@@ -200,6 +210,7 @@ def trace(
         products=tuple(products),
         additions=tuple(additions),
         kept=_choose_kept(jaxpr, varying_eqns, products, tuple(reads)),
+        merges=_find_merges(jaxpr, varying_eqns, hoisted_products, products, additions),
     )
 
 
@@ -267,6 +278,65 @@ def run_step(
             found = _bind(eqn, env)
         env.update(zip(eqn.outvars, found, strict=True))
     return _read(env, program.jaxpr.outvars), env
+
+
+def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> list[Array]:
+    """Run the step with nothing computed before it but what is fixed; give its outputs.
+
+    Args:
+      program: the step.
+      fixed: from `compute_fixed`.
+      varying: the carry, and the step's inputs.
+    """
+    env = dict(zip(program.shared, fixed.shared, strict=True))
+    env.update(zip(program.hoisted_shared, fixed.hoisted_shared, strict=True))
+    env.update(zip([*program.carry, *program.inputs], varying, strict=True))
+    matrices = {
+        id(product.eqn): (product, matrix)
+        for product, matrix in (
+            *zip(program.hoisted_products, fixed.hoisted_matrices, strict=True),
+            *zip(program.products, fixed.matrices, strict=True),
+        )
+    }
+    addends = {
+        id(eqn): addend
+        for (eqn, _), addend in zip(program.additions, fixed.addends, strict=True)
+    }
+    variables = {id(eqn): var for eqn, var in program.additions}
+    skipped, totals = set(), {}
+    for merge in program.merges:
+        skipped.add(id(program.hoisted_products[merge.hoisted].eqn))
+        skipped.add(id(program.products[merge.product].eqn))
+        if merge.bias is not None:
+            skipped.add(id(merge.bias))
+        totals[id(merge.total)] = merge
+    for eqn in (*program.hoisted_eqns, *program.varying_eqns):
+        if id(eqn) in skipped:
+            continue
+        if id(eqn) in totals:
+            merge = totals[id(eqn)]
+            x_product = program.hoisted_products[merge.hoisted]
+            h_product = program.products[merge.product]
+            lefts = _read(env, [_varying_operand(x_product), _varying_operand(h_product)])
+            rights = [
+                _cast_down(x_product, fixed.hoisted_matrices[merge.hoisted]),
+                _cast_down(h_product, fixed.matrices[merge.product]),
+            ]
+            found = lax.dot_general(
+                jnp.concatenate(lefts, axis=-1),
+                jnp.concatenate(rights, axis=0),  # does not change: XLA takes it out of the loop
+                (((1,), (0,)), ((), ())),
+                preferred_element_type=h_product.eqn.outvars[0].aval.dtype,
+            )
+            found = [found if merge.bias is None else found + addends[id(merge.bias)]]
+        elif id(eqn) in matrices:
+            found = [_multiply(env, *matrices[id(eqn)])]
+        elif id(eqn) in addends:
+            found = _bind(eqn, {**env, variables[id(eqn)]: addends[id(eqn)]})
+        else:
+            found = _bind(eqn, env)
+        env.update(zip(eqn.outvars, found, strict=True))
+    return _read(env, program.jaxpr.outvars)
 
 
 def pull_step(
@@ -426,6 +496,65 @@ def _choose_hoisted(
     return [eqn for eqn in candidates if id(eqn) in chosen]
 
 
+def _find_merges(
+    jaxpr: Jaxpr,
+    eqns: Sequence[JaxprEqn],
+    hoisted_products: Sequence[Product],
+    products: Sequence[Product],
+    additions: Sequence[tuple[JaxprEqn, Var]],
+) -> tuple[Merge, ...]:
+    """Find products x W_x and h W_h whose results are only added to each other."""
+    uses = _count_uses([*eqns], jaxpr.outvars)
+    made_by: dict[Var, tuple[int, JaxprEqn | None]] = {}
+    for index, product in enumerate(hoisted_products):
+        if _is_plain(product):
+            made_by[product.eqn.outvars[0]] = (index, None)
+    recurrent = {
+        product.eqn.outvars[0]: index
+        for index, product in enumerate(products)
+        if _is_plain(product)
+    }
+    biases = {id(eqn) for eqn, _ in additions}
+    merges = []
+    for eqn in eqns:
+        if eqn.primitive.name != "add":
+            continue
+        operands = _operands(eqn)
+        if id(eqn) in biases:
+            for var in operands:
+                if var in made_by and uses.get(var) == 1 and made_by[var][1] is None:
+                    made_by[eqn.outvars[0]] = (made_by[var][0], eqn)
+            continue
+        first = [var for var in operands if var in made_by and uses.get(var) == 1]
+        second = [var for var in operands if var in recurrent and uses.get(var) == 1]
+        if len(first) == len(second) == 1:
+            index, bias = made_by[first[0]]
+            dtypes = {
+                product.eqn.invars[side].aval.dtype
+                for product in (hoisted_products[index], products[recurrent[second[0]]])
+                for side in (0, 1)
+            }
+            if len(dtypes) == 1:
+                merges.append(Merge(index, recurrent[second[0]], bias, eqn))
+    return tuple(merges)
+
+
+def _is_plain(product: Product) -> bool:
+    """Tell whether this is rows `[B, K]` times a matrix `[K, N]`."""
+    return product.fixed == 1 and product.eqn.params["dimension_numbers"] == (
+        ((1,), (0,)),
+        ((), ()),
+    )
+
+
+def _count_uses(eqns: Sequence[JaxprEqn], outvars: Sequence[Any]) -> dict[Var, int]:
+    uses: dict[Var, int] = {}
+    for operands in (*(eqn.invars for eqn in eqns), outvars):
+        for var in _variables(operands):
+            uses[var] = uses.get(var, 0) + 1
+    return uses
+
+
 def _choose_kept(
     jaxpr: Jaxpr,
     eqns: Sequence[JaxprEqn],
@@ -438,10 +567,7 @@ def _choose_kept(
     linear, or whose derivative is known from its result, then replaces operands that
     nothing else reads by its result, if that is no larger.
     """
-    uses: dict[Var, int] = {}
-    for operands in (*(eqn.invars for eqn in eqns), jaxpr.outvars):
-        for var in _variables(operands):
-            uses[var] = uses.get(var, 0) + 1
+    uses = _count_uses(eqns, jaxpr.outvars)
     floating = [var for var in reads if _is_floating(var)]
     kept = dict.fromkeys([*floating, *(product.eqn.outvars[0] for product in products)])
     dear = {id(product.eqn) for product in products}
