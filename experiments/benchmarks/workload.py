@@ -1,5 +1,6 @@
 """What a row is run on: our network, its parameters, and the inputs all peers share."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -50,25 +51,28 @@ def make_workload(row: Row, dtype: str = "float32", seed: int = 0) -> Workload:
         bidirectional=row.bidirectional,
         compute_dtype=jnp.dtype(dtype),
     )
-    k_params, k_dropout = jax.random.split(jax.random.key(seed))
+    key = jax.random.key(seed)
     rng = np.random.default_rng(seed)
-    params = _with_bias(rnn.init(k_params, row.input_size), rng)
+    shapes = jax.eval_shape(lambda: rnn.init(key, row.input_size))
+    params = jax.tree_util.tree_map_with_path(partial(_draw, rng, row.hidden_size), shapes)
     x = rng.normal(size=(row.num_steps, row.batch_size, row.input_size)).astype(np.float32)
-    return Workload(row, rnn, params, x, dtype, k_dropout if row.cell == "lstm_dropout" else None)
+    return Workload(row, rnn, params, x, dtype, key if row.cell == "lstm_dropout" else None)
 
 
-def _with_bias(params: drnn.DeepParams, rng: np.random.Generator) -> drnn.DeepParams:
-    """Add noise to each b, so that one that is lost or in the wrong place is seen.
+def _draw(rng: np.random.Generator, hidden_size: int, path: Any, shape: Any) -> jax.Array:
+    """Draw one array: matrices as torch does, each bias so that a lost one is seen.
 
-    A GRU's b_hn stays zero: nnx has none.
+    A GRU's b_hn is zero: nnx has none. (`init` is not used: its orthogonal matrices take
+    seconds to compile, in every row.)
     """
-
-    def noisy(path: Any, leaf: jax.Array) -> jax.Array:
-        if getattr(path[-1], "name", None) != "b":
-            return leaf
-        return leaf + jnp.asarray(rng.normal(size=leaf.shape) * 0.1, leaf.dtype)
-
-    return jax.tree_util.tree_map_with_path(noisy, params)
+    name = path[-1].name
+    if name.startswith("w_"):
+        value = rng.uniform(-1, 1, shape.shape) / np.sqrt(hidden_size)
+    elif name == "b_hn":
+        value = np.zeros(shape.shape)
+    else:
+        value = 0.1 * rng.normal(size=shape.shape) + (1 if name.startswith("gain") else 0)
+    return jnp.asarray(value, shape.dtype)
 
 
 def dropout_masks(workload: Workload) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import jit
 
 from experiments.benchmarks.peers.contract import Program, Stream
 from experiments.benchmarks.workload import Workload
@@ -41,18 +42,18 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
             value, (d_params, dx) = jax.value_and_grad(loss, argnums=(0, 1))(params, x)
             return value, dx, d_params
 
-        return jax.jit(train)
+        return jit(train)
 
     def make_stream() -> Stream:
         assert model.step is not None
-        step = jax.jit(model.step)
+        step = jit(model.step)
         return Stream(
             step=lambda state, x_t: step(params, state, x_t),
             state=model.state,
             inputs=list(jnp.asarray(workload.x, model.input_dtype)),
         )
 
-    forward, train = jax.jit(model.apply), make_train()
+    forward, train = jit(model.apply), make_train()
     return Program(
         forward=lambda: forward(params, x),
         train=lambda: train(params, x),

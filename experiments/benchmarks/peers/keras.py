@@ -45,7 +45,8 @@ def build(workload: Workload) -> Program:
         for cell, size, before in zip(cells, sizes, state, strict=True):
             weights = params[start : start + size]
             start += size
-            (x_t, after), _ = cell.stateless_call(weights, [], x_t, before)
+            fixed = [variable.value for variable in cell.non_trainable_variables]
+            (x_t, after), _ = cell.stateless_call(weights, fixed, x_t, before)
             states.append(after)
         return states, x_t
 

@@ -1,0 +1,486 @@
+"""The benchmark: its arithmetic, its fairness, and that it does not hide what failed."""
+
+import itertools
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.benchmarks import (
+    __main__ as cli,
+)
+from experiments.benchmarks import (
+    agreement,
+    ceiling,
+    compare,
+    figures,
+    grid,
+    growth,
+    memory,
+    programs,
+    report,
+    statistics,
+)
+from experiments.benchmarks import run as run_module
+from experiments.benchmarks.config import Config
+from experiments.benchmarks.grid import Row, parse_row
+from experiments.benchmarks.peers import jax_program
+from experiments.benchmarks.peers.contract import NotRunError, Program, Stream
+from experiments.benchmarks.peers.registry import OURS, PEERS, entries, ours
+from experiments.benchmarks.plan import make_plan
+from experiments.benchmarks.timing import interleave
+from experiments.benchmarks.workload import make_workload
+from experiments.common.errors import InputError
+from tests.programs import quick_jit
+
+
+@pytest.fixture(autouse=True)
+def kept_programs(monkeypatch):
+    """Let a run not throw away what other tests have compiled."""
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)
+
+
+# ---------------------------------------------------------------- rows
+
+
+@pytest.mark.parametrize("row", [*grid.GRID, *grid.QUICK, *grid.LONG], ids=lambda row: row.name)
+def test_a_row_is_found_by_its_name(row):
+    assert parse_row(row.name) == row
+
+
+def test_the_grid_has_what_it_should():
+    assert len(set(grid.GRID)) == 27
+    assert {row.cell for row in grid.GRID} == set(grid.GATES)
+    assert sum(row.bidirectional for row in grid.GRID) == 3
+    assert set(grid.GRID) > grid.STREAMED_ROWS
+
+
+def test_rows_are_chosen_by_pattern_or_made_of_a_name():
+    assert grid.select(grid.GRID, []) == grid.GRID
+    both = grid.select(grid.GRID, ["*/bi"])
+    assert [row.cell for row in both] == ["rnn", "lstm", "gru"]
+    assert grid.select(grid.GRID, ["lstm/1x2x3x4x5"]) == (Row("lstm", 1, 2, 3, 4, 5),)
+    assert grid.select(grid.GRID, ["*/bi", "lstm/*/bi"]) == both
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm", "lstm/1x2x3x4", "mamba/1x2x3x4x5", "lstm/0x2x3x4x5", "x*"]
+)
+def test_rows_that_do_not_exist_are_refused(name):
+    with pytest.raises(InputError, match="--rows"):
+        grid.select(grid.GRID, [name])
+
+
+@pytest.mark.parametrize(
+    "name", ["rnn/1x2x3x4x5", "lstm/3x2x5x4x6", "gru/2x3x4x5x6", "lstm/3x2x5x4x6/bi"]
+)
+def test_operations_are_two_for_each_weight_and_step(name):
+    row = parse_row(name)
+    workload = make_workload(row)
+    matrices = sum(
+        leaf.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path(workload.params)
+        if path[-1].name in ("w_x", "w_h")
+    )
+    assert row.forward_flop == 2 * row.num_steps * row.batch_size * matrices
+    assert row.train_flop == 3 * row.forward_flop
+
+
+def test_operations_of_known_shapes():
+    assert parse_row("lstm/4x64x64x512x512").train_flop == pytest.approx(206e9, rel=0.01)
+    assert parse_row("lstm/2x32x128x256x256").train_flop == pytest.approx(26e9, rel=0.01)
+
+
+# ---------------------------------------------------------------- samples
+
+
+def test_paired_ratios_do_not_see_a_drifting_machine():
+    drift = np.linspace(1, 5, 9)
+    ratios = statistics.paired_ratios(0.5 * drift, 2.0 * drift)
+    assert statistics.spread(ratios) == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_spread_is_median_and_quartiles():
+    assert statistics.spread([5, 1, 4, 2, 3]) == (3, 2, 4)
+    assert statistics.geometric_mean([0.5, 2, 8]) == pytest.approx(2)
+
+
+def test_samples_of_other_rounds_are_no_pairs():
+    with pytest.raises(ValueError, match="the same rounds, got 2 and 3"):
+        statistics.paired_ratios([1, 2], [1, 2, 3])
+
+
+class Clock:
+    """A clock that calls move on."""
+
+    def __init__(self):
+        self.now, self.order = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def call(self, name, seconds):
+        def run():
+            self.order.append(name)
+            self.now += seconds
+
+        return run
+
+
+def test_rounds_are_interleaved_and_short_calls_repeated():
+    clock = Clock()
+    calls = {"long": clock.call("long", 2.0), "short": clock.call("short", 0.25)}
+    samples = interleave(calls, rounds=3, min_seconds=1.0, pause=0, clock=clock)
+    assert samples.repeats == {"long": 1, "short": 4}
+    assert samples.seconds == {"long": [2.0] * 3, "short": [0.25] * 3}
+    calibration = ["long", "long", "short", "short"]
+    assert clock.order == calibration + (["long"] + ["short"] * 5) * 3
+
+
+def test_a_call_that_fails_does_not_stop_the_others():
+    clock = Clock()
+    countdown = itertools.count(4, -1)
+
+    def fails_later():
+        if next(countdown) == 0:
+            raise RuntimeError("out of memory\nin detail")
+
+    calls = {"bad": fails_later, "good": clock.call("good", 1.0)}
+    samples = interleave(calls, rounds=4, pause=0, min_seconds=0, clock=clock)
+    assert samples.errors == {"bad": "RuntimeError: out of memory"}
+    assert samples.seconds == {"good": [1.0] * 4}
+
+
+def test_exponents_are_fitted():
+    assert growth.exponent([1, 2, 4, 8], [5, 10, 20, 40]) == pytest.approx(1)
+    rows = {row: {OURS: row.num_steps**2.0} for row in growth.sweep("T")}
+    (points,) = growth.curves(rows, "T").values()
+    assert growth.exponent(*zip(*points, strict=True)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("axis", growth.AXES)
+def test_sweeps_change_one_axis(axis):
+    rows = growth.sweep(axis)
+    assert len(rows) >= 4
+    changed = {"num_steps", "num_layers", "hidden_size", "input_size", "batch_size"}
+    same = changed - {growth.AXES[axis]} - ({"input_size"} if axis == "H" else set())
+    assert len({getattr(row, growth.AXES[axis]) for row in rows}) == len(rows)
+    assert len({tuple(getattr(row, name) for name in same) for row in rows}) == 1
+
+
+# ---------------------------------------------------------------- comparing results
+
+
+def made_up(ratio=0.8, speed=1.0, noise=0.03, seed=0, rounds=10, peers=("linen", "torch")):
+    """Give a result: ours at a ratio to its peers, on a machine of some speed."""
+    rng = np.random.default_rng(seed)
+
+    def samples(base):
+        return list(base * speed * drift * rng.lognormal(0, noise, rounds))
+
+    drift = rng.lognormal(0, 0.2, rounds)
+    timing = {
+        "unit": "s",
+        "samples": {OURS: samples(ratio), **{peer: samples(1.0) for peer in peers}},
+        "flop": 1e9,
+        "flop_per_second": [1e11 / s for s in samples(1.0)],
+    }
+    record = {"measures": {"train": timing}, "not_run": {}, "errors": {}, "measured": ["train"]}
+    machine = {"packages": {"jax": "1"}, "cores": 2}
+    return {"groups": {"rows": {"lstm/1x2x3x4x5": record}}, "machine": machine}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_no_slow_down(seed):
+    old, new = made_up(seed=seed), made_up(seed=100 + seed, speed=1.5)
+    assert compare.got_worse(list(compare.moves(old, new, 0.03))) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("peers", [("linen", "torch"), ()])
+def test_a_slow_down_is_found(seed, peers):
+    old = made_up(seed=seed, peers=peers)
+    new = made_up(ratio=0.8 * 1.3, speed=0.5, seed=100 + seed, peers=peers)
+    found = list(compare.moves(old, new, 0.03))
+    assert compare.got_worse(found) == [("lstm/1x2x3x4x5", "train")]
+    back = {move.verdict for move in compare.moves(new, old, 0.03)}
+    assert back == {"better"}
+
+
+def test_bytes_are_compared_too():
+    old, new = made_up(), made_up()
+    for result, size in ((old, 1000), (new, 1200)):
+        measures = result["groups"]["rows"]["lstm/1x2x3x4x5"]["measures"]
+        measures["memory-xla"] = {"unit": "bytes", "samples": {OURS: [size]}}
+    found = list(compare.moves(old, new, 0.03))
+    assert compare.got_worse(found) == [("lstm/1x2x3x4x5", "memory-xla")]
+
+
+def test_the_command_compares_two_files(tmp_path, capsys):
+    paths = [tmp_path / name for name in ("old.json", "same.json", "slow.json")]
+    results = [made_up(), made_up(seed=1), made_up(ratio=1.2, seed=2)]
+    results[2]["machine"]["packages"] = {"jax": "2"}
+    for path, result in zip(paths, results, strict=True):
+        path.write_text(json.dumps(result))
+    old, same, slow = map(str, paths)
+    assert cli.main(["compare", old, same]) == 0
+    assert "nothing got worse" in capsys.readouterr().out
+    assert cli.main(["compare", old, slow]) == 1
+    shown = capsys.readouterr().out
+    assert "WORSE: lstm/1x2x3x4x5 train" in shown
+    assert "differs: jax: 1 -> 2" in shown
+    with pytest.raises(SystemExit, match="not a result"):
+        cli.main(["compare", old, str(tmp_path / "none.json")])
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_the_fastest_peer_is_the_one_we_are_slowest_against():
+    samples = {OURS: [1.0, 1.0], "linen": [2.0, 2.0], "haiku": [1.25, 1.25], "torch": [0.5, 0.5]}
+    timing = {"unit": "s", "samples": samples, "flop": 5.0, "flop_per_second": [10.0, 10.0]}
+    assert figures.fastest_jax(timing) == "haiku"
+    assert figures.ceiling_fractions(timing) == [0.5, 0.5]
+    rows = {"lstm/1x1x1x1x1": timing}
+    mean = figures.mean_ratio(rows, figures.FASTEST_JAX)
+    assert mean == pytest.approx((0.8, 0.8, mean.worst_row, 1))
+    assert figures.mean_ratio(rows, "keras") is None
+
+
+def test_tables_are_aligned():
+    lines = report.table(["row", "a"], [["x", "1.00"], ["longer", "2"]])
+    assert lines == [
+        "| row    |    a |",
+        "| ------ | ---: |",
+        "| x      | 1.00 |",
+        "| longer |    2 |",
+    ]
+
+
+# ---------------------------------------------------------------- peers
+
+FLAX_LIKE = ("linen", "nnx", "keras", "torch")
+# One row a test: its peers share the programs of ours.
+TINY = {
+    "lstm/2x2x3x4x5": PEERS,
+    "gru/1x2x3x4x5/bi": (*FLAX_LIKE, "equinox"),
+    "rnn/1x2x3x4x5/bi": (*FLAX_LIKE, "haiku"),
+    "gru_before/1x2x3x4x5": ("haiku", "keras"),
+    "lstm_norm/2x2x3x4x5": ("linen", "torch"),
+    "lstm_dropout/2x2x3x4x5": ("linen", "torch"),
+}
+STREAMED = {
+    "lstm/2x2x3x4x5": PEERS,
+    "gru/1x2x3x4x5": (*FLAX_LIKE, "equinox"),
+    "rnn/1x2x3x4x5": (*FLAX_LIKE, "haiku"),
+}
+
+
+@pytest.fixture
+def quick_programs(monkeypatch):
+    """Compile to slower code, sooner; no torch on all cores beside other tests."""
+    monkeypatch.setattr(jax_program, "jit", quick_jit)
+    monkeypatch.setattr(ceiling, "SIZES", {"cpu": 64})
+
+
+def assert_agree(name, peers, numbers):
+    """Build a row with all peers; those that are not installed are skipped, the last thing."""
+    built = programs.build_programs(
+        parse_row(name), entries(PEERS), numbers=numbers, torch_threads=1
+    )
+    missing = {p: why for p, why in built.not_run.items() if "not installed" in why}
+    assert built.errors == {}
+    assert set(built.programs) == {OURS, *peers} - set(missing)
+    assert max(max(found.values()) for found in built.agreement.values()) < 1e-5
+    if not set(missing).isdisjoint(peers):
+        pytest.skip(f"the others agree, but {'; '.join(missing.values())}")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_peers_agree_with_ours(name, quick_programs):
+    # the loss and its gradients tell of the outputs as well
+    assert_agree(name, TINY[name], "sequence" if name.startswith("lstm/") else "train")
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_peers_agree_step_by_step(name, quick_programs):
+    assert_agree(name, STREAMED[name], "stream")
+
+
+def test_every_bias_is_put_to_use():
+    for name in ("lstm/2x1x1x2x3", "gru/1x1x1x2x3", "lstm_norm/1x1x1x2x3"):
+        leaves = jax.tree_util.tree_leaves_with_path(make_workload(parse_row(name)).params)
+        zero = {path[-1].name for path, leaf in leaves if not np.all(leaf)}
+        assert zero == ({"b_hn"} if name.startswith("gru") else set())
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def fake_program(scale=1.0, note="", stream=True):
+    """Give a program that computes nothing."""
+    y = np.full((2, 3, 4), scale)
+    return Program(
+        forward=lambda: y,
+        train=lambda: (y[0, 0, 0], y, []),
+        wait=lambda value: value,
+        to_numpy=np.asarray,
+        make_stream=(lambda: Stream(lambda s, x: (s, x), None, [y[0]])) if stream else None,
+        note=note,
+    )
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Put fake libraries in place of all: linen is wrong, torch fails, keras is not there."""
+
+    def build(entry, torch_threads):
+        def make(workload):
+            if entry == "keras":
+                raise NotRunError("keras is not installed")
+            if entry == "torch":
+                raise RuntimeError("no kernel")
+            return fake_program(2.0 if entry == "linen" else 1.0)
+
+        return make
+
+    monkeypatch.setattr(programs, "builder", build)
+    monkeypatch.setattr(ceiling, "SIZES", {"cpu": 16})
+
+
+def test_who_disagrees_or_fails_is_not_timed(fakes):
+    built = programs.build_programs(Row("lstm", 1, 1, 1, 1, 1), entries(PEERS))
+    assert set(built.programs) == {OURS, "nnx", "haiku", "equinox"}
+    assert built.not_run == {"keras": "keras is not installed"}
+    assert built.errors["torch"] == "RuntimeError: no kernel"
+    assert "y differs from ours by 1.0e+00" in built.errors["linen"]
+
+
+def test_what_is_not_finite_disagrees():
+    good = {"y": np.ones(3)}
+    bad = {"y": np.array([1.0, math.nan, 1.0])}
+    for got, expected in ((bad, good), (good, bad)):
+        with pytest.raises(agreement.DisagreementError):
+            agreement.check(got, expected, 1e-3)
+
+
+def test_a_run_writes_down_what_failed_and_goes_on(fakes, tmp_path):
+    config = Config(rows=("lstm/1x1x1x1x1", "gru/1x1x1x1x1"), rounds=2)
+    result = run_module.run(config, tmp_path, say=lambda line: None)
+    assert result == json.loads((tmp_path / "results.json").read_text())
+    assert list(result["groups"]["rows"]) == list(config.rows)
+    for record in result["groups"]["rows"].values():
+        assert set(record["measures"]["train"]["samples"]) == {OURS, "nnx", "haiku", "equinox"}
+        assert len(record["measures"]["train"]["samples"][OURS]) == 2
+    shown = "\n".join(report.report(result))
+    assert "- FAILED: torch: RuntimeError: no kernel [lstm/1x1x1x1x1, gru/1x1x1x1x1]" in shown
+    assert "- not run: keras: keras is not installed" in shown
+
+
+def test_without_ours_nothing_is_timed(monkeypatch):
+    def build(entry, torch_threads):
+        def make(workload):
+            raise ValueError("broken")
+
+        return make
+
+    monkeypatch.setattr(programs, "builder", build)
+    built = programs.build_programs(Row("lstm", 1, 1, 1, 1, 1), entries(["linen"]))
+    assert built.programs == {}
+    assert built.errors == {OURS: "ValueError: broken"}
+    assert built.not_run == {"linen": "ours failed: nothing to compare with"}
+
+
+def test_a_run_goes_on_where_it_stopped(fakes, tmp_path, monkeypatch):
+    quiet = {"say": lambda line: None}
+    first = run_module.run(Config(rows=("lstm/1x1x1x1x1",), rounds=2), tmp_path, **quiet)
+    done = []
+    original = run_module.run_job
+    monkeypatch.setattr(
+        run_module, "run_job", lambda job, *rest: done.append(job.row.cell) or original(job, *rest)
+    )
+    config = Config(rows=("lstm/1x1x1x1x1", "gru/1x1x1x1x1"), rounds=2, resume=True)
+    second = run_module.run(config, tmp_path, **quiet)
+    assert done == ["gru"]
+    kept = second["groups"]["rows"]["lstm/1x1x1x1x1"]
+    assert kept == first["groups"]["rows"]["lstm/1x1x1x1x1"]
+    with pytest.raises(InputError, match="made with --dtype float32, got bfloat16"):
+        run_module.run(Config(dtype="bfloat16", resume=True), tmp_path, **quiet)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"peers": ("tensorflow",)}, "--peers must be of"),
+        ({"rounds": 1}, "--rounds must be >= 2, got 1"),
+        ({"torch_threads": 0}, "--torch-threads must be >= 1, got 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Config(**options)
+
+
+# ---------------------------------------------------------------- whole runs
+
+
+def test_the_plan_of_everything():
+    measures = ("train", "forward", "stream", "compile", "memory", "growth")
+    jobs = make_plan(Config(measure=measures))
+    assert [job.row for job in jobs[:27]] == list(grid.GRID)
+    streamed = {job.row for job in jobs if "stream" in job.measures}
+    assert streamed == grid.STREAMED_ROWS
+    (long,) = [job for job in jobs if job.row in grid.LONG]
+    assert long.measures == ("memory",)
+    assert ours("checkpoint") in long.entries
+    assert {job.group for job in jobs[28:]} == set(growth.AXES)
+
+
+def test_the_grid_can_be_listed(capsys):
+    assert cli.main(["--list", "--rows", "*/bi", "--measure", "train"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == [
+        "rows",
+        "rnn/2x32x128x256x256/bi",
+        "train",
+    ]
+
+
+def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, quick_programs):
+    base = Row("lstm", 1, 2, 4, 3, 3)
+    sweeps = dict.fromkeys(("T", "L"), (base, (1, 2), (1, 2)))
+    monkeypatch.setattr(growth, "_SWEEPS", sweeps)
+    monkeypatch.setattr(growth, "AXES", {axis: growth.AXES[axis] for axis in sweeps})
+    arguments = ["--rows", "lstm/1x2x3x4x5", "--peers", "linen", "--rounds", "2"]
+    arguments += ["--measure", "train", "forward", "stream", "compile", "growth"]
+    assert cli.main([*arguments, "--compile-rounds", "1", "--out", str(tmp_path)]) == 0
+    result = json.loads((tmp_path / "results.json").read_text())
+    record = result["groups"]["rows"]["lstm/1x2x3x4x5"]
+    assert set(record["measures"]) == {
+        *("train", "forward", "stream-b1", "stream-b32", "trace", "compile")
+    }
+    for timing in record["measures"].values():
+        assert set(timing["samples"]) == {OURS, "linen"}
+        assert timing["errors"] == {}
+    assert result["machine"]["packages"]["jax"] == jax.__version__
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith("growth-L.png")
+    assert (tmp_path / "tables.md").read_text().strip() in shown
+    for name in ("ratios-train", "ratios-stream-b1", "ratios-compile", "growth-L"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+    path = str(tmp_path / "results.json")
+    assert cli.main(["compare", path, path]) == 0
+
+
+def test_memory_is_measured_in_a_process_of_its_own(quick_programs):
+    row = Row("lstm", 1, 8, 256, 64, 64)
+    built = programs.build_programs(row, entries([]), numbers="train")
+    found = memory.measure_memory(built.programs, row, "float32", None)
+    assert found["memory-resident"]["errors"] == {}
+    outputs = 4 * (8 * 256 * 64)  # the gradient of x alone, float32
+    (planned,) = found["memory-xla"]["samples"][OURS]
+    assert planned > 2 * outputs
+    if not found["memory-resident"]["not_run"]:
+        (resident,) = found["memory-resident"]["samples"][OURS]
+        assert planned / 3 < resident < planned * 10
