@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from experiments.benchmarks.compare import comparison
+from experiments.benchmarks.compare import TOLERANCE, comparison
 from experiments.benchmarks.config import Config
 from experiments.benchmarks.plan import make_plan
 from experiments.benchmarks.plots import draw
@@ -49,7 +49,7 @@ class Compare:
     """results.json of before."""
     new: Annotated[Path, tyro.conf.Positional]
     """results.json of after."""
-    tolerance: float = 0.03
+    tolerance: float = TOLERANCE
     """The least change that counts, as a fraction."""
 
 

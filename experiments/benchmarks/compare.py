@@ -18,6 +18,8 @@ from experiments.benchmarks.statistics import paired_ratios, spread
 PEERS_YARDSTICK, CEILING_YARDSTICK = "the libraries", "the ceiling"
 RESAMPLES = 2000
 CONFIDENCE = 0.99
+LEAST_ROUNDS = 5  # fewer say nothing of their noise
+TOLERANCE = 0.05
 
 Verdict = Literal["worse", "better", ""]
 
@@ -70,12 +72,13 @@ def judge(old: list[float], new: list[float], tolerance: float, seed: int = 0) -
 
     It is a move if the interval of the bootstrapped medians' ratio leaves out 1, and the
     change is more than the tolerance and than half of what lies between the quartiles of
-    either result: rounds of one run are more alike than runs are.
+    either result: rounds of one run are more alike than runs are. Of fewer than
+    `LEAST_ROUNDS` nothing is said.
 
     Args:
       old: ours / yardstick, a value a round.
       new: likewise.
-      tolerance: the least change that matters, 0.03 for 3 %.
+      tolerance: the least change that matters, 0.05 for 5 %.
       seed: of the bootstrap.
     """
     rng = np.random.default_rng(seed)
@@ -86,13 +89,14 @@ def judge(old: list[float], new: list[float], tolerance: float, seed: int = 0) -
 
     middle = [spread(values) for values in (old, new)]
     change = middle[1].median / middle[0].median
+    enough = min(len(old), len(new)) >= LEAST_ROUNDS
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(medians(new) / medians(old), [tail, 1 - tail])
     noise = max(tolerance, *((s.high - s.low) / (2 * s.median) for s in middle))
     verdict: Verdict = ""
-    if low > 1 and change > 1 + noise:
+    if enough and low > 1 and change > 1 + noise:
         verdict = "worse"
-    elif high < 1 and change < 1 / (1 + noise):
+    elif enough and high < 1 and change < 1 / (1 + noise):
         verdict = "better"
     return change, float(low), float(high), verdict
 

@@ -29,7 +29,7 @@ class Config:
     """Also measure each of our schedules by its name."""
     rounds: int = 10
     """Samples of each entry."""
-    compile_rounds: int = 3
+    compile_rounds: int = 5
     """Samples of each entry's trace and compile time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the products; parameters stay float32 where the library can."""

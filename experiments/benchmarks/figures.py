@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.benchmarks import growth
 from experiments.benchmarks.grid import parse_row
-from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, ours
+from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, ours
 from experiments.benchmarks.plan import ROWS
 from experiments.benchmarks.statistics import geometric_mean, paired_ratios, spread
 
@@ -27,13 +27,23 @@ class Mean(NamedTuple):
 
 
 def ratios_of(timing: Timing) -> dict[str, list[float]]:
-    """Return ours / other, round by round, for each other entry of one measure."""
+    """Return ours / other, round by round, for each other entry of one measure.
+
+    Our other ways come first, then the libraries, always in the same order.
+    """
     samples = timing["samples"]
+    others = [entry for entry in samples if entry != OURS and OURS in samples]
     return {
-        entry: paired_ratios(samples[OURS], other)
-        for entry, other in samples.items()
-        if entry != OURS and OURS in samples and len(other) == len(samples[OURS])
+        entry: paired_ratios(samples[OURS], samples[entry])
+        for entry in sorted(others, key=lambda e: PEERS.index(e) if e in PEERS else -1)
+        if len(samples[entry]) == len(samples[OURS])
     }
+
+
+def others_of(rows: Mapping[str, Timing]) -> list[str]:
+    """Return all that ours is compared with in some rows."""
+    found = dict.fromkeys(entry for timing in rows.values() for entry in ratios_of(timing))
+    return sorted(found, key=lambda e: PEERS.index(e) if e in PEERS else -1)
 
 
 def ceiling_fractions(timing: Timing) -> list[float]:
@@ -74,8 +84,7 @@ def mean_ratio(rows: Mapping[str, Timing], other: str) -> Mean | None:
 def means(result: Result) -> Iterable[tuple[str, str, Mean]]:
     """Return (measure, what ours is compared with, mean) for all rows, and LSTM rows alone."""
     for measure, rows in timings_by_measure(result).items():
-        others = dict.fromkeys(e for timing in rows.values() for e in ratios_of(timing))
-        for other in (FASTEST_JAX, *others):
+        for other in (FASTEST_JAX, *others_of(rows)):
             mean = mean_ratio(rows, other)
             if mean is not None:
                 yield measure, other, mean

@@ -40,7 +40,8 @@ def _job(row: Row, config: Config) -> Job:
         ways.append("checkpoint")
     chosen = set(config.measure) - {"growth"}
     # By default at two shapes; a row that is asked for by name, at its own.
-    if not (row in grid.STREAMED_ROWS or config.rows or config.quick):
+    asked = row in grid.STREAMED_ROWS or config.rows or config.quick
+    if not asked or row.bidirectional or row.cell not in grid.MAIN_CELLS:
         chosen.discard("stream")
     # Compiling last: it makes jitted functions forget what they have compiled.
     order = ("train", "forward", "stream", "compile", "memory")

@@ -35,7 +35,7 @@ def draw(result: Result, out: Path) -> list[Path]:
 def draw_ratios(path: Path, measure: str, rows: Mapping[str, Timing]) -> None:
     """Draw ours / other for each row as bars with their quartiles."""
     ratios = {name: figures.ratios_of(timing) for name, timing in rows.items()}
-    entries = list(dict.fromkeys(entry for row in ratios.values() for entry in row))
+    entries = figures.others_of(rows)
     figure = _new_figure(8, 1.5 + 0.1 * len(ratios) * (len(entries) + 1))
     axes = figure.add_subplot()
     height = 1 / (len(entries) + 1)

@@ -69,7 +69,7 @@ def row_lines(name: str, record: Result) -> Iterator[str]:
 
 def measure_table(rows: Mapping[str, Timing]) -> list[str]:
     """Return one measure's table: our value, and ours / other for each other entry."""
-    others = list(dict.fromkeys(e for timing in rows.values() for e in figures.ratios_of(timing)))
+    others = figures.others_of(rows)
     bounded = any("flop" in timing for timing in rows.values())
     header = ["row", "ours", *(["of ceiling"] if bounded else []), *(f"/ {e}" for e in others)]
     lines = []
