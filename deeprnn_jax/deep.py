@@ -216,7 +216,7 @@ def deep_rnn(
         # only now: inside jit a NumPy array's values are known, a JAX one's are not
         x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
-        chosen = execution.choose_schedule(schedule)
+        chosen = execution.choose_schedule(plan, schedule)
         state, y, trace = run(
             params,
             x,

@@ -11,15 +11,15 @@ from deeprnn_jax import initializers, layers, network
 from deeprnn_jax.cells.products import dot
 from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.modifiers.precision import cast_floating
-from deeprnn_jax.schedules import layerwise, reference
-from deeprnn_jax.schedules.run import RunCellFn
+from deeprnn_jax.schedules import layerwise, reference, wavefront
+from deeprnn_jax.schedules.run import RunLanesFn
 from deeprnn_jax.schedules.stack import LayerTrace, run_stack
 from deeprnn_jax.sequences import Steps, zero_where_masked
 from deeprnn_jax.types import Array, State
 
-SCHEDULES: dict[str, RunCellFn] = {
-    "reference": reference.run_cell,
-    "layerwise": layerwise.run_cell,
+SCHEDULES: dict[str, RunLanesFn] = {
+    "reference": reference.run_lanes,
+    "layerwise": layerwise.run_lanes,
 }
 
 
@@ -40,13 +40,18 @@ class DeepParams(NamedTuple):
 DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
 
 
-def choose_schedule(schedule: str) -> str:
-    """Give the name of a schedule; "auto" is layerwise, or raise ValueError."""
+def choose_schedule(plan: network.Plan, schedule: str) -> str:
+    """Give the name of a schedule that can run the network, or raise ValueError."""
     if schedule == "auto":
         return "layerwise"
-    if not isinstance(schedule, str) or schedule not in SCHEDULES:
+    names = sorted((*SCHEDULES, "wavefront"))
+    if not isinstance(schedule, str) or schedule not in names:
+        raise ValueError(f"apply: schedule must be 'auto' or one of {names}, got {schedule!r}")
+    reason = wavefront.explain_refusal(plan) if schedule == "wavefront" else None
+    if reason is not None:
         raise ValueError(
-            f"apply: schedule must be 'auto' or one of {sorted(SCHEDULES)}, got {schedule!r}"
+            f"apply: schedule='wavefront' cannot run this network: {reason}; "
+            "use schedule='layerwise'"
         )
     return schedule
 
@@ -131,29 +136,54 @@ def run_plan(
     states: DeepState = cast_floating(start, plan.precision.state)
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
 
-    below = [x]  # what a dense layer reads
-    y, finals, traces = x, [], []
-    for run, run_params, run_state in zip(plan.runs, params.layers, states, strict=True):
-        final, y, trace = run_stack(
-            SCHEDULES[schedule],
-            run.layer,
-            run_params,
-            jnp.concatenate(below, axis=-1) if plan.skip == "dense" else y,
-            run_state,
-            steps,
-            None if key is None else _layer_keys(key, run),
-            jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
-            want_trace,
+    keys = [None if key is None else _layer_keys(key, run) for run in plan.runs]
+    if schedule == "wavefront":
+        finals, y, traces = wavefront.run_network(
+            plan, params.layers, x, states, steps, keys, want_trace
         )
-        below.append(y)
-        finals.append(final)
-        traces.append(trace)
+    else:
+        finals, y, traces = _run_layers(
+            SCHEDULES[schedule], plan, params, x, states, steps, keys, want_trace
+        )
     if params.readout is not None:
         w = params.readout.w.astype(plan.precision.compute)
         y = dot(y, w)
         y = y + params.readout.b.astype(y.dtype)
     y = zero_where_masked(y, steps.mask)
     return tuple(finals), y, unstack(traces) if want_trace else None
+
+
+def _run_layers(
+    run_lanes: RunLanesFn,
+    plan: network.Plan,
+    params: DeepParams,
+    x: Array,
+    states: DeepState,
+    steps: Steps,
+    keys: Sequence[Array | None],
+    want_trace: bool,
+) -> tuple[list[State], Array, list[LayerTrace | None]]:
+    """Run one layer after the other."""
+    below = [x]  # what a dense layer reads
+    y, finals, traces = x, [], []
+    for run, run_params, run_state, key in zip(
+        plan.runs, params.layers, states, keys, strict=True
+    ):
+        final, y, trace = run_stack(
+            run_lanes,
+            run.layer,
+            run_params,
+            jnp.concatenate(below, axis=-1) if plan.skip == "dense" else y,
+            run_state,
+            steps,
+            key,
+            jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
+            want_trace,
+        )
+        below.append(y)
+        finals.append(final)
+        traces.append(trace)
+    return finals, y, traces
 
 
 def _layer_keys(key: Array, run: network.Run) -> Array:

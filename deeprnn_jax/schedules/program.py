@@ -23,6 +23,7 @@ two places, as both terms' then is, is one array.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -229,13 +230,17 @@ def compute_fixed(program: Program, params: Sequence[Array]) -> Fixed:
     )
 
 
-def hoist(program: Program, fixed: Fixed, inputs: Sequence[Array]) -> list[Array]:
+def hoist(
+    program: Program, fixed: Fixed, inputs: Sequence[Array], *, for_vjp: bool = False
+) -> list[Array]:
     """Compute what does not need the carry, for all steps at once.
 
     Args:
       program: the step.
       fixed: from `compute_fixed`.
       inputs: stacked `[T, ...]`.
+      for_vjp: whether this is called inside `jax.vjp`; the products then have a reverse
+        derivative of their own, and no forward one.
 
     Returns:
       The values of `program.reads`, stacked `[T, ...]`.
@@ -248,7 +253,8 @@ def hoist(program: Program, fixed: Fixed, inputs: Sequence[Array]) -> list[Array
             index = indices[id(eqn)]
             product = program.hoisted_products[index]
             left = env[_varying_operand(product)]
-            found = [_multiply_stacked(product, left, fixed.hoisted_matrices[index])]
+            multiply = _multiply_stacked_for_vjp if for_vjp else _multiply_stacked
+            found = [multiply(product, left, fixed.hoisted_matrices[index])]
         else:
             stacked = [var for var in _operands(eqn) if var in env]
 
@@ -262,8 +268,8 @@ def hoist(program: Program, fixed: Fixed, inputs: Sequence[Array]) -> list[Array
 
 def run_step(
     program: Program, fixed: Fixed, varying: Sequence[Array]
-) -> tuple[list[Array], dict[Var, Array]]:
-    """Run the step; give its outputs, and every value by its variable."""
+) -> tuple[list[Array], Callable[[Sequence[Any]], list[Array]]]:
+    """Run the step; give its outputs, and a function that reads any variable's value."""
     env = _start(program, fixed, varying)
     products = {id(product.eqn): index for index, product in enumerate(program.products)}
     sums = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
@@ -277,7 +283,7 @@ def run_step(
         else:
             found = _bind(eqn, env)
         env.update(zip(eqn.outvars, found, strict=True))
-    return _read(env, program.jaxpr.outvars), env
+    return _read(env, program.jaxpr.outvars), partial(_read, env)
 
 
 def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> list[Array]:
@@ -388,16 +394,23 @@ def pull_step(
 
 
 def left_operands(
-    program: Program,
-    fixed: Fixed,
-    transposed: Sequence[Array],
-    varying: Sequence[Array],
-    made: Sequence[Array],
+    program: Program, fixed: Fixed, varying: Sequence[Array], made: Sequence[Array]
 ) -> list[Array]:
     """Give the varying operand of every product, from what the backward pass has."""
-    products = [_zeros(product.eqn.outvars[0]) for product in program.products]
-    sums = [_zeros(eqn.outvars[0]) for eqn, _ in program.additions]
-    _, env = _rerun(program, fixed, transposed, varying, made, products, sums)
+    given = dict(zip(program.made, made, strict=True))
+    env = _start(program, fixed, varying)
+    addends = {
+        id(eqn): {var: addend}
+        for (eqn, var), addend in zip(program.additions, fixed.addends, strict=True)
+    }
+    products = {id(product.eqn) for product in program.products}
+    for eqn in program.varying_eqns:
+        if id(eqn) in products or any(var in given for var in eqn.outvars):
+            # what is not kept here, nobody reads
+            found = [given[var] if var in given else _zeros(var) for var in eqn.outvars]
+        else:
+            found = _bind(eqn, {**env, **addends.get(id(eqn), {})})
+        env.update(zip(eqn.outvars, found, strict=True))
     return _read(env, [_varying_operand(product) for product in program.products])
 
 
@@ -691,25 +704,30 @@ def _add(env: dict, addition: tuple[JaxprEqn, Var], addend: Array) -> Array:
 
 
 def _multiply_stacked(product: Product, lefts: Array, matrix: Array) -> Array:
-    """Multiply for all steps at once, with a derivative whose products lie well."""
+    """Multiply for all steps at once."""
+    cast = _cast_down(product, matrix)
+    (contract_left, contract), (batch, _) = product.eqn.params["dimension_numbers"]
+    if batch or product.fixed == 0:
+        env = {product.eqn.invars[product.fixed]: cast}
+        var = _varying_operand(product)
+        return jax.vmap(lambda left: _bind(product.eqn, {**env, var: left})[0])(lefts)
+    return lax.dot_general(
+        lefts,
+        cast,
+        ((tuple(1 + a for a in contract_left), contract), ((), ())),
+        preferred_element_type=product.eqn.outvars[0].aval.dtype,
+    )
+
+
+def _multiply_stacked_for_vjp(product: Product, lefts: Array, matrix: Array) -> Array:
+    """Do the same, with a derivative whose products lie well."""
 
     @jax.custom_vjp
     def multiply(lefts: Array, matrix: Array) -> Array:
-        cast = _cast_down(product, matrix)
-        if any(product.eqn.params["dimension_numbers"][1]) or product.fixed == 0:
-            env = {product.eqn.invars[product.fixed]: cast}
-            var = _varying_operand(product)
-            return jax.vmap(lambda left: _bind(product.eqn, {**env, var: left})[0])(lefts)
-        (contract_left, contract), _ = product.eqn.params["dimension_numbers"]
-        return lax.dot_general(
-            lefts,
-            cast,
-            ((tuple(1 + a for a in contract_left), contract), ((), ())),
-            preferred_element_type=product.eqn.outvars[0].aval.dtype,
-        )
+        return _multiply_stacked(product, lefts, matrix)
 
     def forward(lefts: Array, matrix: Array) -> tuple[Array, tuple]:
-        return multiply(lefts, matrix), (lefts, matrix)
+        return _multiply_stacked(product, lefts, matrix), (lefts, matrix)
 
     def backward(residuals: tuple, cotangents: Array) -> tuple[Array, Array]:
         lefts, matrix = residuals

@@ -1,47 +1,41 @@
 """What a schedule is given and what it gives back."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from deeprnn_jax.sequences import Steps
 from deeprnn_jax.types import Array, Cell, Noise, Params, State
 
 
-class CellRun(NamedTuple):
+class Lane(NamedTuple):
     """One cell over one sequence, in one direction."""
+
+    cell: Cell
+    params: Params  # with what is drawn once a sequence
+    x: Array  # [T, *B, I], zero at masked steps
+    state: State  # before the first step, leaves [*B, size]
+    initial: State  # after a reset, likewise
+    steps: Steps  # flags of this direction, [T, *B]
+    noise: Noise  # what is drawn for every step, leaves [T, *B, ...], or None
+    reverse: bool  # from the last step to the first; outputs stay in the order of time
+
+
+class CellRun(NamedTuple):
+    """What a cell makes of a sequence."""
 
     state: State  # after the last step, leaves [*B, size]
     y: Array  # [T, *B, H], zero at masked steps
     states: State | None  # after each step, leaves [T, *B, size], if asked for
 
 
-class RunCellFn(Protocol):
-    """Runs a cell over a sequence x [T, *B, I]."""
+class RunLanesFn(Protocol):
+    """Runs cells that do not need each other, as the directions of a layer."""
 
-    def __call__(
-        self,
-        cell: Cell,
-        params: Params,
-        x: Array,
-        state: State,
-        initial: State,
-        steps: Steps,
-        noise: Noise,
-        *,
-        reverse: bool,
-        want_states: bool,
-    ) -> CellRun:
-        """Run the cell.
+    def __call__(self, lanes: Sequence[Lane], *, want_states: bool) -> list[CellRun]:
+        """Run the lanes.
 
         Args:
-          cell: the cell.
-          params: its parameters, with what is drawn once a sequence.
-          x: the input `[T, *B, I]`, zero at masked steps.
-          state: the state before the first step, leaves `[*B, size]`.
-          initial: the state after a reset, likewise.
-          steps: flags of this direction, `[T, *B]`.
-          noise: what is drawn for every step, leaves `[T, *B, ...]`, or None.
-          reverse: whether to run from the last step to the first; outputs stay in
-            the order of time.
+          lanes: of equal length.
           want_states: whether to give the state after each step.
         """
         ...

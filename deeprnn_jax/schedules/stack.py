@@ -9,9 +9,9 @@ from jax import lax
 from deeprnn_jax import layers
 from deeprnn_jax.layers import Layer, LayerParams
 from deeprnn_jax.modifiers.lift import attach_noise
-from deeprnn_jax.schedules.run import CellRun, RunCellFn
+from deeprnn_jax.schedules.run import Lane, RunLanesFn
 from deeprnn_jax.sequences import Steps, states_before
-from deeprnn_jax.types import Array, Params, State
+from deeprnn_jax.types import Array, Cell, Noise, Params, State
 
 
 class LayerTrace(NamedTuple):
@@ -30,7 +30,7 @@ class LayerRun(NamedTuple):
 
 
 def run_layer(
-    run_cell: RunCellFn,
+    run_lanes: RunLanesFn,
     layer: Layer,
     params: LayerParams,
     x: Array,
@@ -43,7 +43,7 @@ def run_layer(
     """Run one layer over a sequence.
 
     Args:
-      run_cell: the schedule.
+      run_lanes: the schedule.
       layer: the settings.
       params: the layer's parameters.
       x: the input `[T, *B, I]`.
@@ -53,40 +53,37 @@ def run_layer(
       is_last: bool scalar, whether the network's last layer.
       want_trace: whether to give the states and gates of every step.
     """
-    k_drop, k_forward, k_reverse = (None,) * 3 if key is None else jax.random.split(key, 3)
+    k_drop, *k_cells = [None] * 3 if key is None else jax.random.split(key, 3)
     u = layers.normalise_input(layer, params, x)
     if layer.merge is None:
-        run, trace = _run_direction(
-            run_cell, layer, params.cell, u, state, steps, k_forward, False, want_trace
-        )
-        final, y = run.state, run.y.astype(layer.compute_dtype)
+        lanes = [_make_lane(layer.cell, params.cell, u, state, steps, k_cells[0], False)]
     else:
-        runs, traces = zip(
-            *(
-                _run_direction(
-                    run_cell,
-                    layer,
-                    _take(params.cell, d),
-                    u,
-                    _take(state, d),
-                    steps.reversed() if d else steps,
-                    k_reverse if d else k_forward,
-                    bool(d),
-                    want_trace,
-                )
-                for d in (0, 1)
-            ),
-            strict=True,
-        )
-        final = _join(runs[0].state, runs[1].state)
-        trace = _join(*traces) if want_trace else None
-        y = layer.merge(*(run.y.astype(layer.compute_dtype) for run in runs))
+        lanes = [
+            _make_lane(
+                layer.cell,
+                _take(params.cell, d),
+                u,
+                _take(state, d),
+                steps.reversed() if d else steps,
+                k_cells[d],
+                bool(d),
+            )
+            for d in (0, 1)
+        ]
+    runs = run_lanes(lanes, want_states=want_trace)
+    finals = [run.state for run in runs]
+    traces = [trace_lane(lane, run.states) for lane, run in zip(lanes, runs, strict=True)]
+    outputs = [run.y.astype(layer.compute_dtype) for run in runs]
+    if layer.merge is None:
+        (final,), (trace,), (y,) = finals, traces, outputs
+    else:
+        final, trace, y = _join(*finals), _join(*traces), layer.merge(*outputs)
     keep = layers.drop_mask(layer, k_drop, y.shape, is_last)
     return LayerRun(final, layers.finish_output(layer, params, x, y, keep, is_last), trace)
 
 
 def run_stack(
-    run_cell: RunCellFn,
+    run_lanes: RunLanesFn,
     layer: Layer,
     params: LayerParams,
     x: Array,
@@ -99,7 +96,7 @@ def run_stack(
     """Run equal layers one after the other, as a loop that compiles one of them.
 
     Args:
-      run_cell: the schedule.
+      run_lanes: the schedule.
       layer: the settings of every layer of the stack.
       params: their parameters, stacked `[L, ...]`.
       x: the first layer's input `[T, *B, I]`.
@@ -115,7 +112,7 @@ def run_stack(
 
     def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
         params, state, key, is_last = per_layer
-        run = run_layer(run_cell, layer, params, x, state, steps, key, is_last, want_trace)
+        run = run_layer(run_lanes, layer, params, x, state, steps, key, is_last, want_trace)
         return run.y, (run.state, run.trace)
 
     per_layer = (params, state, keys, is_last)
@@ -127,46 +124,47 @@ def run_stack(
     return LayerRun(final, y, trace)
 
 
-def _run_direction(
-    run_cell: RunCellFn,
-    layer: Layer,
+def _make_lane(
+    cell: Cell,
     params: Params,
     x: Array,
     state: State,
     steps: Steps,
     key: Array | None,
     reverse: bool,
-    want_trace: bool,
-) -> tuple[CellRun, LayerTrace | None]:
-    """Run a layer's cell in one direction, with what it draws drawn before."""
-    cell, batch_shape, noise = layer.cell, x.shape[1:-1], None
+) -> Lane:
+    """Draw what the cell draws before the loop."""
+    batch_shape, noise = x.shape[1:-1], None
     if key is not None and cell.is_stochastic:
-        k_prepare, k_noise = jax.random.split(key)
-        if cell.prepare is not None:
-            params = cell.prepare(params, k_prepare, batch_shape)
-        if cell.noise is not None:
-            # no gradient: every schedule takes noise as given
-            noise = lax.stop_gradient(cell.noise(params, k_noise, x.shape[:-1]))
+        params, noise = draw(cell, params, key, x.shape[:-1])
     initial = cell.initial_state(params, batch_shape)
-    run = run_cell(
-        cell,
-        params,
-        x,
-        state,
-        initial,
-        steps,
-        noise,
-        reverse=reverse,
-        want_states=want_trace,
+    return Lane(cell, params, x, state, initial, steps, noise, reverse)
+
+
+def draw(
+    cell: Cell, params: Params, key: Array, shape: tuple[int, ...]
+) -> tuple[Params, Noise]:
+    """Give the parameters and the noise of a cell in training, for steps `[T, *B]`."""
+    k_prepare, k_noise = jax.random.split(key)
+    if cell.prepare is not None:
+        params = cell.prepare(params, k_prepare, shape[1:])
+    if cell.noise is None:
+        return params, None
+    # no gradient: every schedule takes noise as given
+    return params, lax.stop_gradient(cell.noise(params, k_noise, shape))
+
+
+def trace_lane(lane: Lane, states: State | None) -> LayerTrace | None:
+    """Give what happened inside a cell, from the state after each step."""
+    cell, params = lane.cell, lane.params
+    if states is None or cell.gates is None:
+        return None if states is None else LayerTrace(states, None)
+    befores = states_before(
+        lane.initial, lane.state, states, lane.steps.resets, reverse=lane.reverse
     )
-    if not want_trace:
-        return run, None
-    if cell.gates is None:
-        return run, LayerTrace(run.states, None)
-    befores = states_before(initial, state, run.states, steps.resets, reverse=reverse)
-    x_proj = attach_noise(cell, cell.project_input(params, x), noise)
+    x_proj = attach_noise(cell, cell.project_input(params, lane.x), lane.noise)
     h_proj = cell.project_state(params, befores) if cell.project_state else None
-    return run, LayerTrace(run.states, cell.gates(params, befores, x_proj, h_proj))
+    return LayerTrace(states, cell.gates(params, befores, x_proj, h_proj))
 
 
 def _take(tree: Any, index: int) -> Any:

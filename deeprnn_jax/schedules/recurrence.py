@@ -1,0 +1,228 @@
+"""A scan over time whose gradients are products over time.
+
+    forward     what needs no carry, for all steps at once     one product over [T, *B]
+                loop: the step                                 one product a step
+    backward    loop: cotangents of the carry and of products  one product a step
+                gradients of matrices                          one product over [T, *B]
+
+The backward loop carries the carry's cotangent and no matrix's gradient. What is kept
+of the forward pass, and what is computed again, is read off the step's own operations
+(`program`), so that it is right for any step.
+
+Derivatives: reverse mode, and anything over it (reverse over reverse, forward over
+reverse). Plain forward mode needs the reference schedule.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deeprnn_jax.schedules.prefetch import scan_prefetched
+from deeprnn_jax.schedules.program import (
+    Fixed,
+    Program,
+    addend_gradient,
+    compute_fixed,
+    hoist,
+    left_operands,
+    matrix_gradient,
+    pull_step,
+    run_step,
+    run_whole_step,
+    trace,
+    transpose_matrices,
+)
+from deeprnn_jax.schedules.rules import project_in_loop
+from deeprnn_jax.sequences import shift
+from deeprnn_jax.types import Array
+
+StepFn = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+
+
+class Residuals(NamedTuple):
+    """What the backward pass keeps of the forward pass."""
+
+    params: Any
+    carry: Any  # before the first step
+    xs: Any
+    flags: Any
+    afters: list[Array]  # the carry that each step ended with, [T, ...]
+    made: list[Array]  # of each step's values, those that `Program.made` names
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def run_recurrence(
+    step: StepFn, reverse: bool, params: Any, carry: Any, xs: Any, flags: Any
+) -> tuple[Any, Any]:
+    """Do what `lax.scan` does with a step that has parameters.
+
+    Args:
+      step: `(params, carry, x_t, flags_t) -> (carry, outputs)`.
+      reverse: whether to go from the last step to the first.
+      params: a tree of floating arrays, the same at every step.
+      carry: a tree of floating arrays.
+      xs: a tree of floating arrays `[T, ...]`, T of 1 or more.
+      flags: a tree of arrays `[T, ...]` that have no gradient.
+
+    Returns:
+      The last carry, and the stacked outputs `[T, ...]` in the order of time.
+    """
+    if not project_in_loop():
+        return _run(step, reverse, False, params, carry, xs, flags)[0]
+    program, structure = _trace(step, params, carry, xs, flags)
+    fixed = compute_fixed(program, jax.tree.leaves(params))
+
+    def body(leaves: list[Array], inputs: list[Array]) -> tuple[list[Array], list[Array]]:
+        found = run_whole_step(program, fixed, [*leaves, *inputs])
+        return found[: program.num_carry], found[program.num_carry :]
+
+    start, inputs = jax.tree.leaves(carry), jax.tree.leaves((xs, flags))
+    final, outputs = lax.scan(body, start, inputs, reverse=reverse)
+    return jax.tree.unflatten(structure, [*final, *outputs])
+
+
+def _forward(step: StepFn, reverse: bool, *operands: Any) -> tuple[tuple[Any, Any], Residuals]:
+    return _run(step, reverse, True, *operands)
+
+
+def _trace(step: StepFn, params: Any, carry: Any, xs: Any, flags: Any) -> tuple[Program, Any]:
+    """Take the step apart; also give the structure of the carry and the outputs."""
+    structures = []
+
+    def flat(*leaves: Array) -> list[Array]:
+        found = step(*jax.tree.unflatten(jax.tree.structure(parts), leaves))
+        structures.append(jax.tree.structure(found))
+        return jax.tree.leaves(found)
+
+    def one(leaf: Array) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+
+    parts = (params, carry, *jax.tree.map(one, (xs, flags)))
+    inputs = jax.tree.leaves(parts[2:])
+    program = trace(flat, jax.tree.leaves(params), jax.tree.leaves(carry), inputs)
+    return program, structures[0]
+
+
+def _run(
+    step: StepFn, reverse: bool, keep: bool, params: Any, carry: Any, xs: Any, flags: Any
+) -> tuple[tuple[Any, Any], Residuals]:
+    """Run the recurrence; with `keep`, also stack what the backward pass needs."""
+    program, structure = _trace(step, params, carry, xs, flags)
+    fixed = compute_fixed(program, jax.tree.leaves(params))
+    count = program.num_carry
+    afters, outputs = program.jaxpr.outvars[:count], program.jaxpr.outvars[count:]
+    stacked = [*outputs, *((*afters, *program.made) if keep else ())]
+    once = list({id(var): var for var in stacked}.values())  # an output may be the carry
+    places = {id(var): place for place, var in enumerate(once)}
+
+    def body(leaves: list[Array], read: list[Array]) -> tuple[list[Array], list[Array]]:
+        found, read_off = run_step(program, fixed, [*leaves, *read])
+        return found[:count], read_off(once)
+
+    read = hoist(program, fixed, jax.tree.leaves((xs, flags)))
+    final, stacks = scan_prefetched(body, jax.tree.leaves(carry), read, reverse=reverse)
+
+    def stacks_of(variables: Any) -> list[Array]:
+        return [stacks[places[id(var)]] for var in variables]
+
+    found = jax.tree.unflatten(structure, [*final, *stacks_of(outputs)])
+    kept = (stacks_of(afters), stacks_of(program.made)) if keep else ([], [])
+    return found, Residuals(params, carry, xs, flags, *kept)
+
+
+def _backward(
+    step: StepFn, reverse: bool, residuals: Residuals, cotangents: tuple[Any, Any]
+) -> tuple[Any, ...]:
+    """Give the cotangents of parameters, carry and inputs."""
+    params, carry, xs, flags, afters, made = residuals
+    program, _ = _trace(step, params, carry, xs, flags)
+    leaves = jax.tree.leaves(params)
+    fixed = compute_fixed(program, leaves)
+    transposed = transpose_matrices(program, fixed)
+    count = program.num_carry
+    befores = [
+        shift(first, after, reverse=reverse)
+        for first, after in zip(jax.tree.leaves(carry), afters, strict=True)
+    ]
+    # What was read and not kept is not computed again: only its shape counts.
+    read = [
+        None if is_floating(var) and var not in program.kept else leaf
+        for var, leaf in zip(
+            program.reads, hoist(program, fixed, jax.tree.leaves((xs, flags))), strict=True
+        )
+    ]
+
+    def varying_of(before: list[Array], read_t: list[Array | None]) -> list[Array]:
+        found = [
+            jnp.zeros(var.aval.shape, var.aval.dtype) if leaf is None else leaf
+            for var, leaf in zip(program.reads, read_t, strict=True)
+        ]
+        return [*before, *found]
+
+    places: list[int] = []  # of each cotangent, among those stacked
+
+    def body(d_carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
+        d_after, d_shared = d_carry
+        before, read_t, made_t, d_outputs = per_step
+        varying = varying_of(before, read_t)
+        pulled = pull_step(program, fixed, transposed, varying, made_t, [*d_after, *d_outputs])
+        stacked = [*pulled.varying[count:], *pulled.products, *pulled.sums]
+        once = list({id(one): one for one in stacked}.values())  # equal ones are one array
+        order = [id(one) for one in once]
+        places[:] = [order.index(id(one)) for one in stacked]
+        return (pulled.varying[:count], _add(d_shared, pulled.shared)), once
+
+    shared = zip(fixed.shared, program.has_gradient, strict=True)
+    start = (
+        jax.tree.leaves(cotangents[0]),
+        [jnp.zeros_like(value) for value, has in shared if has],
+    )
+    per_step = (befores, read, made, jax.tree.leaves(cotangents[1]))
+    (d_carry, d_shared), once = lax.scan(body, start, per_step, reverse=not reverse)
+    stacked = [once[place] for place in places]
+    num_read, num_products = sum(map(is_floating, program.reads)), len(program.products)
+    d_read = stacked[:num_read]
+    d_products = stacked[num_read : num_read + num_products]
+    d_sums = stacked[num_read + num_products :]
+
+    def lefts_of(before: list, read_t: list, made_t: list) -> list[Array]:
+        return left_operands(program, fixed, varying_of(before, read_t), made_t)
+
+    lefts = jax.vmap(lefts_of)(befores, read, made)
+    d_matrices = [
+        matrix_gradient(*operands)
+        for operands in zip(program.products, lefts, d_products, strict=True)
+    ]
+    d_addends = [
+        addend_gradient(var, d_sum)
+        for (_, var), d_sum in zip(program.additions, d_sums, strict=True)
+    ]
+
+    def before_loop(leaves: list[Array], xs: Any) -> tuple:
+        """Compute what is computed before the loop and gets a cotangent from it."""
+        fixed: Fixed = compute_fixed(program, leaves)
+        read = hoist(program, fixed, jax.tree.leaves((xs, flags)), for_vjp=True)
+        shared = zip(fixed.shared, program.has_gradient, strict=True)
+        in_loop = ([value for value, has in shared if has], fixed.matrices, fixed.addends)
+        return in_loop, [value for value in read if is_floating(value)]
+
+    _, pull = jax.vjp(before_loop, leaves, xs)
+    d_leaves, d_xs = pull(((d_shared, d_matrices, d_addends), d_read))
+    d_params = jax.tree.unflatten(jax.tree.structure(params), d_leaves)
+    return d_params, jax.tree.unflatten(jax.tree.structure(carry), d_carry), d_xs, None
+
+
+def is_floating(value: Any) -> bool:
+    """Tell whether an array, or a variable, has a floating dtype."""
+    return jnp.issubdtype(getattr(value, "aval", value).dtype, jnp.floating)
+
+
+def _add(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)
+
+
+run_recurrence.defvjp(_forward, _backward)
