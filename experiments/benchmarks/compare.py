@@ -14,6 +14,7 @@ from experiments.benchmarks.figures import Result, Timing
 from experiments.benchmarks.peers.registry import OURS, PEERS
 from experiments.benchmarks.report import table
 from experiments.benchmarks.statistics import paired_ratios, spread
+from experiments.common.errors import InputError
 
 PEERS_YARDSTICK, CEILING_YARDSTICK = "the libraries", "the ceiling"
 RESAMPLES = 2000
@@ -153,8 +154,14 @@ def differing_versions(old: Result, new: Result) -> list[str]:
 
 
 def comparison(old: Result, new: Result, tolerance: float) -> tuple[list[str], bool]:
-    """Return the lines to show, and whether ours got worse anywhere."""
+    """Return the lines to show, and whether ours got worse anywhere.
+
+    Raises:
+      InputError: the two have no row and measure in common.
+    """
     found = list(moves(old, new, tolerance))
+    if not found:
+        raise InputError("compare: the two results have no row and measure in common")
     lines = [f"differs: {line}" for line in differing_versions(old, new)]
     shown = [
         [m.row, m.measure, m.yardstick, f"{m.change:.3f}", f"{m.low:.3f}-{m.high:.3f}", m.verdict]

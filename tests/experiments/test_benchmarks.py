@@ -237,6 +237,10 @@ def test_the_command_compares_two_files(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "WORSE: lstm/1x2x3x4x5 train" in shown
     assert "differs: jax: 1 -> 2" in shown
+    other = json.dumps(made_up()).replace("lstm/", "gru/")
+    paths[1].write_text(other)
+    with pytest.raises(SystemExit, match="no row and measure in common"):
+        cli.main(["compare", old, same])
     with pytest.raises(SystemExit, match="not a result"):
         cli.main(["compare", old, str(tmp_path / "none.json")])
 
