@@ -55,7 +55,7 @@ def draw_ratios(path: Path, measure: str, rows: Mapping[str, Timing]) -> None:
     axes.set_xlabel("ours / other: median of paired ratios, with quartiles; below 1 ours is less")
     axes.set_title(measure)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120)
 
 
