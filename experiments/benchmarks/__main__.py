@@ -12,7 +12,7 @@ Hardware:  any; nothing else should run on it
 Time:      --quick under 2 minutes on 2 CPU cores; the grid about half an hour there, the
            rest of the measures as much again
 
-Rounds are interleaved, A B C A B C; each figure is the median of the ratios of one round
+Rounds are interleaved, each in another order; each figure is the median of the ratios of one round
 with its quartiles; the product that bounds all is timed in the same rounds. All entries
 have the same weights and inputs, and must give the same outputs, loss and gradient of x
 before they are timed. Streams wait for each step's output. Compiling is timed without what

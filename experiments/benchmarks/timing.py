@@ -1,12 +1,16 @@
 """Samples of several calls, taken in turns.
 
 One round takes one sample of each call, A B C, then the next round begins: a machine that
-slows down or speeds up hits all alike, and what is compared are samples of one round.
+slows down or speeds up hits all alike, and what is compared are samples of one round. Each
+round has another order, and a short call is first made once unseen: the one that came
+after the large product took 1.1 to 1.5 times as long as itself elsewhere in the round
+(3 and 10 ms, on two busy cores).
 """
 
 import contextlib
 import gc
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -16,6 +20,7 @@ Call = Callable[[], object]
 # Worker threads of one library spin for a moment after its call, on the next one's cores:
 # a call of 3 ms took 17 % longer right after torch's, 1 % after a rest of 10 ms (2 cores).
 PAUSE = 0.01
+LONG = 0.1  # seconds; a call of that length does not feel what ran before
 
 
 class Samples(NamedTuple):
@@ -65,8 +70,10 @@ def interleave(
       The samples; a call that fails has an error in their place.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
+    durations: dict[str, float] = {}
     repeats: dict[str, int] = {}
     errors: dict[str, str] = {}
+    order = random.Random(0)  # the same in every run
 
     def attempt(name: str, action: Callable[[], None]) -> None:
         try:
@@ -79,13 +86,14 @@ def interleave(
         call()
         start = clock()
         call()
-        repeats[name] = max(1, math.ceil(min_seconds / max(clock() - start, 1e-9)))
+        durations[name] = max(clock() - start, 1e-9)
+        repeats[name] = max(1, math.ceil(min_seconds / durations[name]))
 
     def sample(name: str) -> None:
         call = calls[name]
         time.sleep(pause)
-        if repeats[name] > 1:
-            call()  # a short call feels what the one before left in the caches
+        if durations[name] < LONG:
+            call()
         start = clock()
         for _ in range(repeats[name]):
             call()
@@ -95,7 +103,7 @@ def interleave(
         attempt(name, lambda name=name: calibrate(name))
     with no_garbage_collection():
         for _ in range(rounds):
-            for name in calls:
+            for name in order.sample(list(calls), len(calls)):
                 if name not in errors:
                     attempt(name, lambda name=name: sample(name))
     good = {name: values for name, values in seconds.items() if name not in errors}

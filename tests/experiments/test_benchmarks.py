@@ -132,12 +132,14 @@ class Clock:
 
 def test_rounds_are_interleaved_and_short_calls_repeated():
     clock = Clock()
-    calls = {"long": clock.call("long", 2.0), "short": clock.call("short", 0.25)}
-    samples = interleave(calls, rounds=3, min_seconds=1.0, pause=0, clock=clock)
+    calls = {"long": clock.call("long", 2.0), "short": clock.call("short", 0.015625)}
+    samples = interleave(calls, rounds=8, min_seconds=0.0625, pause=0, clock=clock)
     assert samples.repeats == {"long": 1, "short": 4}
-    assert samples.seconds == {"long": [2.0] * 3, "short": [0.25] * 3}
-    calibration = ["long", "long", "short", "short"]
-    assert clock.order == calibration + (["long"] + ["short"] * 5) * 3
+    assert samples.seconds == {"long": [2.0] * 8, "short": [0.015625] * 8}
+    assert clock.order[:4] == ["long", "long", "short", "short"]
+    rounds = [tuple(clock.order[start : start + 6]) for start in range(4, 4 + 8 * 6, 6)]
+    short = ("short",) * 5  # one of them is not timed
+    assert set(rounds) == {("long", *short), (*short, "long")}
 
 
 def test_a_call_that_fails_does_not_stop_the_others():
