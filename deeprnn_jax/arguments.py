@@ -3,6 +3,7 @@
 All of them run while tracing and say what to do; in the form that `checks` gives.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -169,3 +170,21 @@ def batch_shape_of(function: str, batch_shape: Any) -> tuple[int, ...]:
 def as_arrays(*values: Any) -> tuple[Any, ...]:
     """Make JAX arrays of NumPy arrays; leave None and all else for the checks."""
     return tuple(jnp.asarray(v) if isinstance(v, np.ndarray) else v for v in values)
+
+
+def choose_checkpoints(function: str, every: Any, num_steps: int) -> int | None:
+    """Give `checkpoint_every` as a number of steps or None, or raise ValueError."""
+    if every is None:
+        return None
+    if isinstance(every, str) and every == "sqrt":
+        root = math.isqrt(num_steps - 1) + 1
+        near = [k for k in range(root // 2 + 1, 2 * root) if num_steps % k == 0]
+        # chunks of equal length need no copy of the outputs to be joined
+        return min(near, key=lambda k: abs(k - root), default=root)
+    is_int = isinstance(every, int | np.integer) and not isinstance(every, bool)
+    if not is_int or every < 1:
+        raise ValueError(
+            f"{function}: checkpoint_every must be an int of 1 or more, 'sqrt' or None, "
+            f"got {every!r}"
+        )
+    return int(every)

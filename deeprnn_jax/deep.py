@@ -38,6 +38,7 @@ class ApplyFn(Protocol):
         key: Array | None = None,
         train: bool | None = None,
         schedule: str = "auto",
+        checkpoint_every: int | str | None = None,
         return_states: bool = False,
     ) -> Any:
         """Run the network; see `deep_rnn`."""
@@ -118,7 +119,7 @@ def deep_rnn(
       - `init(key, input_size) -> params`.
       - `initial_state(params, batch_shape=()) -> state`, batch_shape an int or a tuple.
       - `apply(params, x, state=None, *, lengths, mask, resets, key, train, schedule,
-        return_states) -> (state, y)` for x `[T, *B, I]`, any number of batch axes. y is
+        checkpoint_every, return_states) -> (state, y)` for x `[T, *B, I]`, any number of batch axes. y is
         `[T, *B, O]` in the sums' dtype with a readout, else `[T, *B, H]` (2H with
         "concat") in `compute_dtype`.
           lengths: int `[*B]`, the real steps of each row; y is zero from there on, and
@@ -129,8 +130,11 @@ def deep_rnn(
             at a masked step it does nothing: put it on the first real step.
           key: a random key turns dropout and the modifiers' noise on.
           train: True, False, or None for "if there is a key".
-          schedule: "auto", "layerwise" or "reference": the same numbers, another order
-            of work. Forward-mode derivatives need "reference".
+          schedule: "auto", "layerwise", "wavefront" or "reference": the same numbers,
+            another order of work. Forward-mode derivatives need "reference".
+          checkpoint_every: keep a layer's activations only every so many steps, and
+            compute them again for the gradients: an int, "sqrt" for √T, or None for
+            all. The numbers are the same.
           return_states: also give a list with a `LayerTrace` a layer: its state after
             each step and its gates, `[T, *B, size]` (`[2, T, *B, size]`, bidirectional).
       - `step(params, state, x_t) -> (state, y_t)` for x_t `[*B, I]`: one step of `apply`
@@ -172,7 +176,10 @@ def deep_rnn(
         precision=precision,
     )
     initial_state = jax.jit(partial(execution.initial_state, plan), static_argnums=1)
-    run = jax.jit(partial(execution.run_plan, plan), static_argnames=("schedule", "want_trace"))
+    run = jax.jit(
+        partial(execution.run_plan, plan),
+        static_argnames=("schedule", "checkpoint_every", "want_trace"),
+    )
 
     @cache
     def params_shapes(input_size: int) -> DeepParams:
@@ -205,6 +212,7 @@ def deep_rnn(
         key: Array | None = None,
         train: bool | None = None,
         schedule: str = "auto",
+        checkpoint_every: int | str | None = None,
         return_states: bool = False,
     ) -> Any:
         arguments.check_sequence("apply", x)
@@ -217,15 +225,18 @@ def deep_rnn(
         x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
         chosen = execution.choose_schedule(plan, schedule)
-        state, y, trace = run(
-            params,
-            x,
-            state,
-            make_steps(lengths, mask, resets, x.shape[0]),
-            key,
-            schedule=chosen,
-            want_trace=bool(return_states),
-        )
+        every = arguments.choose_checkpoints("apply", checkpoint_every, x.shape[0])
+        with execution.name_the_reference(chosen):
+            state, y, trace = run(
+                params,
+                x,
+                state,
+                make_steps(lengths, mask, resets, x.shape[0]),
+                key,
+                schedule=chosen,
+                checkpoint_every=every,
+                want_trace=bool(return_states),
+            )
         return (state, y, trace) if return_states else (state, y)
 
     def step(params: DeepParams, state: DeepState, x_t: Array) -> tuple[DeepState, Array]:

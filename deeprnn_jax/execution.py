@@ -1,6 +1,7 @@
 """Running a plan: parameters, states and outputs of all its layers and the readout."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -54,6 +55,20 @@ def choose_schedule(plan: network.Plan, schedule: str) -> str:
             "use schedule='layerwise'"
         )
     return schedule
+
+
+@contextmanager
+def name_the_reference(schedule: str) -> Iterator[None]:
+    """Say what to do where JAX says that it has no forward-mode derivative."""
+    try:
+        yield
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise TypeError(
+            f"apply: schedule={schedule!r} has no forward-mode derivative (jvp, jacfwd); "
+            "use schedule='reference'"
+        ) from error
 
 
 def unstack(tree: Sequence[Any]) -> list[Any]:
@@ -127,6 +142,7 @@ def run_plan(
     *,
     schedule: str,
     want_trace: bool,
+    checkpoint_every: int | None = None,
 ) -> tuple[DeepState, Array, list[LayerTrace] | None]:
     """Run all layers and the readout."""
     # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
@@ -139,11 +155,26 @@ def run_plan(
     keys = [None if key is None else _layer_keys(key, run) for run in plan.runs]
     if schedule == "wavefront":
         finals, y, traces = wavefront.run_network(
-            plan, params.layers, x, states, steps, keys, want_trace
+            plan,
+            params.layers,
+            x,
+            states,
+            steps,
+            keys,
+            want_trace=want_trace,
+            checkpoint_every=checkpoint_every,
         )
     else:
         finals, y, traces = _run_layers(
-            SCHEDULES[schedule], plan, params, x, states, steps, keys, want_trace
+            SCHEDULES[schedule],
+            plan,
+            params,
+            x,
+            states,
+            steps,
+            keys,
+            want_trace=want_trace,
+            checkpoint_every=checkpoint_every,
         )
     if params.readout is not None:
         w = params.readout.w.astype(plan.precision.compute)
@@ -161,14 +192,14 @@ def _run_layers(
     states: DeepState,
     steps: Steps,
     keys: Sequence[Array | None],
+    *,
     want_trace: bool,
+    checkpoint_every: int | None,
 ) -> tuple[list[State], Array, list[LayerTrace | None]]:
     """Run one layer after the other."""
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []
-    for run, run_params, run_state, key in zip(
-        plan.runs, params.layers, states, keys, strict=True
-    ):
+    for run, run_params, run_state, key in zip(plan.runs, params.layers, states, keys, strict=True):
         final, y, trace = run_stack(
             run_lanes,
             run.layer,
@@ -178,7 +209,8 @@ def _run_layers(
             steps,
             key,
             jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
-            want_trace,
+            want_trace=want_trace,
+            checkpoint_every=checkpoint_every,
         )
         below.append(y)
         finals.append(final)

@@ -14,7 +14,9 @@ from deeprnn_jax.sequences import enter_step, leave_step
 from deeprnn_jax.types import Cell
 
 
-def run_lanes(lanes: Sequence[Lane], *, want_states: bool) -> list[CellRun]:
+def run_lanes(
+    lanes: Sequence[Lane], *, want_states: bool, checkpoint_every: int | None
+) -> list[CellRun]:
     """Run cells side by side in one loop; see `schedules.run.RunLanesFn`.
 
     Lanes of different directions go through the same loop: what a reverse lane reads is
@@ -24,11 +26,12 @@ def run_lanes(lanes: Sequence[Lane], *, want_states: bool) -> list[CellRun]:
     turned = [lane.reverse != reverse for lane in lanes]
     final, outputs = run_recurrence(
         partial(_step, tuple(lane.cell for lane in lanes), want_states),
-        reverse,
         [(lane.params, lane.initial) for lane in lanes],
         [lane.state for lane in lanes],
         [_turn(lane.x, turn) for lane, turn in zip(lanes, turned, strict=True)],
         [_turn((lane.noise, lane.steps), turn) for lane, turn in zip(lanes, turned, strict=True)],
+        reverse=reverse,
+        checkpoint_every=checkpoint_every,
     )
     return [
         CellRun(state, *_turn(output, turn))

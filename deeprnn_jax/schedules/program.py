@@ -305,8 +305,7 @@ def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> 
         )
     }
     addends = {
-        id(eqn): addend
-        for (eqn, _), addend in zip(program.additions, fixed.addends, strict=True)
+        id(eqn): addend for (eqn, _), addend in zip(program.additions, fixed.addends, strict=True)
     }
     variables = {id(eqn): var for eqn, var in program.additions}
     skipped, totals = set(), {}
@@ -657,9 +656,7 @@ def _multiplied(
         left, transposed = residuals
         return _pull_left(product, transposed, cotangent, left), cotangent, None, None
 
-    multiply.defvjp(
-        lambda left, probe, known, transposed: (known, (left, transposed)), backward
-    )
+    multiply.defvjp(lambda left, probe, known, transposed: (known, (left, transposed)), backward)
     return multiply(left, probe, known, transposed)
 
 

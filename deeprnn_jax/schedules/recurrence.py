@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.schedules.chunks import run_in_chunks
 from deeprnn_jax.schedules.prefetch import scan_prefetched
 from deeprnn_jax.schedules.program import (
     Fixed,
@@ -54,23 +55,42 @@ class Residuals(NamedTuple):
     made: list[Array]  # of each step's values, those that `Program.made` names
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run_recurrence(
-    step: StepFn, reverse: bool, params: Any, carry: Any, xs: Any, flags: Any
+    step: StepFn,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    flags: Any,
+    *,
+    reverse: bool = False,
+    checkpoint_every: int | None = None,
 ) -> tuple[Any, Any]:
     """Do what `lax.scan` does with a step that has parameters.
 
     Args:
       step: `(params, carry, x_t, flags_t) -> (carry, outputs)`.
-      reverse: whether to go from the last step to the first.
       params: a tree of floating arrays, the same at every step.
       carry: a tree of floating arrays.
       xs: a tree of floating arrays `[T, ...]`, T of 1 or more.
       flags: a tree of arrays `[T, ...]` that have no gradient.
+      reverse: whether to go from the last step to the first.
+      checkpoint_every: see `chunks`.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
+
+    def run(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
+        return _recur(step, reverse, params, carry, *inputs)
+
+    return run_in_chunks(run, carry, (xs, flags), checkpoint_every, reverse=reverse)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recur(
+    step: StepFn, reverse: bool, params: Any, carry: Any, xs: Any, flags: Any
+) -> tuple[Any, Any]:
+    """Run the recurrence where no gradient is asked for."""
     if not project_in_loop():
         return _run(step, reverse, False, params, carry, xs, flags)[0]
     program, structure = _trace(step, params, carry, xs, flags)
@@ -225,4 +245,4 @@ def _add(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
 
 
-run_recurrence.defvjp(_forward, _backward)
+_recur.defvjp(_forward, _backward)

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from jax import lax
 
 from deeprnn_jax.modifiers.lift import attach_noise
+from deeprnn_jax.schedules.chunks import run_in_chunks
 from deeprnn_jax.schedules.run import CellRun, Lane
 from deeprnn_jax.sequences import enter_step, leave_step
 from deeprnn_jax.types import State
 
 
-def run_lanes(lanes: Sequence[Lane], *, want_states: bool) -> list[CellRun]:
+def run_lanes(
+    lanes: Sequence[Lane], *, want_states: bool, checkpoint_every: int | None
+) -> list[CellRun]:
     """Run cells step by step, one after the other; see `schedules.run.RunLanesFn`."""
-    return [_run_lane(lane, want_states) for lane in lanes]
+    return [_run_lane(lane, want_states, checkpoint_every) for lane in lanes]
 
 
-def _run_lane(lane: Lane, want_states: bool) -> CellRun:
+def _run_lane(lane: Lane, want_states: bool, checkpoint_every: int | None) -> CellRun:
     cell, params = lane.cell, lane.params
 
     def body(carry: State, inputs: tuple) -> tuple[State, tuple]:
@@ -30,6 +33,11 @@ def _run_lane(lane: Lane, want_states: bool) -> CellRun:
         after, y = leave_step(mask_t, before, after, y)
         return after, (y, after if want_states else None)
 
+    def run(carry: State, inputs: tuple) -> tuple[State, tuple]:
+        return lax.scan(body, carry, inputs, reverse=lane.reverse)
+
     inputs = (lane.x, lane.noise, lane.steps)
-    final, (y, states) = lax.scan(body, lane.state, inputs, reverse=lane.reverse)
+    final, (y, states) = run_in_chunks(
+        run, lane.state, inputs, checkpoint_every, reverse=lane.reverse
+    )
     return CellRun(final, y, states)

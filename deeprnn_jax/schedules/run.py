@@ -31,11 +31,14 @@ class CellRun(NamedTuple):
 class RunLanesFn(Protocol):
     """Runs cells that do not need each other, as the directions of a layer."""
 
-    def __call__(self, lanes: Sequence[Lane], *, want_states: bool) -> list[CellRun]:
+    def __call__(
+        self, lanes: Sequence[Lane], *, want_states: bool, checkpoint_every: int | None
+    ) -> list[CellRun]:
         """Run the lanes.
 
         Args:
           lanes: of equal length.
           want_states: whether to give the state after each step.
+          checkpoint_every: see `chunks`.
         """
         ...

@@ -38,7 +38,9 @@ def run_layer(
     steps: Steps,
     key: Array | None,
     is_last: Any,
+    *,
     want_trace: bool,
+    checkpoint_every: int | None,
 ) -> LayerRun:
     """Run one layer over a sequence.
 
@@ -52,6 +54,7 @@ def run_layer(
       key: a random key, or None outside training.
       is_last: bool scalar, whether the network's last layer.
       want_trace: whether to give the states and gates of every step.
+      checkpoint_every: see `chunks`.
     """
     k_drop, *k_cells = [None] * 3 if key is None else jax.random.split(key, 3)
     u = layers.normalise_input(layer, params, x)
@@ -70,7 +73,7 @@ def run_layer(
             )
             for d in (0, 1)
         ]
-    runs = run_lanes(lanes, want_states=want_trace)
+    runs = run_lanes(lanes, want_states=want_trace, checkpoint_every=checkpoint_every)
     finals = [run.state for run in runs]
     traces = [trace_lane(lane, run.states) for lane, run in zip(lanes, runs, strict=True)]
     outputs = [run.y.astype(layer.compute_dtype) for run in runs]
@@ -91,7 +94,9 @@ def run_stack(
     steps: Steps,
     keys: Array | None,
     is_last: Array,
+    *,
     want_trace: bool,
+    checkpoint_every: int | None,
 ) -> LayerRun:
     """Run equal layers one after the other, as a loop that compiles one of them.
 
@@ -105,6 +110,7 @@ def run_stack(
       keys: a random key a layer `[L]`, or None outside training.
       is_last: bool `[L]`.
       want_trace: whether to give the states and gates of every step.
+      checkpoint_every: see `chunks`.
 
     Returns:
       The last layer's output; states and traces stacked `[L, ...]`.
@@ -112,7 +118,18 @@ def run_stack(
 
     def body(x: Array, per_layer: tuple) -> tuple[Array, tuple]:
         params, state, key, is_last = per_layer
-        run = run_layer(run_lanes, layer, params, x, state, steps, key, is_last, want_trace)
+        run = run_layer(
+            run_lanes,
+            layer,
+            params,
+            x,
+            state,
+            steps,
+            key,
+            is_last,
+            want_trace=want_trace,
+            checkpoint_every=checkpoint_every,
+        )
         return run.y, (run.state, run.trace)
 
     per_layer = (params, state, keys, is_last)
@@ -141,9 +158,7 @@ def _make_lane(
     return Lane(cell, params, x, state, initial, steps, noise, reverse)
 
 
-def draw(
-    cell: Cell, params: Params, key: Array, shape: tuple[int, ...]
-) -> tuple[Params, Noise]:
+def draw(cell: Cell, params: Params, key: Array, shape: tuple[int, ...]) -> tuple[Params, Noise]:
     """Give the parameters and the noise of a cell in training, for steps `[T, *B]`."""
     k_prepare, k_noise = jax.random.split(key)
     if cell.prepare is not None:

@@ -65,7 +65,9 @@ def run_network(
     states: Sequence[State],
     steps: Steps,
     keys: Sequence[Array | None],
+    *,
     want_trace: bool,
+    checkpoint_every: int | None,
 ) -> tuple[list[State], Array, list[LayerTrace] | None]:
     """Run all layers.
 
@@ -77,6 +79,7 @@ def run_network(
       steps: the flags of every step, `[T, *B]`.
       keys: a random key for each layer of a run `[L]`, or None outside training.
       want_trace: whether to give the states and gates of every step.
+      checkpoint_every: see `chunks`.
 
     Returns:
       The states after the last step, the last layer's output `[T, *B, O]`, and for each
@@ -107,7 +110,12 @@ def run_network(
 
     pad = [(0, num_layers - 1)] + [(0, 0)] * (x.ndim - 1)
     final, (y, states_after, inputs) = run_recurrence(
-        partial(_step, plan, want_trace), False, run_params, carries, jnp.pad(x, pad), flags
+        partial(_step, plan, want_trace),
+        run_params,
+        carries,
+        jnp.pad(x, pad),
+        flags,
+        checkpoint_every=checkpoint_every,
     )
     y = y[num_layers - 1 :]
     finals = [carry.state for carry in final]
@@ -141,9 +149,7 @@ def _draw(
         cell, noise = draw(layer.cell, params.cell, k_cell, shape)
         params = params._replace(cell=cell)
     is_last = index == num_layers - 1
-    return params, noise, layers.drop_mask(
-        layer, k_drop, (*shape, layer.cell.output_size), is_last
-    )
+    return params, noise, layers.drop_mask(layer, k_drop, (*shape, layer.cell.output_size), is_last)
 
 
 def _step(
@@ -181,9 +187,7 @@ def _step_layer(
     u = layers.normalise_input(layer, own, x)
     before = enter_step(params.initial, state, flags.steps.resets)
     x_proj = attach_noise(layer.cell, layer.cell.project_input(own.cell, u), flags.noise)
-    after, y = leave_step(
-        flags.steps.mask, before, *layer.cell.step(own.cell, before, x_proj)
-    )
+    after, y = leave_step(flags.steps.mask, before, *layer.cell.step(own.cell, before, x_proj))
     y = y.astype(layer.compute_dtype)
     return after, layers.finish_output(layer, own, x, y, flags.keep, is_last), u
 
@@ -191,9 +195,7 @@ def _step_layer(
 def _trace(
     run: Run, steps: Steps, params: RunParams, u: Array, state: State, noise: Noise, after: State
 ) -> LayerTrace:
-    lane = Lane(
-        run.layer.cell, params.layers.cell, u, state, params.initial, steps, noise, False
-    )
+    lane = Lane(run.layer.cell, params.layers.cell, u, state, params.initial, steps, noise, False)
     trace = trace_lane(lane, after)
     assert trace is not None
     return trace
