@@ -181,8 +181,7 @@ def choose_checkpoints(function: str, every: Any, num_steps: int) -> int | None:
         near = [k for k in range(root // 2 + 1, 2 * root) if num_steps % k == 0]
         # chunks of equal length need no copy of the outputs to be joined
         return min(near, key=lambda k: abs(k - root), default=root)
-    is_int = isinstance(every, int | np.integer) and not isinstance(every, bool)
-    if not is_int or every < 1:
+    if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
         raise ValueError(
             f"{function}: checkpoint_every must be an int of 1 or more, 'sqrt' or None, "
             f"got {every!r}"

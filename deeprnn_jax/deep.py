@@ -119,8 +119,8 @@ def deep_rnn(
       - `init(key, input_size) -> params`.
       - `initial_state(params, batch_shape=()) -> state`, batch_shape an int or a tuple.
       - `apply(params, x, state=None, *, lengths, mask, resets, key, train, schedule,
-        checkpoint_every, return_states) -> (state, y)` for x `[T, *B, I]`, any number of batch axes. y is
-        `[T, *B, O]` in the sums' dtype with a readout, else `[T, *B, H]` (2H with
+        checkpoint_every, return_states) -> (state, y)` for x `[T, *B, I]`, any number of
+        batch axes. y is `[T, *B, O]` in the sums' dtype with a readout, else `[T, *B, H]` (2H with
         "concat") in `compute_dtype`.
           lengths: int `[*B]`, the real steps of each row; y is zero from there on, and
             the state stops at the last real step.

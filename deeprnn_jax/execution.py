@@ -181,7 +181,7 @@ def run_plan(
         y = dot(y, w)
         y = y + params.readout.b.astype(y.dtype)
     y = zero_where_masked(y, steps.mask)
-    return tuple(finals), y, unstack(traces) if want_trace else None
+    return tuple(finals), y, None if traces is None else unstack(traces)
 
 
 def _run_layers(
@@ -195,7 +195,7 @@ def _run_layers(
     *,
     want_trace: bool,
     checkpoint_every: int | None,
-) -> tuple[list[State], Array, list[LayerTrace | None]]:
+) -> tuple[list[State], Array, list[LayerTrace | None] | None]:
     """Run one layer after the other."""
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []
@@ -215,7 +215,7 @@ def _run_layers(
         below.append(y)
         finals.append(final)
         traces.append(trace)
-    return finals, y, traces
+    return finals, y, traces if want_trace else None
 
 
 def _layer_keys(key: Array, run: network.Run) -> Array:

@@ -22,19 +22,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.schedules.chunks import run_in_chunks
+from deeprnn_jax.schedules.matrices import matrix_gradient
+from deeprnn_jax.schedules.operations import is_floating, zeros_of
 from deeprnn_jax.schedules.prefetch import scan_prefetched
 from deeprnn_jax.schedules.program import (
     Fixed,
     Program,
-    addend_gradient,
     compute_fixed,
     hoist,
-    left_operands,
-    matrix_gradient,
-    pull_step,
     run_step,
     run_whole_step,
     trace,
+)
+from deeprnn_jax.schedules.pullback import (
+    addend_gradient,
+    left_operands,
+    pull_step,
     transpose_matrices,
 )
 from deeprnn_jax.schedules.rules import project_in_loop
@@ -178,7 +181,7 @@ def _backward(
 
     def varying_of(before: list[Array], read_t: list[Array | None]) -> list[Array]:
         found = [
-            jnp.zeros(var.aval.shape, var.aval.dtype) if leaf is None else leaf
+            zeros_of(var) if leaf is None else leaf
             for var, leaf in zip(program.reads, read_t, strict=True)
         ]
         return [*before, *found]
@@ -234,11 +237,6 @@ def _backward(
     d_leaves, d_xs = pull(((d_shared, d_matrices, d_addends), d_read))
     d_params = jax.tree.unflatten(jax.tree.structure(params), d_leaves)
     return d_params, jax.tree.unflatten(jax.tree.structure(carry), d_carry), d_xs, None
-
-
-def is_floating(value: Any) -> bool:
-    """Tell whether an array, or a variable, has a floating dtype."""
-    return jnp.issubdtype(getattr(value, "aval", value).dtype, jnp.floating)
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -11,7 +11,7 @@ takes a masked step. Neighbouring layers that are equal go through the step as o
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -166,8 +166,8 @@ def _step(
         is_last = jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1
         step = partial(_step_layer, run)
         if run.size == 1:  # a plain product, not a batch of one
-            operands = jax.tree.map(lambda leaf: leaf[0], (one, before.state, flag, is_last))
-            found = step(*operands[:2], below, *operands[2:])
+            alone = jax.tree.map(lambda leaf: leaf[0], (one, before.state, flag, is_last))
+            found = step(alone[0], alone[1], below, alone[2], alone[3])
             state, y, u = jax.tree.map(lambda leaf: leaf[None], found)
         else:
             read = jnp.concatenate([below[None], before.y[:-1]])
