@@ -12,16 +12,18 @@ from deeprnn_jax import initializers, layers, network
 from deeprnn_jax.cells.products import dot
 from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.modifiers.precision import cast_floating
-from deeprnn_jax.schedules import layerwise, reference, wavefront
+from deeprnn_jax.schedules import layerwise, reference, rules, single, wavefront
 from deeprnn_jax.schedules.run import RunLanesFn
 from deeprnn_jax.schedules.stack import LayerTrace, run_stack
 from deeprnn_jax.sequences import Steps, zero_where_masked
 from deeprnn_jax.types import Array, State
 
-SCHEDULES: dict[str, RunLanesFn] = {
+RUN_LANES: dict[str, RunLanesFn] = {
     "reference": reference.run_lanes,
     "layerwise": layerwise.run_lanes,
+    "single": single.run_lanes,  # for a sequence of one step, whatever was asked for
 }
+SCHEDULES = ("layerwise", "reference", "wavefront")
 
 
 class Readout(NamedTuple):
@@ -45,8 +47,8 @@ def choose_schedule(plan: network.Plan, schedule: str) -> str:
     """Give the name of a schedule that can run the network, or raise ValueError."""
     if schedule == "auto":
         return "layerwise"
-    names = sorted((*SCHEDULES, "wavefront"))
-    if not isinstance(schedule, str) or schedule not in names:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
+        names = list(SCHEDULES)
         raise ValueError(f"apply: schedule must be 'auto' or one of {names}, got {schedule!r}")
     reason = wavefront.explain_refusal(plan) if schedule == "wavefront" else None
     if reason is not None:
@@ -165,8 +167,11 @@ def run_plan(
             checkpoint_every=checkpoint_every,
         )
     else:
+        unroll = 0 if schedule == "reference" else rules.UNROLLED_LAYERS
+        if x.shape[0] == 1:
+            schedule, unroll = "single", rules.UNROLLED_LAYERS_OF_A_STEP
         finals, y, traces = _run_layers(
-            SCHEDULES[schedule],
+            RUN_LANES[schedule],
             plan,
             params,
             x,
@@ -175,6 +180,7 @@ def run_plan(
             keys,
             want_trace=want_trace,
             checkpoint_every=checkpoint_every,
+            unroll=unroll,
         )
     if params.readout is not None:
         w = params.readout.w.astype(plan.precision.compute)
@@ -195,6 +201,7 @@ def _run_layers(
     *,
     want_trace: bool,
     checkpoint_every: int | None,
+    unroll: int,
 ) -> tuple[list[State], Array, list[LayerTrace | None] | None]:
     """Run one layer after the other."""
     below = [x]  # what a dense layer reads
@@ -211,6 +218,7 @@ def _run_layers(
             jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1,
             want_trace=want_trace,
             checkpoint_every=checkpoint_every,
+            unroll=unroll,
         )
         below.append(y)
         finals.append(final)

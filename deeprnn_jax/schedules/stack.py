@@ -97,6 +97,7 @@ def run_stack(
     *,
     want_trace: bool,
     checkpoint_every: int | None,
+    unroll: int,
 ) -> LayerRun:
     """Run equal layers one after the other, as a loop that compiles one of them.
 
@@ -111,6 +112,8 @@ def run_stack(
       is_last: bool `[L]`.
       want_trace: whether to give the states and gates of every step.
       checkpoint_every: see `chunks`.
+      unroll: up to how many layers are written out instead, so that none of what they
+        have or keep is copied into and out of a stack.
 
     Returns:
       The last layer's output; states and traces stacked `[L, ...]`.
@@ -133,9 +136,13 @@ def run_stack(
         return run.y, (run.state, run.trace)
 
     per_layer = (params, state, keys, is_last)
-    if is_last.shape[0] == 1:  # its output may be wider than its input
-        y, found = body(x, _take(per_layer, 0))
-        final, trace = jax.tree.map(lambda leaf: leaf[None], found)
+    count = is_last.shape[0]
+    if count == 1 or count <= unroll:  # one alone may be wider than its input
+        y, found = x, []
+        for index in range(count):
+            y, one = body(y, _take(per_layer, index))
+            found.append(one)
+        final, trace = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
     else:
         y, (final, trace) = lax.scan(body, x, per_layer)
     return LayerRun(final, y, trace)
