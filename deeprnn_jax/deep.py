@@ -224,7 +224,7 @@ def deep_rnn(
         # only now: inside jit a NumPy array's values are known, a JAX one's are not
         x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
-        chosen = execution.choose_schedule(plan, schedule)
+        chosen = execution.choose_schedule(plan, schedule, x.shape[1:-1])
         every = arguments.choose_checkpoints("apply", checkpoint_every, x.shape[0])
         with execution.name_the_reference(chosen):
             state, y, trace = run(

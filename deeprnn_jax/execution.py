@@ -1,5 +1,6 @@
 """Running a plan: parameters, states and outputs of all its layers and the readout."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -43,10 +44,13 @@ class DeepParams(NamedTuple):
 DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
 
 
-def choose_schedule(plan: network.Plan, schedule: str) -> str:
+def choose_schedule(plan: network.Plan, schedule: str, batch_shape: tuple[int, ...]) -> str:
     """Give the name of a schedule that can run the network, or raise ValueError."""
     if schedule == "auto":
-        return "layerwise"
+        width = max(cell.output_size for cell in plan.cells)
+        can = wavefront.explain_refusal(plan) is None
+        small = rules.prefer_wavefront(len(plan.cells), math.prod(batch_shape), width)
+        return "wavefront" if can and small else "layerwise"
     if not isinstance(schedule, str) or schedule not in SCHEDULES:
         names = list(SCHEDULES)
         raise ValueError(f"apply: schedule must be 'auto' or one of {names}, got {schedule!r}")

@@ -32,6 +32,8 @@ LINEAR = frozenset(
         "convert_element_type",
     }
 )
+# left to the loop where nothing else that goes before it needs them
+CHEAP = LINEAR - {"convert_element_type", "concatenate"}
 # what a result's cotangent is multiplied by, from the result alone
 FROM_RESULT = {
     "tanh": lambda y: 1 - y * y,
@@ -57,9 +59,9 @@ def choose_hoisted(
 ) -> list[JaxprEqn]:
     """Choose what is computed for all steps at once: the products of inputs.
 
-    With them goes all that they need, and what is made of them without the carry. A
-    fixed value added at the end, a bias, is left to the loop, where it costs nothing;
-    over all steps it would be one more pass through memory.
+    With them goes all that they need, and what is made of them without the carry. What
+    is cheap and comes last, a bias that is added or a cut into gates, is left to the loop,
+    where it costs nothing; over all steps it would be one more pass through memory.
     """
     given, candidates = set(inputs), []
     for eqn in eqns:
@@ -75,14 +77,10 @@ def choose_hoisted(
             chosen.add(id(eqn))
     needed: set[Var] = set()
     for eqn in reversed(candidates):
-        users = [one for one in candidates if id(one) in chosen]
-        read = {var for one in users for var in variables_of(one.invars)}
-        addends = [var for var in variables_of(eqn.invars) if var in fixed]
-        if id(eqn) in chosen and eqn.primitive.name == "add" and addends:
-            if not read & set(eqn.outvars):
-                chosen.discard(id(eqn))
-        elif any(var in needed for var in eqn.outvars):
+        if any(var in needed for var in eqn.outvars):
             chosen.add(id(eqn))
+        elif eqn.primitive.name in CHEAP:
+            chosen.discard(id(eqn))
         if id(eqn) in chosen:
             needed.update(variables_of(eqn.invars))
     return [eqn for eqn in candidates if id(eqn) in chosen]

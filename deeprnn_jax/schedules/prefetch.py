@@ -7,6 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Below so many bytes a step XLA compiles the whole loop as one kernel, and there is
+# nothing to gain. LSTM forward pass, ms, prefetched / not, 2 cores, jax 0.10.2:
+# (B, T, H) = (1, 1024, 32), 512 bytes: 0.88 / 0.79; (4, 512, 64), 4 KiB: 2.16 / 3.24.
+SMALL_SLICES = 1024
+
 
 def scan_prefetched(
     body: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, *, reverse: bool
@@ -28,7 +33,10 @@ def scan_prefetched(
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
-    num_steps = jax.tree.leaves(xs)[0].shape[0]
+    leaves = jax.tree.leaves(xs)
+    num_steps = leaves[0].shape[0]
+    if sum(leaf.nbytes for leaf in leaves) // num_steps <= SMALL_SLICES:
+        return lax.scan(body, init, xs, reverse=reverse)
     ahead = -1 if reverse else 1
 
     def read(index: Any) -> Any:

@@ -10,6 +10,36 @@ UNROLLED_LAYERS = 4
 UNROLLED_LAYERS_OF_A_STEP = 32
 
 
+def prefer_wavefront(num_layers: int, num_rows: int, width: int) -> bool:
+    """Tell whether "auto" goes by diagonals where the network can.
+
+    Only where a step is so small that its loop costs more than its arithmetic, and there
+    are many layers to share it. wavefront / layerwise, train step and forward pass:
+
+        (L, B, H)        LSTM          GRU           Elman
+        (4, 1, 32)       0.86  1.61    0.67  1.39
+        (4, 8, 64)       1.12  1.15                  1.58  0.99
+        (4, 32, 128)     1.35  1.43                  1.49  1.06
+        (8, 1, 32)       0.62  1.20    0.71  1.26
+        (8, 4, 32)       0.83  0.98                  1.03  0.77
+        (16, 1, 32)      0.62  1.07                  0.59  0.83
+        (16, 4, 32)      0.95  0.91    0.71  0.68
+        (16, 4, 64)      1.52  1.05    1.26  0.96
+        (32, 2, 16)      0.65  1.20    0.54  0.63
+
+    2 cores, jax 0.10.2; again with
+    `python -m experiments.benchmarks --schedules --rows 'lstm/16x4x256x32x32' ...`.
+    Not measured on an accelerator yet, where it stays with "layerwise".
+
+    Args:
+      num_layers: L.
+      num_rows: B, all batch axes together.
+      width: the widest layer's output.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    return on_cpu and num_layers >= 16 and num_rows * width <= 128
+
+
 def project_in_loop() -> bool:
     """Tell whether a forward pass without gradients multiplies x inside the loop.
 
