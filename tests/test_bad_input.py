@@ -222,11 +222,21 @@ CALLS = {
         "key": jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
     },
     "train must be True, False or None, got 'yes'": {"train": "yes"},
-    "schedule must be 'auto' or one of ['layerwise', 'reference'], got 'fast'": {
+    "schedule must be 'auto' or one of ['layerwise', 'reference', 'wavefront'], got 'fast'": {
         "schedule": "fast"
     },
     "schedule must be...None": {"schedule": None},
     "schedule must be...['reference']": {"schedule": ["reference"]},
+}
+
+CHECKPOINTS = {
+    "checkpoint_every must be an int of 1 or more, 'sqrt' or None, got 0": 0,
+    "checkpoint_every...got -1": -1,
+    "checkpoint_every...got True": True,
+    "checkpoint_every...got 2.5": 2.5,
+    "checkpoint_every...got 'root'": "root",
+    "checkpoint_every...got [2]": [2],
+    "checkpoint_every...got array(2)": np.array(2),
 }
 
 
@@ -235,6 +245,32 @@ def test_apply_refuses(message):
     wrong = {"params": PARAMS, "x": X} | CALLS[message]
     with refuses(f"apply: {message}"):
         RNN.apply(**wrong)
+
+
+@pytest.mark.parametrize("message", CHECKPOINTS)
+@pytest.mark.parametrize("schedule", ["auto", "layerwise", "wavefront", "reference"])
+def test_apply_refuses_a_distance_between_checkpoints(schedule, message):
+    every = CHECKPOINTS[message]
+    with refuses(f"apply: {message}"):
+        RNN.apply(PARAMS, X, schedule=schedule, checkpoint_every=every)
+    with refuses(f"apply: {message}"):  # of one step too, where there is nothing to keep
+        RNN.apply(PARAMS, X[:1], schedule=schedule, checkpoint_every=every)
+
+
+@pytest.mark.parametrize(
+    ("reason", "options"),
+    [
+        ("a bidirectional layer needs the whole sequence", {"bidirectional": True}),
+        ("skip='dense' a layer reads all layers below", {"skip": "dense"}),
+        ("a bidirectional layer", {"bidirectional": True, "skip": "dense", "num_layers": 3}),
+    ],
+)
+def test_what_cannot_go_by_diagonals_says_why(reason, options):
+    rnn, params, _ = network(**options)
+    with refuses(f"apply: schedule='wavefront' cannot...{reason}...use schedule='layerwise'"):
+        rnn.apply(params, X, schedule="wavefront")
+    with refuses(f"{reason}...use schedule='layerwise'"):
+        jax.jit(lambda x: rnn.apply(params, x, schedule="wavefront")).trace(X)
 
 
 @pytest.mark.parametrize("message", [m for m in CALLS if not m.startswith(("key", "params"))])
