@@ -24,7 +24,7 @@ from jax import lax
 from deeprnn_jax.schedules.chunks import run_in_chunks
 from deeprnn_jax.schedules.matrices import matrix_gradient
 from deeprnn_jax.schedules.operations import is_floating, zeros_of
-from deeprnn_jax.schedules.prefetch import scan_prefetched
+from deeprnn_jax.schedules.loop import run_loop
 from deeprnn_jax.schedules.program import (
     Fixed,
     Program,
@@ -142,12 +142,20 @@ def _run(
     once = list({id(var): var for var in stacked}.values())  # an output may be the carry
     places = {id(var): place for place, var in enumerate(once)}
 
-    def body(leaves: list[Array], read: list[Array]) -> tuple[list[Array], list[Array]]:
+    def body(fixed: Fixed, leaves: list[Array], read: list[Array]) -> tuple[list, list]:
         found, read_off = run_step(program, fixed, [*leaves, *read])
         return found[:count], read_off(once)
 
     read = hoist(program, fixed, jax.tree.leaves((xs, flags)))
-    final, stacks = scan_prefetched(body, jax.tree.leaves(carry), read, reverse=reverse)
+    final, stacks = run_loop(
+        body,
+        fixed,
+        jax.tree.leaves(carry),
+        read,
+        since=_first_floating([*read, *jax.tree.leaves(carry)]),
+        reverse=reverse,
+        ahead=True,
+    )
 
     def stacks_of(variables: Any) -> list[Array]:
         return [stacks[places[id(var)]] for var in variables]
@@ -188,7 +196,8 @@ def _backward(
 
     places: list[int] = []  # of each cotangent, among those stacked
 
-    def body(d_carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
+    def body(operands: tuple, d_carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
+        fixed, transposed = operands
         d_after, d_shared = d_carry
         before, read_t, made_t, d_outputs = per_step
         varying = varying_of(before, read_t)
@@ -205,7 +214,14 @@ def _backward(
         [jnp.zeros_like(value) for value, has in shared if has],
     )
     per_step = (befores, read, made, jax.tree.leaves(cotangents[1]))
-    (d_carry, d_shared), once = lax.scan(body, start, per_step, reverse=not reverse)
+    (d_carry, d_shared), once = run_loop(
+        body,
+        (fixed, transposed),
+        start,
+        per_step,
+        since=_first_floating([*per_step[-1], *start[0]]),
+        reverse=not reverse,
+    )
     stacked = [once[place] for place in places]
     num_read, num_products = sum(map(is_floating, program.reads)), len(program.products)
     d_read = stacked[:num_read]
@@ -237,6 +253,10 @@ def _backward(
     d_leaves, d_xs = pull(((d_shared, d_matrices, d_addends), d_read))
     d_params = jax.tree.unflatten(jax.tree.structure(params), d_leaves)
     return d_params, jax.tree.unflatten(jax.tree.structure(carry), d_carry), d_xs, None
+
+
+def _first_floating(leaves: list[Array]) -> Array:
+    return next(leaf for leaf in leaves if is_floating(leaf))
 
 
 def _add(a: Any, b: Any) -> Any:

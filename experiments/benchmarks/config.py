@@ -34,7 +34,7 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the products; parameters stay float32 where the library can."""
     torch_threads: int | None = None
-    """Threads of torch on the CPU. None: as many as there are cores."""
+    """Threads of torch on the CPU. None: one or all, whichever is faster."""
     seed: int = 0
     """Of parameters and inputs."""
     quick: bool = False

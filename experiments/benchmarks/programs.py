@@ -38,7 +38,7 @@ def build_programs(
       numbers: what is compared, of `agreement.NUMBERS`.
       dtype: of the products.
       seed: of parameters and inputs.
-      torch_threads: that torch may use; None: as many as there are cores.
+      torch_threads: that torch may use; None: one or all, the faster.
 
     Returns:
       The programs that agree, and why the others are not among them. Without ours there

@@ -37,7 +37,7 @@ def builder(entry: str, torch_threads: int | None = None) -> BuildFn:
 
     Args:
       entry: its name.
-      torch_threads: that torch may use; None: as many as there are cores.
+      torch_threads: that torch may use; None: one or all, the faster.
     """
     if entry == OURS:
         return partial(_build, "ours")
