@@ -22,9 +22,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.schedules.chunks import run_in_chunks
+from deeprnn_jax.schedules.loop import run_loop
 from deeprnn_jax.schedules.matrices import matrix_gradient
 from deeprnn_jax.schedules.operations import is_floating, zeros_of
-from deeprnn_jax.schedules.loop import run_loop
 from deeprnn_jax.schedules.program import (
     Fixed,
     Program,
