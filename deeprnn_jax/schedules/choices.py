@@ -102,11 +102,14 @@ def choose_kept(
     floating = [var for var in reads if is_floating(var)]
     kept = dict.fromkeys([*floating, *(product.eqn.outvars[0] for product in products)])
     dear = {id(product.eqn) for product in products}
+    needed: set[Var] = set()  # results that their own derivatives are computed from
     for eqn in eqns:
         name = eqn.primitive.name
         if id(eqn) in dear or not (name in LINEAR or name in FROM_RESULT):
             continue
-        freed = [var for var in operands_of(eqn) if var in kept and uses[var] == 1]
+        freed = [
+            var for var in operands_of(eqn) if var in kept and uses[var] == 1 and var not in needed
+        ]
         if (
             freed
             and all(is_floating(var) for var in eqn.outvars)
@@ -115,18 +118,21 @@ def choose_kept(
             for var in freed:
                 del kept[var]
             kept.update(dict.fromkeys(eqn.outvars))
+            if name in FROM_RESULT:
+                needed.update(eqn.outvars)
     return tuple(kept)
 
 
 def find_merges(
     jaxpr: Jaxpr,
+    hoisted_eqns: Sequence[JaxprEqn],
     eqns: Sequence[JaxprEqn],
     hoisted_products: Sequence[Product],
     products: Sequence[Product],
     additions: Sequence[tuple[JaxprEqn, Var]],
 ) -> tuple[Merge, ...]:
     """Find products x W_x and h W_h whose results are only added to each other."""
-    uses = count_uses([*eqns], jaxpr.outvars)
+    uses = count_uses([*hoisted_eqns, *eqns], jaxpr.outvars)
     made_by: dict[Var, tuple[int, JaxprEqn | None]] = {}
     for index, product in enumerate(hoisted_products):
         if is_plain(product):

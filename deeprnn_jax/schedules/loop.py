@@ -20,6 +20,7 @@ def run_loop(
     init: Any,
     xs: Any,
     *,
+    num_steps: int,
     since: Array,
     reverse: bool,
     ahead: bool = False,
@@ -36,7 +37,8 @@ def run_loop(
       body: `(operands, carry, x_t) -> (carry, y_t)`, y_t of floating arrays.
       operands: what is the same at every step.
       init: the carry before the first step.
-      xs: a tree of arrays `[T, ...]` with T of 1 or more.
+      xs: a tree of arrays `[T, ...]`; it may be empty.
+      num_steps: T, 1 or more.
       since: a floating array that is there just before the loop, not long before.
       reverse: whether to go from the last step to the first.
       ahead: whether to read each step's slices one step ahead, where that is worth it.
@@ -47,27 +49,38 @@ def run_loop(
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
     ahead = ahead and reads_ahead(xs)
-    run = jax.custom_jvp(partial(_run_loop, body, reverse, ahead))
+    run = jax.custom_jvp(partial(_run_loop, body, num_steps, reverse, ahead))
 
     def derive(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        return jax.jvp(partial(_scan, body, reverse), primals, tangents)
+        return jax.jvp(partial(_scan, body, num_steps, reverse), primals, tangents)
 
     run.defjvp(derive)
     return run(operands, init, xs, since)
 
 
 def _scan(
-    body: BodyFn, reverse: bool, operands: Any, init: Any, xs: Any, since: Array
+    body: BodyFn,
+    num_steps: int,
+    reverse: bool,
+    operands: Any,
+    init: Any,
+    xs: Any,
+    since: Array,
 ) -> tuple[Any, Any]:
     del since
-    return lax.scan(partial(body, operands), init, xs, reverse=reverse)
+    return lax.scan(partial(body, operands), init, xs, length=num_steps, reverse=reverse)
 
 
 def _run_loop(
-    body: BodyFn, reverse: bool, ahead: bool, operands: Any, init: Any, xs: Any, since: Array
+    body: BodyFn,
+    num_steps: int,
+    reverse: bool,
+    ahead: bool,
+    operands: Any,
+    init: Any,
+    xs: Any,
+    since: Array,
 ) -> tuple[Any, Any]:
-    num_steps = jax.tree.leaves(xs)[0].shape[0]
-
     def read(index: Any) -> Any:
         return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False), xs)
 

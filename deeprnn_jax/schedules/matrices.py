@@ -44,10 +44,10 @@ def as_product(eqn: JaxprEqn, fixed: set[Var], eqns: Sequence[JaxprEqn]) -> Prod
 
 def is_plain(product: Product) -> bool:
     """Tell whether this is rows `[B, K]` times a matrix `[K, N]`."""
-    return product.fixed == 1 and product.eqn.params["dimension_numbers"] == (
-        ((1,), (0,)),
-        ((), ()),
-    )
+    plain = (((1,), (0,)), ((), ()))
+    ranks = [len(shape_of(var)) for var in product.eqn.invars]
+    dimensions = product.eqn.params["dimension_numbers"]
+    return product.fixed == 1 and ranks == [2, 2] and dimensions == plain
 
 
 def varying_operand(product: Product) -> Any:
@@ -126,13 +126,8 @@ def pull_left(product: Product, transposed: Array, cotangent: Array, left: Array
         ),
         preferred_element_type=dtype_of(product.eqn.outvars[0]),
     )
-    # found: batch, free axes of the operand, contracted axes in the matrix's order
-    contract = _axes_of_matrix(product)[1]
-    in_matrix_order = [
-        contract_left[position]
-        for position in sorted(range(len(contract)), key=lambda position: contract[position])
-    ]
-    axes = [*batch_left, *free_left, *in_matrix_order]
+    # found: batch, free axes of the operand, contracted axes as they are paired
+    axes = [*batch_left, *free_left, *contract_left]
     return jnp.transpose(found, sorted(range(len(axes)), key=axes.__getitem__)).astype(left.dtype)
 
 

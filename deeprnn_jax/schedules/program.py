@@ -189,7 +189,9 @@ def trace(
         products=tuple(products),
         additions=tuple(additions),
         kept=choose_kept(jaxpr, varying_eqns, products, tuple(reads)),
-        merges=find_merges(jaxpr, varying_eqns, hoisted_products, products, additions),
+        merges=find_merges(
+            jaxpr, hoisted_eqns, varying_eqns, hoisted_products, products, additions
+        ),
     )
 
 

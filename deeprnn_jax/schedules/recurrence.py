@@ -152,6 +152,7 @@ def _run(
         fixed,
         jax.tree.leaves(carry),
         read,
+        num_steps=jax.tree.leaves((xs, flags))[0].shape[0],
         since=_first_floating([*read, *jax.tree.leaves(carry)]),
         reverse=reverse,
         ahead=True,
@@ -219,6 +220,7 @@ def _backward(
         (fixed, transposed),
         start,
         per_step,
+        num_steps=jax.tree.leaves((xs, flags))[0].shape[0],
         since=_first_floating([*per_step[-1], *start[0]]),
         reverse=not reverse,
     )
@@ -231,7 +233,7 @@ def _backward(
     def lefts_of(before: list, read_t: list, made_t: list) -> list[Array]:
         return left_operands(program, fixed, varying_of(before, read_t), made_t)
 
-    lefts = jax.vmap(lefts_of)(befores, read, made)
+    lefts = jax.vmap(lefts_of)(befores, read, made) if program.products else []
     d_matrices = [
         matrix_gradient(*operands)
         for operands in zip(program.products, lefts, d_products, strict=True)

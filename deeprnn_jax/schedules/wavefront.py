@@ -51,8 +51,8 @@ class RunFlags(NamedTuple):
 
 def explain_refusal(plan: Plan) -> str | None:
     """Say why a network cannot go by diagonals, or None if it can."""
-    if plan.merge is not None and len(plan.cells) > 1:
-        return "a bidirectional layer needs the whole sequence of the layer below"
+    if plan.merge is not None:
+        return "a bidirectional layer reads a sequence from both ends"
     if plan.skip == "dense":
         return "with skip='dense' a layer reads all layers below, at other steps"
     return None
