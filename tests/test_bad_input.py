@@ -260,7 +260,7 @@ def test_apply_refuses_a_distance_between_checkpoints(schedule, message):
 @pytest.mark.parametrize(
     ("reason", "options"),
     [
-        ("a bidirectional layer needs the whole sequence", {"bidirectional": True}),
+        ("a bidirectional layer reads a sequence from both ends", {"bidirectional": True}),
         ("skip='dense' a layer reads all layers below", {"skip": "dense"}),
         ("a bidirectional layer", {"bidirectional": True, "skip": "dense", "num_layers": 3}),
     ],
