@@ -50,34 +50,28 @@ def pull_step(
       made: the values of `program.made` at this step.
       cotangents: of the step's outputs.
     """
-    gradients = [
-        value for value, has in zip(fixed.shared, program.has_gradient, strict=True) if has
-    ]
-
-    def rerun(varying, gradients, products, sums):
-        shared, rest = [], iter(gradients)
-        for value, has in zip(fixed.shared, program.has_gradient, strict=True):
-            shared.append(next(rest) if has else value)
-        again = _rerun(
-            program, fixed._replace(shared=shared), transposed, varying, made, products, sums
-        )
-        return again[0]
-
     floating = [is_floating(var) for var in program.varying]
 
-    def rerun_floating(wanted, gradients, products, sums):
-        rest = iter(wanted)
-        values = [
-            next(rest) if is_floating else value
-            for is_floating, value in zip(floating, varying, strict=True)
-        ]
-        return rerun(values, gradients, products, sums)
+    def rerun(
+        wanted: list[Array], gradients: list[Array], products: list[Array], sums: list[Array]
+    ) -> list[Array]:
+        again = fixed._replace(shared=_fill(fixed.shared, program.has_gradient, gradients))
+        values = _fill(varying, floating, wanted)
+        return _rerun(program, again, transposed, values, made, products, sums)
 
-    wanted = [value for value, is_floating in zip(varying, floating, strict=True) if is_floating]
+    wanted = [value for value, is_wanted in zip(varying, floating, strict=True) if is_wanted]
+    shared = zip(fixed.shared, program.has_gradient, strict=True)
+    gradients = [value for value, has in shared if has]
     products = [zeros_of(product.eqn.outvars[0]) for product in program.products]
     sums = [zeros_of(eqn.outvars[0]) for eqn, _ in program.additions]
-    _, pull = jax.vjp(rerun_floating, wanted, gradients, products, sums)
+    _, pull = jax.vjp(rerun, wanted, gradients, products, sums)
     return Pulled(*pull(list(cotangents)))
+
+
+def _fill(values: Sequence[Array], places: Sequence[bool], new: Sequence[Array]) -> list[Array]:
+    """Put new values in the places that are marked."""
+    rest = iter(new)
+    return [next(rest) if here else value for value, here in zip(values, places, strict=True)]
 
 
 def left_operands(
@@ -128,7 +122,7 @@ def _rerun(
     made: Sequence[Array],
     products: Sequence[Array],
     sums: Sequence[Array],
-) -> tuple[list[Array], dict[Var, Array]]:
+) -> list[Array]:
     """Run the step from what was kept.
 
     `products` and `sums` are zeros: what is pulled back to them is the cotangent of a
@@ -161,7 +155,7 @@ def _rerun(
         else:
             found = bind(eqn, env)
         env.update(zip(eqn.outvars, found, strict=True))
-    return read_values(env, program.jaxpr.outvars), env
+    return read_values(env, program.jaxpr.outvars)
 
 
 def _multiplied(
