@@ -16,6 +16,16 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")  # the other: pytest --hypothesis-profile thorough
 
 
+def pytest_addoption(parser):
+    """Let a run try more random configurations, or one again."""
+    parser.addoption(
+        "--configurations",
+        default="100",
+        metavar="[FIRST:]LAST",
+        help="which random configurations test_random_configurations.py tries (default: 100)",
+    )
+
+
 def pytest_configure(config):
     """Keep the tests that share compiled programs in one pytest-xdist worker."""
     if getattr(config.option, "dist", None) == "load":
