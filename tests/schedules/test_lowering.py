@@ -1,0 +1,170 @@
+"""What the schedules compile to: on which machines, in how many loops, in how many products.
+
+Nothing is run. A machine without an accelerator lowers for one just as well.
+"""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from deeprnn_jax.schedules import recurrence
+from tests import registry
+from tests.programs import quick_jit
+from tests.registry import IN
+
+# T + L - 1 = 13 is neither's own
+STEPS, ROWS, LAYERS = 11, 2, 3
+CAUSAL = registry.stack_of("lstm", "zoneout", depth=LAYERS, output_size=2, dropout=0.3)
+BOTH = registry.stack_of("gru_before", "layer_norm", depth=2, bidirectional=True, dropout=0.3)
+PRECISIONS = {
+    "float32": {},
+    "bfloat16": {"compute_dtype": jnp.bfloat16},
+}
+SCHEDULED = {
+    "reference": CAUSAL,
+    "layerwise": CAUSAL,
+    "wavefront": CAUSAL,
+    "reference-both": BOTH,
+    "layerwise-both": BOTH,
+}
+
+
+def shapes_for(rnn):
+    """Give the shapes of parameters, input and state."""
+    params, state = registry.shapes_of(rnn, batch_shape=(ROWS,))
+    return params, jax.ShapeDtypeStruct((STEPS, ROWS, IN), np.float32), state
+
+
+def total(tree):
+    return sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(tree))
+
+
+def with_gradient(run):
+    """Give a function's gradient by all that it is given but the flags."""
+    return jax.grad(lambda *args: total(run(*args)), argnums=(0, 1, 2))
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_lowers_for_accelerators(name, precision, monkeypatch):
+    """Forward and gradient, with every flag."""
+    if precision == "bfloat16":  # and once as it is chosen there
+        monkeypatch.setattr(recurrence, "project_in_loop", lambda: False)
+    rnn = SCHEDULED[name].build(param_dtype=jnp.float32, **PRECISIONS[precision])
+
+    def forward(params, x, state, lengths, resets, key):
+        return rnn.apply(
+            params,
+            x,
+            state,
+            lengths=lengths,
+            resets=resets,
+            key=key,
+            schedule=name.removesuffix("-both"),
+        )
+
+    flags = (
+        jax.ShapeDtypeStruct((ROWS,), np.int32),
+        jax.ShapeDtypeStruct((STEPS, ROWS), np.bool_),
+        jax.eval_shape(lambda: jax.random.key(0)),
+    )
+    args = (*shapes_for(rnn), *flags)
+    for function in (forward, with_gradient(forward)):
+        exported = jax.export.export(jax.jit(function), platforms=["cuda", "tpu"])(*args)
+        assert set(exported.platforms) == {"cuda", "tpu"}
+        assert "stablehlo.while" in exported.mlir_module()
+
+
+def causal(schedule, depth):
+    """Give a plain network's gradient and the shapes of what it is given."""
+    rnn = registry.stack_of("lstm", depth=depth).build(param_dtype=jnp.float32)
+    return with_gradient(partial(rnn.apply, schedule=schedule)), shapes_for(rnn)
+
+
+def loops_of(compiled):
+    """Give the direction and the number of turns of each loop of a compiled gradient."""
+    found = []
+    for line in compiled.as_text().splitlines():
+        if re.search(r"= .* while\(", line):
+            (turns,) = re.findall(r'"known_trip_count":\{"n":"(\d+)"', line)
+            (name,) = re.findall(r'op_name="([^"]*)"', line)
+            found.append(("backward" if "transpose" in name else "forward", int(turns)))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("wavefront", [("backward", STEPS + LAYERS - 1), ("forward", STEPS + LAYERS - 1)]),
+        ("layerwise", [("backward", STEPS)] * LAYERS + [("forward", STEPS)] * LAYERS),
+    ],
+)
+def test_loops_of_a_gradient(schedule, expected):
+    function, shapes = causal(schedule, LAYERS)
+    assert loops_of(quick_jit(function).lower(*shapes).compile()) == expected
+
+
+def jaxprs_in(value):
+    if isinstance(value, ClosedJaxpr):
+        yield value.jaxpr
+    elif isinstance(value, Jaxpr):
+        yield value
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from jaxprs_in(one)
+
+
+def eqns_of(jaxpr):
+    """Give every operation, those inside others with them."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for inner in jaxprs_in(list(eqn.params.values())):
+            yield from eqns_of(inner)
+
+
+def products_in_loops(function, shapes):
+    """Give the shapes of the operands of all products in each loop."""
+    loops = [
+        eqn
+        for eqn in eqns_of(jax.make_jaxpr(function)(*shapes).jaxpr)
+        if eqn.primitive.name in ("while", "scan")
+    ]
+    return [
+        [
+            tuple(var.aval.shape for var in eqn.invars)
+            for body in jaxprs_in([loop.params.get("body_jaxpr", loop.params.get("jaxpr"))])
+            for eqn in eqns_of(body)
+            if eqn.primitive.name == "dot_general"
+        ]
+        for loop in loops
+    ]
+
+
+def test_equal_layers_are_one_product_on_a_diagonal():
+    """The first layer reads x and stands alone; one product does for the three above."""
+    depth, size = 4, registry.H
+    alone, above = (ROWS, size), (depth - 1, ROWS, size)
+    gates, above_gates = (ROWS, 4 * size), (depth - 1, ROWS, 4 * size)
+    w_h, above_w = (size, 4 * size), (depth - 1, size, 4 * size)
+    back, above_back = w_h[::-1], (depth - 1, 4 * size, size)
+
+    forward, backward = products_in_loops(*causal("wavefront", depth))
+    # of what is below, and of the state
+    assert sorted(forward) == sorted([(alone, w_h), (above, above_w), (above, above_w)])
+    assert sorted(backward) == sorted(
+        [(gates, back), (above_gates, above_back), (above_gates, above_back)]
+    )
+
+
+def test_a_forward_pass_is_one_loop_on_diagonals():
+    rnn = registry.stack_of("lstm", depth=LAYERS).build(param_dtype=jnp.float32)
+    run = partial(rnn.apply, schedule="wavefront")
+    (products,) = products_in_loops(run, shapes_for(rnn))
+    batched = [shapes for shapes in products if len(shapes[0]) == 3]
+    assert len(batched) == 2
+    assert len(products) == 3
