@@ -1,6 +1,6 @@
 """Derivatives beyond the gradient: forward mode, second order, JAX's own checks."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -76,11 +76,15 @@ def test_forward_mode_is_the_gradient_along_the_direction(name):
 
 
 def test_forward_mode_needs_the_reference_schedule():
-    """And JAX says so, rather than giving a wrong number."""
+    """And says so, rather than giving a wrong number."""
     loss, point, direction = loss_of("elman")
-    for schedule in ("layerwise", "auto"):
-        with pytest.raises(TypeError, match="forward-mode"):
-            jax.jvp(lambda p, schedule=schedule: loss(p, schedule), (point,), (direction,))
+    for schedule in ("layerwise", "wavefront", "auto"):
+        says = pytest.raises(TypeError, match=r"forward-mode.*use schedule='reference'")
+        of_schedule = partial(loss, schedule=schedule)
+        with says:
+            jax.jvp(of_schedule, (point,), (direction,))
+        with says:
+            jax.jacfwd(of_schedule)(point)
 
 
 @each_network
@@ -100,6 +104,26 @@ def test_second_order_by_every_route(name):
             forward_over_reverse(point, direction, "reference"),
             forward_over_reverse(point, direction, "layerwise"),
             reverse_over_reverse(point, direction, "layerwise"),
+        )
+
+    expected, *found = run(point, direction)
+    assert_close(found[0], expected, 1e-9)
+    assert_close(found[1], expected, 1e-9)
+
+
+def test_second_order_on_diagonals():
+    """Both routes through "wavefront", over equal layers above one of its own."""
+    loss, point, direction = loss_of("elman")
+
+    @quick_jit
+    def run(point, direction):
+        def gradient(p, schedule="wavefront"):
+            return jax.grad(loss)(p, schedule)
+
+        return (
+            jax.jvp(partial(gradient, schedule="reference"), (point,), (direction,))[1],
+            jax.jvp(gradient, (point,), (direction,))[1],
+            jax.grad(lambda p: along(gradient(p), direction))(point),
         )
 
     expected, *found = run(point, direction)
