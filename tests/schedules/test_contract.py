@@ -28,6 +28,30 @@ TRAINED = [
     if network.is_stochastic and (name in COMBINED or not name.endswith("(gru_before)-both"))
 ]
 
+# On diagonals: the deep networks of the registry, and two towers in which each other cell
+# and each modifier is on two equal layers, which go through a step as one.
+DIAGONAL = [
+    name
+    for name, network in NETWORKS.items()
+    if len(network.layers) >= 3 and not network.bidirectional and network.skip != "dense"
+    if name != "all(lstm)-deep"  # "unequal" has these
+]
+SINGLE = sorted(registry.MODIFIERS.keys() - {"none", "all", "all_but_norm"})
+TOWERS = {
+    "every other cell": registry.Network(
+        tuple(
+            (cell, registry.H, "none")
+            for cell in registry.CELLS
+            if cell not in registry.DEEP
+            for _ in range(2)
+        )
+    ),
+    "every modifier": registry.Network(
+        tuple(("elman", registry.H, one) for one in SINGLE for _ in range(2)),
+        dropout=0.3,
+    ),
+}
+
 
 def in_one_worker(name, *more):
     """Give a case whose tests share a compiled program."""
@@ -104,6 +128,45 @@ def test_schedules_agree_and_draw_alike_in_training(name):
     assert_close(results[1], results[0])
     evaluation = usual(name, "layerwise").outputs
     assert np.abs(results[0].outputs.y - evaluation.y).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", [in_one_worker(name) for name in DIAGONAL])
+def test_diagonals_agree(name):
+    """In evaluation, and in training with the same draws; whatever is in the padding."""
+    network, data, _, weights = case(name)
+    expected = usual(name, "layerwise")
+    real = data.mask & (np.arange(T)[:, None] < data.lengths)
+    for junk in (0.0, np.nan):
+        x = np.where(real[..., None], data.x, junk)
+        found = programs.run(network, data._replace(x=x), weights, "wavefront")
+        assert_close(found, expected)
+    if network.is_stochastic:
+        key = jax.random.key(1)
+        expected, found = (
+            programs.run(network, data, weights, schedule, key)
+            for schedule in ("layerwise", "wavefront")
+        )
+        assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_diagonals_of_towers_agree(name):
+    network = TOWERS[name]
+    data = registry.data_for(network)
+    key = jax.random.key(1) if network.is_stochastic else None
+    rnn = network.build()
+
+    def shapes(params, x, state):
+        state, y, trace = rnn.apply(params, x, state, return_states=True)
+        return programs.plain(rnn, state, y, trace)
+
+    outputs = jax.eval_shape(shapes, *data[:3])
+    weights = registry.fill(registry.seed_of(f"weights of {name}"), outputs, scale=1.0)
+    expected, found = (
+        programs.run(network, data, weights, schedule, key)
+        for schedule in ("layerwise", "wavefront")
+    )
+    assert_close(found, expected)
 
 
 @each_network_and_schedule
