@@ -1,21 +1,25 @@
 """Networks drawn at random, all that they can be asked for mixed: schedules must agree.
 
 A configuration is drawn from its index alone. 37 and the like are repeated by
-`--configurations 37:38`; more are tried by `--configurations 2000`.
+`--configurations 37:38`; more than the usual 50 are tried by `--configurations 2000`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import deeprnn_jax as drnn
 from tests import registry
+from tests.comparing import assert_close
 from tests.programs import quick_jit
 from tests.user_cells import deep_transition, leaky
 
 PER_TEST = 5
+GRAD_OF_VMAP_IS_RIGHT = False  # make it True, and draw it, with the test at the end
 # A cell by its name and the width of its output.
 CELLS = {
     "elman": drnn.elman,
@@ -60,7 +64,9 @@ class Configuration(NamedTuple):
     checkpoint_every: Any
     return_states: bool
     trace_in_loss: bool
-    vmapped: str  # "nothing", "params" or "all": with x
+    schedule: str  # where the network refuses it, "layerwise"
+    vmapped: str | None  # "params", or "all": with x
+    grad_of_vmap: bool  # or vmap of the gradient
 
 
 def precision_of(index: int) -> str:
@@ -85,16 +91,18 @@ def draw(index: int) -> Configuration:
 
     def draw_layer():
         cell = choose(*CELLS)
-        modifier = choose(*registry.MODIFIERS) if chance(0.4) else "none"
+        modifier = choose(*registry.MODIFIERS) if chance(0.25) else "none"
         if cell == "deep_transition" and modifier in ("layer_norm", "all"):
             modifier = "all_but_norm"
         equal = skip in ("residual", "highway") or chance(0.3)
         return cell, width if equal else int(rng.integers(1, 6)), modifier
 
     if chance(0.25):
-        layers = tuple(draw_layer() for _ in range(choose(2, 2, 3)))
+        layers = tuple(draw_layer() for _ in range(choose(2, 2, 2, 3)))
     else:
-        layers = (draw_layer(),) * choose(1, 2, 3, 4, 5, 6, 7)
+        # Dense layers are never stacked: each is compiled.
+        depth = choose(1, 2, 2, 3) if skip == "dense" else choose(1, 1, 2, 3, 5, 6, 7, 16)
+        layers = (draw_layer(),) * depth
     num_steps = int(rng.integers(1, 10))
     flags = tuple(name for name in ("lengths", "mask", "resets") if chance(0.4))
     return_states = chance(0.3)
@@ -120,7 +128,9 @@ def draw(index: int) -> Configuration:
         checkpoint_every=choose(None, None, 1, 2, 3, "sqrt", num_steps, num_steps + 5),
         return_states=return_states,
         trace_in_loss=return_states and chance(0.5),
-        vmapped=choose("nothing", "nothing", "nothing", "nothing", "params", "all"),
+        schedule=choose("layerwise", "layerwise", "auto", "wavefront", "wavefront", "wavefront"),
+        vmapped=choose(None, None, None, None, "params", "all"),
+        grad_of_vmap=chance(0.5) and GRAD_OF_VMAP_IS_RIGHT,
     )
 
 
@@ -137,9 +147,9 @@ def build(chosen: Configuration) -> drnn.DeepRNN:
 
 
 def schedules_of(chosen: Configuration) -> list[str]:
-    """Name what the network can be run by, beside the reference."""
+    """Name what is compared with the reference: one schedule, a third less to compile."""
     refused = chosen.options["bidirectional"] or chosen.options["skip"] == "dense"
-    return ["layerwise", "auto"] + ([] if refused else ["wavefront"])
+    return ["layerwise" if refused and chosen.schedule == "wavefront" else chosen.schedule]
 
 
 def draw_flags(rng, chosen: Configuration) -> tuple[dict, np.ndarray]:
@@ -167,9 +177,7 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
     params, start = registry.shapes_of(rnn, chosen.input_size, chosen.batch_shape)
     params, start = (
         jax.tree.map(
-            lambda s: (
-                jax.ShapeDtypeStruct((2, *s.shape), s.dtype) if chosen.vmapped != "nothing" else s
-            ),
+            lambda s: jax.ShapeDtypeStruct((2, *s.shape), s.dtype) if chosen.vmapped else s,
             tree,
         )
         for tree in (params, start if chosen.given_state else None)
@@ -181,61 +189,60 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
     if chosen.junk:
         x = np.where(real[..., None], x, dtype(np.nan))
 
-    def apply(schedule, params, x, start, flags, key):
-        options = {} if schedule == "reference" else {"checkpoint_every": chosen.checkpoint_every}
+    known = flags if chosen.flags_known else {}
+    flags = {} if chosen.flags_known else flags
+    axes = (0, 0 if chosen.vmapped == "all" else None, 0)
 
-        def forward(params, x, start):
-            return rnn.apply(
+    def program(params, x, start, flags, key):
+        def apply(schedule, params, x, start):
+            every = None if schedule == "reference" else chosen.checkpoint_every
+            state, y, *trace = rnn.apply(
                 params,
                 x,
                 start,
                 **flags,
+                **known,
                 key=key if chosen.train else None,
                 schedule=schedule,
                 return_states=chosen.return_states,
-                **options,
+                checkpoint_every=every,
             )
+            outputs = {"y": y, "state": state, "trace": trace}
+            seen = jax.tree.leaves(outputs if chosen.trace_in_loss else (y, state))
+            rng = np.random.default_rng([9, index])  # the same functional each time
+            weights = registry.fill(rng, seen, scale=1.0, dtype=dtype)
+            terms = jax.tree.map(lambda w, a: jnp.vdot(w, a.astype(dtype)), weights, seen)
+            return sum(terms), outputs
 
-        if chosen.vmapped != "nothing":
-            axes = (0, 0 if chosen.vmapped == "all" else None, 0)
-            forward = jax.vmap(forward, in_axes=axes)
-        state, y, *trace = forward(params, x, start)
-        return {"y": y, "state": state, "trace": trace}
+        def differentiate(schedule):
+            loss = partial(apply, schedule)
+            if chosen.vmapped and chosen.grad_of_vmap:
 
-    def measured(outputs):
-        seen = outputs if chosen.trace_in_loss else {**outputs, "trace": None}
-        return jax.tree.map(lambda a: a.astype(dtype), seen)
+                def total(*point):
+                    losses, outputs = jax.vmap(loss, in_axes=axes)(*point)
+                    return jnp.sum(losses), outputs
 
-    key = jax.random.key(index)
-    known = flags if chosen.flags_known else {}
-    flags = {} if chosen.flags_known else flags
-    shapes = jax.eval_shape(
-        lambda *point: measured(apply("reference", *point, flags | known, key)), params, x, start
-    )
-    weights = registry.fill(rng, shapes, scale=1.0, dtype=dtype)
+                return jax.grad(total, argnums=(0, 1, 2), has_aux=True)
+            grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+            return jax.vmap(grad, in_axes=axes) if chosen.vmapped else grad
 
-    def program(point, weights, flags, key):
         results = {}
         for schedule in ("reference", *schedules_of(chosen)):
-
-            def loss(params, x, start, schedule=schedule):
-                outputs = apply(schedule, params, x, start, flags | known, key)
-                terms = jax.tree.map(jnp.vdot, weights, measured(outputs))
-                return sum(jax.tree.leaves(terms)), outputs
-
-            grads, outputs = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(*point)
+            grads, outputs = differentiate(schedule)(params, x, start)
             named = dict(zip(("d params", "d x", "d state"), grads, strict=True))
             results[schedule] = outputs | named
         return results
 
-    return jax.tree.map(np.asarray, quick_jit(program)((params, x, start), weights, flags, key))
+    found = quick_jit(program)(params, x, start, flags, jax.random.key(index))
+    return jax.tree.map(np.asarray, found)
 
 
 def check(chosen: Configuration, results: dict[str, Any]) -> list[str]:
     """Say where a schedule differs from the reference.
 
-    Each kind of number, y, the final states and so on, has one scale, its largest number:
-    the gradient by one weight may be a small difference of large terms.
+    Outputs have a scale for each kind, y, the final states and so on: its largest number.
+    All gradients have one: they are sums of the same cotangents, and what reaches x through
+    layer norms may be a small difference of what reaches the weights.
     """
     found = []
     expected = results["reference"]
@@ -243,7 +250,9 @@ def check(chosen: Configuration, results: dict[str, Any]) -> list[str]:
         got = results[schedule]
         assert jax.tree.structure(got) == jax.tree.structure(expected)
         for kind, wanted in expected.items():
-            leaves = [leaf.astype(np.float64) for leaf in jax.tree.leaves(wanted)]
+            gradients = {name: one for name, one in expected.items() if name.startswith("d ")}
+            alike = gradients if kind in gradients else wanted
+            leaves = [leaf.astype(np.float64) for leaf in jax.tree.leaves(alike)]
             scale = max([np.abs(leaf).max() for leaf in leaves], default=0.0)
             assert np.isfinite(scale), f"{kind} of the reference is not finite"
             limit = TOLERANCE[chosen.precision] * scale
@@ -262,6 +271,8 @@ def check(chosen: Configuration, results: dict[str, Any]) -> list[str]:
 
 def pytest_generate_tests(metafunc):
     """Make a test of every few configurations."""
+    if "indices" not in metafunc.fixturenames:
+        return
     first, _, last = metafunc.config.getoption("--configurations").rpartition(":")
     first, last = int(first or 0), int(last)
     starts = range(first, last, PER_TEST)
@@ -286,3 +297,25 @@ def test_schedules_agree_on_random_configurations(indices):
         for index, (chosen, differences) in found.items()
     ]
     assert not found, "\n".join(text)
+
+
+@pytest.mark.xfail(
+    not GRAD_OF_VMAP_IS_RIGHT,
+    reason="batched, what runs without a gradient stacks time first, what runs with one the batch",
+)
+def test_gradient_of_a_batched_network_is_the_references():
+    """As many steps as networks: mistaken for each other, they raise nothing."""
+    rnn = drnn.deep_rnn(drnn.elman(3))
+    params = jax.vmap(lambda key: rnn.init(key, 2))(jax.random.split(jax.random.key(0)))
+    x, weights = (
+        jax.random.normal(jax.random.key(k), (2, 2, size)) for k, size in ((1, 2), (2, 3))
+    )
+
+    def gradient(schedule):
+        def loss(params):
+            y = jax.vmap(lambda params: rnn.apply(params, x, schedule=schedule)[1])(params)
+            return jnp.sum(weights[:, :, None] * y)
+
+        return quick_jit(jax.grad(loss))(params)
+
+    assert_close(gradient("layerwise"), gradient("reference"), 1e-5)
