@@ -52,7 +52,8 @@ def run_loop(
     run = jax.custom_jvp(partial(_run_loop, body, num_steps, reverse, ahead))
 
     def derive(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        return jax.jvp(partial(_scan, body, num_steps, reverse), primals, tangents)
+        found = jax.jvp(partial(_scan, body, num_steps, reverse), primals, tangents)
+        return put_batch_first(found[0], primals), put_batch_first(found[1], primals)
 
     run.defjvp(derive)
     return run(operands, init, xs, since)
@@ -108,4 +109,27 @@ def _run_loop(
     ]
     carry = (init, first if ahead else None, jax.tree.unflatten(structure, stacks))
     final, _, ys = lax.fori_loop(0, num_steps, step, carry)
-    return final, ys
+    return put_batch_first((final, ys), (operands, init, xs, since))
+
+
+def put_batch_first(tree: Any, given: Any) -> Any:
+    """Give the arrays with an axis that `jax.vmap` adds, and in front.
+
+    A function with a derivative of its own must, under vmap, have its new axes where the
+    function has them that gives the derivative: JAX takes the one's outputs for the
+    other's. Where a scan or a loop leaves them, and whether an output that does not need
+    all inputs has them, depends on how it is written.
+
+    Args:
+      tree: the function's outputs.
+      given: all its inputs; if one has the axis, all outputs get it.
+    """
+    token = sum(jnp.sum(lax.stop_gradient(leaf)).astype(float) for leaf in jax.tree.leaves(given))
+
+    def settle(leaf: Array) -> Array:
+        # the rule of reshape puts a new axis first; of a reshape to the same shape is none
+        leaf = lax.squeeze(lax.reshape(leaf, (1, *leaf.shape)), (0,))
+        # never the token, and XLA sees it; but the output has its axes
+        return jnp.where(jnp.zeros((), bool), jnp.asarray(token).astype(leaf.dtype), leaf)
+
+    return jax.tree.map(settle, tree)

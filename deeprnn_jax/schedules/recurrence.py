@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.schedules.chunks import run_in_chunks
-from deeprnn_jax.schedules.loop import run_loop
+from deeprnn_jax.schedules.loop import put_batch_first, run_loop
 from deeprnn_jax.schedules.matrices import matrix_gradient
 from deeprnn_jax.schedules.operations import is_floating, zeros_of
 from deeprnn_jax.schedules.program import (
@@ -105,7 +105,8 @@ def _recur(
 
     start, inputs = jax.tree.leaves(carry), jax.tree.leaves((xs, flags))
     final, outputs = lax.scan(body, start, inputs, reverse=reverse)
-    return jax.tree.unflatten(structure, [*final, *outputs])
+    given = (params, carry, xs, flags)
+    return put_batch_first(jax.tree.unflatten(structure, [*final, *outputs]), given)
 
 
 def _forward(step: StepFn, reverse: bool, *operands: Any) -> tuple[tuple[Any, Any], Residuals]:
@@ -162,6 +163,7 @@ def _run(
         return [stacks[places[id(var)]] for var in variables]
 
     found = jax.tree.unflatten(structure, [*final, *stacks_of(outputs)])
+    found = put_batch_first(found, (params, carry, xs, flags))
     kept = (stacks_of(afters), stacks_of(program.made)) if keep else ([], [])
     return found, Residuals(params, carry, xs, flags, *kept)
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import deeprnn_jax as drnn
 from tests import registry
@@ -19,7 +18,6 @@ from tests.programs import quick_jit
 from tests.user_cells import deep_transition, leaky
 
 PER_TEST = 5
-GRAD_OF_VMAP_IS_RIGHT = False  # make it True, and draw it, with the test at the end
 # A cell by its name and the width of its output.
 CELLS = {
     "elman": drnn.elman,
@@ -130,7 +128,7 @@ def draw(index: int) -> Configuration:
         trace_in_loss=return_states and chance(0.5),
         schedule=choose("layerwise", "layerwise", "auto", "wavefront", "wavefront", "wavefront"),
         vmapped=choose(None, None, None, None, "params", "all"),
-        grad_of_vmap=chance(0.5) and GRAD_OF_VMAP_IS_RIGHT,
+        grad_of_vmap=chance(0.5),
     )
 
 
@@ -299,10 +297,6 @@ def test_schedules_agree_on_random_configurations(indices):
     assert not found, "\n".join(text)
 
 
-@pytest.mark.xfail(
-    not GRAD_OF_VMAP_IS_RIGHT,
-    reason="batched, what runs without a gradient stacks time first, what runs with one the batch",
-)
 def test_gradient_of_a_batched_network_is_the_references():
     """As many steps as networks: mistaken for each other, they raise nothing."""
     rnn = drnn.deep_rnn(drnn.elman(3))
