@@ -7,10 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.modifiers.lift import attach_noise
 from deeprnn_jax.schedules.recurrence import run_recurrence
-from deeprnn_jax.schedules.run import CellRun, Lane
-from deeprnn_jax.sequences import enter_step, leave_step
+from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
 from deeprnn_jax.types import Cell
 
 
@@ -44,12 +42,10 @@ def _step(
 ) -> tuple[list, list]:
     """Do one step of every lane."""
     afters, outputs = [], []
-    for cell, (cell_params, initial), state, x_t, (noise_t, (mask_t, reset_t)) in zip(
+    for cell, (cell_params, initial), state, x_t, (noise, steps) in zip(
         cells, params, carry, x, flags, strict=True
     ):
-        before = enter_step(initial, state, reset_t)
-        x_proj = attach_noise(cell, cell.project_input(cell_params, x_t), noise_t)
-        after, y = leave_step(mask_t, before, *cell.step(cell_params, before, x_proj))
+        after, y = step_cell(cell, cell_params, initial, state, x_t, noise, steps)
         afters.append(after)
         outputs.append((y, after if want_states else None))
     return afters, outputs

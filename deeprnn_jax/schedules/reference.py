@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 from jax import lax
 
-from deeprnn_jax.modifiers.lift import attach_noise
 from deeprnn_jax.schedules.chunks import run_in_chunks
-from deeprnn_jax.schedules.run import CellRun, Lane
-from deeprnn_jax.sequences import enter_step, leave_step
+from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
 from deeprnn_jax.types import State
 
 
@@ -23,14 +21,8 @@ def run_lanes(
 
 
 def _run_lane(lane: Lane, want_states: bool, checkpoint_every: int | None) -> CellRun:
-    cell, params = lane.cell, lane.params
-
     def body(carry: State, inputs: tuple) -> tuple[State, tuple]:
-        x_t, noise_t, (mask_t, reset_t) = inputs
-        before = enter_step(lane.initial, carry, reset_t)
-        x_proj = attach_noise(cell, cell.project_input(params, x_t), noise_t)
-        after, y = cell.step(params, before, x_proj)
-        after, y = leave_step(mask_t, before, after, y)
+        after, y = step_cell(lane.cell, lane.params, lane.initial, carry, *inputs)
         return after, (y, after if want_states else None)
 
     def run(carry: State, inputs: tuple) -> tuple[State, tuple]:

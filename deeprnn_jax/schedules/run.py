@@ -3,8 +3,31 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from deeprnn_jax.sequences import Steps
+from deeprnn_jax.modifiers.lift import attach_noise
+from deeprnn_jax.sequences import Steps, enter_step, leave_step
 from deeprnn_jax.types import Array, Cell, Noise, Params, State
+
+
+def step_cell(
+    cell: Cell, params: Params, initial: State, state: State, x: Array, noise: Noise, steps: Steps
+) -> tuple[State, Array]:
+    """Do one step of a cell, with the step's flags; what every schedule runs.
+
+    Args:
+      cell: the cell.
+      params: its parameters, with what is drawn once a sequence.
+      initial: the state after a reset.
+      state: the state that the step before ended with.
+      x: this step's input `[*B, I]`.
+      noise: what is drawn for this step, or None.
+      steps: this step's flags `[*B]`.
+
+    Returns:
+      The state that the step ends with, and its output.
+    """
+    before = enter_step(initial, state, steps.resets)
+    x_proj = attach_noise(cell, cell.project_input(params, x), noise)
+    return leave_step(steps.mask, before, *cell.step(params, before, x_proj))
 
 
 class Lane(NamedTuple):

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from deeprnn_jax.modifiers.lift import attach_noise
-from deeprnn_jax.schedules.run import CellRun, Lane
-from deeprnn_jax.sequences import enter_step, leave_step
+from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
 
 
 def run_lanes(
@@ -18,11 +16,7 @@ def run_lanes(
 
 
 def _run_lane(lane: Lane, want_states: bool) -> CellRun:
-    x, noise, (mask, reset) = jax.tree.map(
-        lambda leaf: leaf[0], (lane.x, lane.noise, tuple(lane.steps))
-    )
-    before = enter_step(lane.initial, lane.state, reset)
-    x_proj = attach_noise(lane.cell, lane.cell.project_input(lane.params, x), noise)
-    after, y = leave_step(mask, before, *lane.cell.step(lane.params, before, x_proj))
+    inputs = jax.tree.map(lambda leaf: leaf[0], (lane.x, lane.noise, lane.steps))
+    after, y = step_cell(lane.cell, lane.params, lane.initial, lane.state, *inputs)
     states = jax.tree.map(lambda leaf: leaf[None], after) if want_states else None
     return CellRun(after, y[None], states)

@@ -18,12 +18,11 @@ import jax.numpy as jnp
 
 from deeprnn_jax import layers
 from deeprnn_jax.layers import LayerParams
-from deeprnn_jax.modifiers.lift import attach_noise
 from deeprnn_jax.network import Plan, Run
 from deeprnn_jax.schedules.recurrence import run_recurrence
-from deeprnn_jax.schedules.run import Lane
+from deeprnn_jax.schedules.run import Lane, step_cell
 from deeprnn_jax.schedules.stack import LayerTrace, draw, trace_lane
-from deeprnn_jax.sequences import Steps, enter_step, leave_step
+from deeprnn_jax.sequences import Steps
 from deeprnn_jax.types import Array, Noise, State
 
 
@@ -185,9 +184,7 @@ def _step_layer(
     """Do one step of one layer; give its state, its output, and what its cell read."""
     layer, own = run.layer, params.layers
     u = layers.normalise_input(layer, own, x)
-    before = enter_step(params.initial, state, flags.steps.resets)
-    x_proj = attach_noise(layer.cell, layer.cell.project_input(own.cell, u), flags.noise)
-    after, y = leave_step(flags.steps.mask, before, *layer.cell.step(own.cell, before, x_proj))
+    after, y = step_cell(layer.cell, own.cell, params.initial, state, u, flags.noise, flags.steps)
     y = y.astype(layer.compute_dtype)
     return after, layers.finish_output(layer, own, x, y, flags.keep, is_last), u
 
