@@ -1,6 +1,6 @@
-"""A scan for XLA on CPU: reads ahead, and stacks that are made when they are needed."""
+"""A scan that takes little memory: stacks made when they are needed, or over what is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,15 @@ def run_loop(
     since: Array,
     reverse: bool,
     ahead: bool = False,
+    spent: Any = None,
 ) -> tuple[Any, Any]:
     """Do what `lax.scan` does, with less traffic through memory.
 
     `lax.scan` stacks its outputs in zeros, which XLA on CPU makes at the start of the whole
     program: the backward loop's stacks are there while the forward loops run, and no memory
     is used twice. Here the stacks come of a value, `since`, and so not before it is known.
+    An output that is as large as an input which is `spent` takes that input's place: step t
+    writes where step t has read.
 
     Derivatives of this are those of `lax.scan`, both forward and reverse mode.
 
@@ -44,12 +47,19 @@ def run_loop(
       ahead: whether to read each step's slices one step ahead, where that is worth it.
         XLA on CPU fuses the read of a slice into what uses it, which for the gates of a
         forward pass is several times slower; carried through the loop, it is a plain buffer.
+      spent: a tree of bools as xs: which of its arrays nobody reads after the loop. Wrong
+        here costs a copy, and never a number. None: none.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
-    ahead = ahead and reads_ahead(xs)
-    run = jax.custom_jvp(partial(_run_loop, body, num_steps, reverse, ahead))
+    given = jax.tree.leaves(xs)
+    in_place = reads_ahead(sum(leaf.size * leaf.dtype.itemsize // num_steps for leaf in given))
+    is_spent = [in_place and one for one in jax.tree.leaves(spent)] or [False] * len(given)
+    shapes = jax.eval_shape(body, operands, init, jax.tree.map(lambda leaf: leaf[0], xs))[1]
+    over = _match(given, is_spent, jax.tree.leaves(shapes))
+    aheads = tuple((ahead and in_place) or place in over for place in range(len(given)))
+    run = jax.custom_jvp(partial(_run_loop, body, num_steps, reverse, shapes, aheads, over))
 
     def derive(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
         found = jax.jvp(partial(_scan, body, num_steps, reverse), primals, tangents)
@@ -72,43 +82,74 @@ def _scan(
     return lax.scan(partial(body, operands), init, xs, length=num_steps, reverse=reverse)
 
 
+def _match(
+    given: Sequence[Array], is_spent: Sequence[bool], outputs: Sequence[Any]
+) -> tuple[int | None, ...]:
+    """Give for each output the spent array that it takes the place of, or None."""
+    free = [place for place, one in enumerate(is_spent) if one]
+    over = []
+    for output in outputs:
+        same = [
+            place
+            for place in free
+            if given[place].shape[1:] == output.shape and given[place].dtype == output.dtype
+        ]
+        over.append(same[0] if same else None)
+        if same:
+            free.remove(same[0])
+    return tuple(over)
+
+
 def _run_loop(
     body: BodyFn,
     num_steps: int,
     reverse: bool,
-    ahead: bool,
+    shapes: Any,
+    aheads: tuple[bool, ...],
+    over: tuple[int | None, ...],
     operands: Any,
     init: Any,
     xs: Any,
     since: Array,
 ) -> tuple[Any, Any]:
-    def read(index: Any) -> Any:
-        return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, index, keepdims=False), xs)
+    given, structure = jax.tree.flatten(xs)
+
+    def read(place: int, index: Any, stacks: list[Array]) -> Array:
+        # of the stack that takes its place: XLA copies where one is read and one is written
+        leaf = stacks[over.index(place)] if place in over else given[place]
+        return lax.dynamic_index_in_dim(leaf, index, keepdims=False)
 
     def step(count: Any, carry: tuple) -> tuple:
         inner, held, stacks = carry
         index = num_steps - 1 - count if reverse else count
-        inner, y_t = body(operands, inner, held if ahead else read(index))
-        stacks = jax.tree.map(
-            lambda stack, y: lax.dynamic_update_index_in_dim(stack, y, index, 0), stacks, y_t
-        )
-        if ahead:
-            held = read(jnp.clip(index + (-1 if reverse else 1), 0, num_steps - 1))
+        waiting = iter(held)
+        x_t = [
+            next(waiting) if ahead else read(place, index, stacks)
+            for place, ahead in enumerate(aheads)
+        ]
+        inner, y_t = body(operands, inner, jax.tree.unflatten(structure, x_t))
+        stacks = [
+            lax.dynamic_update_index_in_dim(stack, y, index, 0)
+            for stack, y in zip(stacks, jax.tree.leaves(y_t), strict=True)
+        ]
+        coming = jnp.clip(index + (-1 if reverse else 1), 0, num_steps - 1)
+        held = [read(place, coming, stacks) for place, ahead in enumerate(aheads) if ahead]
         return inner, held, stacks
 
-    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], xs)
-    shapes = jax.eval_shape(partial(body, operands), init, first)[1]
-    leaves, structure = jax.tree.flatten(shapes)
     # Each from another element: of one, XLA would make a single stack and copy it.
     elements = since.ravel()
     stacks = [
         jnp.broadcast_to(
-            (elements[place % elements.size] * 0).astype(leaf.dtype), (num_steps, *leaf.shape)
+            (elements[number % elements.size] * 0).astype(leaf.dtype), (num_steps, *leaf.shape)
         )
-        for place, leaf in enumerate(leaves)
+        if place is None
+        else given[place]
+        for number, (leaf, place) in enumerate(zip(jax.tree.leaves(shapes), over, strict=True))
     ]
-    carry = (init, first if ahead else None, jax.tree.unflatten(structure, stacks))
-    final, _, ys = lax.fori_loop(0, num_steps, step, carry)
+    begin = -1 if reverse else 0
+    held = [leaf[begin] for leaf, ahead in zip(given, aheads, strict=True) if ahead]
+    final, _, stacks = lax.fori_loop(0, num_steps, step, (init, held, stacks))
+    ys = jax.tree.unflatten(jax.tree.structure(shapes), stacks)
     return put_batch_first((final, ys), (operands, init, xs, since))
 
 

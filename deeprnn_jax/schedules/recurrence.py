@@ -13,7 +13,7 @@ Derivatives: reverse mode, and anything over it (reverse over reverse, forward o
 reverse). Plain forward mode needs the reference schedule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ from deeprnn_jax.schedules.pullback import (
     transpose_matrices,
 )
 from deeprnn_jax.schedules.rules import project_in_loop
+from deeprnn_jax.schedules.stacks import choose_stacks
 from deeprnn_jax.sequences import shift
 from deeprnn_jax.types import Array
 
@@ -54,8 +55,9 @@ class Residuals(NamedTuple):
     carry: Any  # before the first step
     xs: Any
     flags: Any
-    afters: list[Array]  # the carry that each step ended with, [T, ...]
-    made: list[Array]  # of each step's values, those that `Program.made` names
+    carries: list[Array]  # the carry of each step, [T, ...]; the rest likewise
+    packs: list[Array]  # of each step's values, those that `Program.made` names
+    shared: list[Array]  # likewise, but also outputs
 
 
 def run_recurrence(
@@ -138,17 +140,14 @@ def _run(
     program, structure = _trace(step, params, carry, xs, flags)
     fixed = compute_fixed(program, jax.tree.leaves(params))
     count = program.num_carry
-    afters, outputs = program.jaxpr.outvars[:count], program.jaxpr.outvars[count:]
-    stacked = [*outputs, *((*afters, *program.made) if keep else ())]
-    once = list({id(var): var for var in stacked}.values())  # an output may be the carry
-    places = {id(var): place for place, var in enumerate(once)}
+    chosen = choose_stacks(program, keep=keep)
 
-    def body(fixed: Fixed, leaves: list[Array], read: list[Array]) -> tuple[list, list]:
+    def body(fixed: Fixed, leaves: list[Array], read: list[Array]) -> tuple[list, tuple]:
         found, read_off = run_step(program, fixed, [*leaves, *read])
-        return found[:count], read_off(once)
+        return found[:count], (read_off(chosen.plain), chosen.pack(read_off))
 
     read = hoist(program, fixed, jax.tree.leaves((xs, flags)))
-    final, stacks = run_loop(
+    final, (plain, packs) = run_loop(
         body,
         fixed,
         jax.tree.leaves(carry),
@@ -157,14 +156,16 @@ def _run(
         since=_first_floating([*read, *jax.tree.leaves(carry)]),
         reverse=reverse,
         ahead=True,
+        spent=[var in chosen.spent for var in program.reads],
     )
+    stack_of = {id(var): stack for var, stack in zip(chosen.plain, plain, strict=True)}
 
-    def stacks_of(variables: Any) -> list[Array]:
-        return [stacks[places[id(var)]] for var in variables]
+    def stacks_of(variables: Sequence[Any]) -> list[Array]:
+        return [stack_of[id(var)] for var in variables]
 
-    found = jax.tree.unflatten(structure, [*final, *stacks_of(outputs)])
+    found = jax.tree.unflatten(structure, [*final, *stacks_of(program.jaxpr.outvars[count:])])
     found = put_batch_first(found, (params, carry, xs, flags))
-    kept = (stacks_of(afters), stacks_of(program.made)) if keep else ([], [])
+    kept = (stacks_of(chosen.carry), packs, stacks_of(chosen.shared))
     return found, Residuals(params, carry, xs, flags, *kept)
 
 
@@ -172,15 +173,18 @@ def _backward(
     step: StepFn, reverse: bool, residuals: Residuals, cotangents: tuple[Any, Any]
 ) -> tuple[Any, ...]:
     """Give the cotangents of parameters, carry and inputs."""
-    params, carry, xs, flags, afters, made = residuals
+    params, carry, xs, flags, carries, packs, shared = residuals
     program, _ = _trace(step, params, carry, xs, flags)
     leaves = jax.tree.leaves(params)
     fixed = compute_fixed(program, leaves)
     transposed = transpose_matrices(program, fixed)
     count = program.num_carry
+    chosen = choose_stacks(program, keep=True)
     befores = [
-        shift(first, after, reverse=reverse)
-        for first, after in zip(jax.tree.leaves(carry), afters, strict=True)
+        stack if var is begin else shift(first, stack, reverse=reverse)
+        for var, begin, first, stack in zip(
+            chosen.carry, program.carry, jax.tree.leaves(carry), carries, strict=True
+        )
     ]
     # What was read and not kept is not computed again: only its shape counts.
     read = [
@@ -197,34 +201,43 @@ def _backward(
         ]
         return [*before, *found]
 
+    def made_of(packs: list[Array], shared: list[Array]) -> list[Array]:
+        values = chosen.unpack(packs, shared)
+        return [values[var] for var in program.made]
+
     places: list[int] = []  # of each cotangent, among those stacked
 
     def body(operands: tuple, d_carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
         fixed, transposed = operands
         d_after, d_shared = d_carry
-        before, read_t, made_t, d_outputs = per_step
-        varying = varying_of(before, read_t)
-        pulled = pull_step(program, fixed, transposed, varying, made_t, [*d_after, *d_outputs])
+        before, read_t, shared_t, d_outputs, packs_t = per_step
+        varying, made = varying_of(before, read_t), made_of(packs_t, shared_t)
+        pulled = pull_step(program, fixed, transposed, varying, made, [*d_after, *d_outputs])
         stacked = [*pulled.varying[count:], *pulled.products, *pulled.sums]
         once = list({id(one): one for one in stacked}.values())  # equal ones are one array
         order = [id(one) for one in once]
         places[:] = [order.index(id(one)) for one in stacked]
         return (pulled.varying[:count], _add(d_shared, pulled.shared)), once
 
-    shared = zip(fixed.shared, program.has_gradient, strict=True)
     start = (
         jax.tree.leaves(cotangents[0]),
-        [jnp.zeros_like(value) for value, has in shared if has],
+        [
+            jnp.zeros_like(value)
+            for value, has in zip(fixed.shared, program.has_gradient, strict=True)
+            if has
+        ],
     )
-    per_step = (befores, read, made, jax.tree.leaves(cotangents[1]))
+    d_outputs = jax.tree.leaves(cotangents[1])
+    read_only = (befores, read, shared, d_outputs)
     (d_carry, d_shared), once = run_loop(
         body,
         (fixed, transposed),
         start,
-        per_step,
+        (*read_only, packs),
         num_steps=jax.tree.leaves((xs, flags))[0].shape[0],
-        since=_first_floating([*per_step[-1], *start[0]]),
+        since=_first_floating([*d_outputs, *start[0]]),
         reverse=not reverse,
+        spent=(*_marked(False, read_only), _marked(True, packs)),
     )
     stacked = [once[place] for place in places]
     num_read, num_products = sum(map(is_floating, program.reads)), len(program.products)
@@ -232,10 +245,11 @@ def _backward(
     d_products = stacked[num_read : num_read + num_products]
     d_sums = stacked[num_read + num_products :]
 
-    def lefts_of(before: list, read_t: list, made_t: list) -> list[Array]:
-        return left_operands(program, fixed, varying_of(before, read_t), made_t)
+    def lefts_of(before: list, read_t: list, packs_t: list, shared_t: list) -> list[Array]:
+        made = made_of(packs_t, shared_t)
+        return left_operands(program, fixed, varying_of(before, read_t), made)
 
-    lefts = jax.vmap(lefts_of)(befores, read, made) if program.products else []
+    lefts = jax.vmap(lefts_of)(befores, read, packs, shared) if program.products else []
     d_matrices = [
         matrix_gradient(*operands)
         for operands in zip(program.products, lefts, d_products, strict=True)
@@ -261,6 +275,10 @@ def _backward(
 
 def _first_floating(leaves: list[Array]) -> Array:
     return next(leaf for leaf in leaves if is_floating(leaf))
+
+
+def _marked(flag: bool, tree: Any) -> Any:
+    return jax.tree.map(lambda _: flag, tree)
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -1,7 +1,5 @@
 """What is chosen by backend and shape, with the figures that it was chosen by."""
 
-from typing import Any
-
 import jax
 
 # Layers written out instead of run by a loop over them. Train step, written out / by a
@@ -17,10 +15,9 @@ UNROLLED_LAYERS_OF_A_STEP = 32
 SMALL_SLICES = 1024
 
 
-def reads_ahead(xs: Any) -> bool:
-    """Tell whether a loop over xs `[T, ...]` reads its slices one step ahead."""
-    leaves = jax.tree.leaves(xs)
-    return sum(leaf.size * leaf.dtype.itemsize // leaf.shape[0] for leaf in leaves) > SMALL_SLICES
+def reads_ahead(num_bytes: int) -> bool:
+    """Tell whether a loop that reads so many bytes a step reads them one step ahead."""
+    return num_bytes > SMALL_SLICES
 
 
 def prefer_wavefront(num_layers: int, num_rows: int, width: int) -> bool:
