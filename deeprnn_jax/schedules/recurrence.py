@@ -40,7 +40,7 @@ from deeprnn_jax.schedules.pullback import (
     pull_step,
     transpose_matrices,
 )
-from deeprnn_jax.schedules.rules import project_in_loop
+from deeprnn_jax.schedules.rules import project_in_loop, steps_in_a_block
 from deeprnn_jax.schedules.stacks import choose_stacks
 from deeprnn_jax.sequences import shift
 from deeprnn_jax.types import Array
@@ -100,13 +100,28 @@ def _recur(
         return _run(step, reverse, False, params, carry, xs, flags)[0]
     program, structure = _trace(step, params, carry, xs, flags)
     fixed = compute_fixed(program, jax.tree.leaves(params))
-
-    def body(leaves: list[Array], inputs: list[Array]) -> tuple[list[Array], list[Array]]:
-        found = run_whole_step(program, fixed, [*leaves, *inputs])
-        return found[: program.num_carry], found[program.num_carry :]
-
     start, inputs = jax.tree.leaves(carry), jax.tree.leaves((xs, flags))
-    final, outputs = lax.scan(body, start, inputs, reverse=reverse)
+    count = program.num_carry
+
+    def one_step(leaves: list[Array], inputs: list[Array]) -> tuple[list[Array], list[Array]]:
+        found = run_whole_step(program, fixed, [*leaves, *inputs])
+        return found[:count], found[count:]
+
+    def steps(leaves: list[Array], inputs: list[Array]) -> tuple[list[Array], list[Array]]:
+        read, outputs = hoist(program, fixed, inputs), []
+        order = range(inputs[0].shape[0])
+        for index in reversed(order) if reverse else order:
+            found, _ = run_step(program, fixed, [*leaves, *(leaf[index] for leaf in read)])
+            leaves = found[:count]
+            outputs.append(found[count:])
+        stacked = zip(*(reversed(outputs) if reverse else outputs), strict=True)
+        return leaves, [jnp.stack(leaf) for leaf in stacked]
+
+    size = steps_in_a_block(sum(leaf.nbytes for leaf in (*fixed.hoisted_matrices, *fixed.matrices)))
+    if size == 1:
+        final, outputs = lax.scan(one_step, start, inputs, reverse=reverse)
+    else:
+        final, outputs = run_in_chunks(steps, start, inputs, size, reverse=reverse)
     given = (params, carry, xs, flags)
     return put_batch_first(jax.tree.unflatten(structure, [*final, *outputs]), given)
 

@@ -61,3 +61,15 @@ def project_in_loop() -> bool:
                        0.88 / 0.52    2.16 / 1.88    11.3 / 8.8      109 / 97
     """
     return jax.default_backend() == "cpu"
+
+
+def steps_in_a_block(num_bytes: int) -> int:
+    """Tell how many steps a forward pass without gradients takes at once on the CPU.
+
+    The product of x is then one for all steps of a block, and the steps are written out.
+    It pays where the matrices, W_x and W_h together, are larger than a core's cache.
+
+    Args:
+      num_bytes: of the matrices.
+    """
+    return 4 if num_bytes > 2**20 else 1
