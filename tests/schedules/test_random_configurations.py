@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import rules
 from tests import registry
 from tests.comparing import assert_close
 from tests.programs import quick_jit
@@ -65,6 +66,7 @@ class Configuration(NamedTuple):
     schedule: str  # where the network refuses it, "layerwise"
     vmapped: str | None  # "params", or "all": with x
     grad_of_vmap: bool  # or vmap of the gradient
+    as_if_large: bool  # whether the rules take the sizes for large
 
 
 def precision_of(index: int) -> str:
@@ -87,8 +89,8 @@ def draw(index: int) -> Configuration:
     skip = choose(None, None, None, "residual", "highway", "dense")
     width = int(rng.integers(1, 6))
 
-    def draw_layer():
-        cell = choose(*CELLS)
+    def draw_layer(among=tuple(CELLS)):
+        cell = choose(*among)
         modifier = choose(*registry.MODIFIERS) if chance(0.25) else "none"
         if cell == "deep_transition" and modifier in ("layer_norm", "all"):
             modifier = "all_but_norm"
@@ -96,7 +98,9 @@ def draw(index: int) -> Configuration:
         return cell, width if equal else int(rng.integers(1, 6)), modifier
 
     if chance(0.25):
-        layers = tuple(draw_layer() for _ in range(choose(2, 2, 2, 3)))
+        # with a skip all layers are of one width, and a deep transition's is its own
+        has_width = [name for name in CELLS if not (skip and name == "deep_transition")]
+        layers = tuple(draw_layer(has_width) for _ in range(choose(2, 2, 2, 3)))
     else:
         # Dense layers are never stacked: each is compiled.
         depth = choose(1, 2, 2, 3) if skip == "dense" else choose(1, 1, 2, 3, 5, 6, 7, 16)
@@ -129,6 +133,7 @@ def draw(index: int) -> Configuration:
         schedule=choose("layerwise", "layerwise", "auto", "wavefront", "wavefront", "wavefront"),
         vmapped=choose(None, None, None, None, "params", "all"),
         grad_of_vmap=chance(0.5),
+        as_if_large=chance(0.5),
     )
 
 
@@ -278,11 +283,14 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("indices", groups, ids=[f"{g[0]}-{g[-1]}" for g in groups])
 
 
-def test_schedules_agree_on_random_configurations(indices):
+def test_schedules_agree_on_random_configurations(indices, monkeypatch):
     found = {}
     for index in indices:
         chosen = draw(index)
-        with jax.enable_x64(chosen.precision == "float64"):
+        with jax.enable_x64(chosen.precision == "float64"), monkeypatch.context() as patched:
+            if chosen.as_if_large:
+                patched.setattr(rules, "SMALL_SLICES", 0)
+                patched.setattr(rules, "LARGE_MATRICES", 0)
             try:
                 differences = check(chosen, run(index, chosen))
             except Exception as error:
