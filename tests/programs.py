@@ -1,12 +1,15 @@
 """Compiled programs that many tests share: one a network, schedule and mode."""
 
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deeprnn_jax.schedules import rules
 from tests.oracle import Outputs
 from tests.registry import Data, Network
 
@@ -34,6 +37,13 @@ def compiler_options() -> dict | None:
 def quick_jit(function, **options):
     """Compile for a test: sooner, and to slower code."""
     return jax.jit(function, compiler_options=compiler_options(), **options)
+
+
+@contextmanager
+def as_if_large():
+    """Let the schedules do with small arrays, while tracing, what they do with large ones."""
+    with mock.patch.multiple(rules, SMALL_SLICES=0, LARGE_MATRICES=0):
+        yield
 
 
 class Result(NamedTuple):

@@ -15,7 +15,7 @@ from jax import lax
 from deeprnn_jax.schedules.recurrence import run_recurrence
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
+from tests.programs import as_if_large, quick_jit
 
 pytestmark = pytest.mark.usefixtures("x64")
 T, B, H = 5, 3, 4
@@ -255,7 +255,6 @@ doubled_tanh.defvjp(
 STEPS = steps()
 
 
-# name -> what is wrong; strict: a mended one must leave this list
 def as_pair(step):
     """Make the step one that gives the carry and an output."""
 
@@ -268,7 +267,7 @@ def as_pair(step):
 
 @pytest.mark.parametrize("name", STEPS)
 def test_any_step_is_what_a_scan_of_it_is(name):
-    """Outputs and gradients: forwards and whole, backwards and by chunks."""
+    """Outputs and gradients: forwards, whole and as if large; backwards and by chunks."""
     step, *shapes, flags = STEPS[name]
     step = as_pair(step)
     rng = registry.seed_of(f"step {name}")
@@ -296,13 +295,32 @@ def test_any_step_is_what_a_scan_of_it_is(name):
 
     @quick_jit
     def run_both(*operands):
+        with as_if_large():
+            whole = with_gradients(partial(taken_apart, False, None), *operands)
+        by_chunks = with_gradients(partial(taken_apart, True, 2), *operands)
         return [
-            (
-                with_gradients(partial(taken_apart, reverse, every), *operands),
-                with_gradients(partial(plain, reverse), *operands),
-            )
-            for reverse, every in ((False, None), (True, 2))
+            (whole, with_gradients(partial(plain, False), *operands)),
+            (by_chunks, with_gradients(partial(plain, True), *operands)),
         ]
 
     for got, expected in run_both(params, h, x):
         assert_close(got, expected)
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 4, 9])  # blocks of four, and what is left over
+@pytest.mark.parametrize("reverse", [False, True])
+def test_blocks_of_steps_are_the_steps(num_steps, reverse):
+    rng = registry.seed_of(f"blocks {num_steps} {reverse}")
+    w_x, w_h, x = (rng.normal(size=size) for size in ((2, H), (H, H), (num_steps, B, 2)))
+
+    def step(p, h, x, flag):
+        h = jnp.where(flag, jnp.tanh(x @ p[0] + h @ p[1]), h)
+        return h, (h, 2 * x)
+
+    flags = rng.random(num_steps) < 0.7
+    with as_if_large():
+        got = run_recurrence(step, (w_x, w_h), np.ones((B, H)), x, flags, reverse=reverse)
+    expected = lax.scan(
+        lambda h, xs: step((w_x, w_h), h, *xs), np.ones((B, H)), (x, flags), reverse=reverse
+    )
+    assert_close(got, expected)

@@ -4,6 +4,7 @@ A configuration is drawn from its index alone. 37 and the like are repeated by
 `--configurations 37:38`; more than the usual 50 are tried by `--configurations 2000`.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import rules
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
+from tests.programs import as_if_large, quick_jit
 from tests.user_cells import deep_transition, leaky
 
 PER_TEST = 5
@@ -283,14 +283,12 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("indices", groups, ids=[f"{g[0]}-{g[-1]}" for g in groups])
 
 
-def test_schedules_agree_on_random_configurations(indices, monkeypatch):
+def test_schedules_agree_on_random_configurations(indices):
     found = {}
     for index in indices:
         chosen = draw(index)
-        with jax.enable_x64(chosen.precision == "float64"), monkeypatch.context() as patched:
-            if chosen.as_if_large:
-                patched.setattr(rules, "SMALL_SLICES", 0)
-                patched.setattr(rules, "LARGE_MATRICES", 0)
+        sizes = as_if_large() if chosen.as_if_large else nullcontext()
+        with jax.enable_x64(chosen.precision == "float64"), sizes:
             try:
                 differences = check(chosen, run(index, chosen))
             except Exception as error:
