@@ -50,4 +50,4 @@ def builder(entry: str, torch_threads: int | None = None) -> BuildFn:
 
 def _build(module: str, workload: Any, **options: Any) -> Any:
     # Only now: no library is loaded before a row needs it.
-    return import_module(f"experiments.benchmarks.peers.{module}").build(workload, **options)
+    return import_module(f"experiments.benchmarks.peers.run_{module}").build(workload, **options)
