@@ -92,6 +92,7 @@ def deep_rnn(
     param_dtype: Any = jnp.float32,
     compute_dtype: Any = None,
     state_dtype: Any = None,
+    stack_layers: bool = True,
 ) -> DeepRNN:
     """Make a deep recurrent network of one or many cells.
 
@@ -112,6 +113,10 @@ def deep_rnn(
       compute_dtype: the dtype of the products' operands; `param_dtype` unless given.
         Sums and gates are float32, or wider where this is.
       state_dtype: the dtype of the state between steps; that of the sums unless given.
+      stack_layers: whether equal neighbouring layers are stored stacked, so that compile
+        time does not grow with depth. False: each by itself, which saves a `step` on its
+        own the copies out of the stack (three layers or more), and with eight layers
+        up to a tenth of a train step.
 
     Returns:
       Pure functions, to be jitted, vmapped and differentiated at will:
@@ -164,7 +169,12 @@ def deep_rnn(
     cells = network.list_cells(cell, num_layers)
     if output_size is not None:
         check_size("deep_rnn", "output_size", output_size)
-    check_bools("deep_rnn", bidirectional=bidirectional, layer_norm=layer_norm)
+    check_bools(
+        "deep_rnn",
+        bidirectional=bidirectional,
+        layer_norm=layer_norm,
+        stack_layers=stack_layers,
+    )
     precision = network.make_precision(param_dtype, compute_dtype, state_dtype)
     plan = network.make_plan(
         cells,
@@ -174,6 +184,7 @@ def deep_rnn(
         dropout=dropout,
         output_size=output_size,
         precision=precision,
+        stack_layers=stack_layers,
     )
     initial_state = jax.jit(partial(execution.initial_state, plan), static_argnums=1)
     run = jax.jit(

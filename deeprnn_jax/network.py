@@ -14,7 +14,7 @@ from deeprnn_jax.types import Cell
 
 
 class Run(NamedTuple):
-    """Neighbouring layers that are equal, so that they are stored stacked."""
+    """Neighbouring layers that are equal and stored stacked, or one layer alone."""
 
     layer: Layer
     start: int  # index of the first layer
@@ -107,6 +107,7 @@ def make_plan(
     dropout: float,
     output_size: int | None,
     precision: Precision,
+    stack_layers: bool,
 ) -> Plan:
     """Give a network's plan, or raise ValueError; see `deep_rnn` for the arguments."""
     if skip not in layers.SKIPS:
@@ -136,7 +137,7 @@ def make_plan(
         plan.append(layer)
     return Plan(
         cells=tuple(cells),
-        runs=tuple(_group_runs(plan, precision)),
+        runs=tuple(_group_runs(plan, precision, stack_layers)),
         merge=merge,
         skip=skip,
         width=widths[-1],
@@ -159,7 +160,7 @@ def input_sizes(plan: Plan, input_size: int) -> list[int]:
     return [input_size, *widths[:-1]]
 
 
-def _group_runs(plan: Sequence[Layer], precision: Precision) -> list[Run]:
+def _group_runs(plan: Sequence[Layer], precision: Precision, stack_layers: bool) -> list[Run]:
     """Group neighbouring layers that are equal and can be stacked.
 
     The first layer stands alone even where its input happens to be as wide as the
@@ -167,7 +168,8 @@ def _group_runs(plan: Sequence[Layer], precision: Precision) -> list[Run]:
     """
     runs: list[Run] = []
     for index, layer in enumerate(plan):
-        if runs and layer.input_size is not None and _are_equal(runs[-1].layer, layer):
+        joins = stack_layers and runs and layer.input_size is not None
+        if joins and _are_equal(runs[-1].layer, layer):
             runs[-1] = runs[-1]._replace(size=runs[-1].size + 1)
         else:
             runs.append(Run(layer, index, 1))

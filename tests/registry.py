@@ -96,7 +96,7 @@ class Network(NamedTuple):
     output_size: int | None = None
     dropout: float = 0.0
 
-    def build(self, **dtypes) -> drnn.DeepRNN:
+    def build(self, **options) -> drnn.DeepRNN:
         """Make the library's network."""
         made = {
             layer: MODIFIERS[layer[2]].make(CELLS[layer[0]].make(layer[1]))
@@ -110,7 +110,7 @@ class Network(NamedTuple):
             layer_norm=self.layer_norm,
             output_size=self.output_size,
             dropout=self.dropout,
-            **({"param_dtype": jnp.float64} | dtypes),
+            **({"param_dtype": jnp.float64} | options),
         )
 
     def oracle(self) -> "OracleNetwork":

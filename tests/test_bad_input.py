@@ -104,6 +104,7 @@ NETWORKS = {
     "deep_rnn: bidirectional must be True or False": lambda: drnn.deep_rnn(
         cell, bidirectional="no"
     ),
+    "deep_rnn: stack_layers must be True or False": lambda: drnn.deep_rnn(cell, stack_layers=0),
     "deep_rnn: layer_norm must be True or False": lambda: drnn.deep_rnn(cell, layer_norm=1),
     "deep_rnn: merge must be 'concat', 'sum' or a function...'mean'": lambda: drnn.deep_rnn(
         cell, merge="mean"

@@ -1,5 +1,7 @@
 """Deep networks as values: chunks, steps, batch axes, transformations, depth."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -254,6 +256,46 @@ def test_unstack_and_stack_are_inverse():
         jax.tree.map(np.testing.assert_array_equal, again, tuple(tree))
     with pytest.raises(ValueError, match="leading axis of layers"):
         rnn.unstack(((),))
+
+
+@pytest.mark.usefixtures("x64")
+def test_layers_stored_one_by_one_are_the_network():
+    """Outputs, states, gradients and draws; and what init gives."""
+    network = registry.stack_of("lstm", "zoneout", depth=4, size=3, dropout=0.3, output_size=2)
+    rnn, other = network.build(), network.build(stack_layers=False)
+    params, x, state, lengths, _, resets = registry.data_for(network)
+    flags = {"lengths": lengths, "resets": resets, "key": jax.random.key(5)}
+
+    def apart(params, state):
+        layers = other.stack(rnn.unstack(params.layers))
+        return params._replace(layers=layers), other.stack(rnn.unstack(state))
+
+    def together(state):
+        return rnn.stack(other.unstack(state))
+
+    @quick_jit
+    def run(params, x, state):
+        def loss(one_by_one, params, x, state):
+            if one_by_one:
+                params, state = apart(params, state)
+            state, y = (other if one_by_one else rnn).apply(params, x, state, **flags)
+            return jnp.sum(jnp.sin(y)), (together(state) if one_by_one else state, y)
+
+        def step(params, state):
+            end, y = other.step(*apart(params, state), x[0])
+            return together(end), y
+
+        grads = [
+            jax.grad(partial(loss, one), argnums=(0, 1, 2), has_aux=True)(params, x, state)
+            for one in (True, False)
+        ]
+        return grads, (step(params, state), rnn.step(params, state, x[0]))
+
+    for got, expected in run(params, x, state):
+        assert_close(got, expected, 1e-12)
+    assert [run.size for run in other.plan.runs] == [1] * 4
+    key = jax.random.key(0)
+    assert_close(rnn.unstack(rnn.init(key, 2).layers), other.unstack(other.init(key, 2).layers), 0)
 
 
 @pytest.mark.usefixtures("x64")

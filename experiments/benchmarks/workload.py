@@ -37,6 +37,23 @@ def _cell(row: Row) -> drnn.Cell:
     return drnn.gru(size, reset_after=row.cell == "gru")
 
 
+def _make_network(row: Row, dtype: str, **options: Any) -> drnn.DeepRNN:
+    return drnn.deep_rnn(
+        _cell(row),
+        row.num_layers,
+        bidirectional=row.bidirectional,
+        compute_dtype=jnp.dtype(dtype),
+        **options,
+    )
+
+
+def one_by_one(workload: Workload) -> tuple[drnn.DeepRNN, drnn.DeepParams]:
+    """Give the same network with its layers stored one by one, as single steps want it."""
+    rnn = _make_network(workload.row, workload.dtype, stack_layers=False)
+    layers = rnn.stack(workload.rnn.unstack(workload.params.layers))
+    return rnn, workload.params._replace(layers=layers)
+
+
 def make_workload(row: Row, dtype: str = "float32", seed: int = 0) -> Workload:
     """Draw a row's parameters and inputs.
 
@@ -45,12 +62,7 @@ def make_workload(row: Row, dtype: str = "float32", seed: int = 0) -> Workload:
       dtype: of the products; parameters are float32.
       seed: of parameters and inputs.
     """
-    rnn = drnn.deep_rnn(
-        _cell(row),
-        row.num_layers,
-        bidirectional=row.bidirectional,
-        compute_dtype=jnp.dtype(dtype),
-    )
+    rnn = _make_network(row, dtype)
     key = jax.random.key(seed)
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: rnn.init(key, row.input_size))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from experiments.benchmarks.peers.contract import NotRunError, Program
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
-from experiments.benchmarks.workload import Workload
+from experiments.benchmarks.workload import Workload, one_by_one
 
 
 def build(workload: Workload, **options: Any) -> Program:
@@ -33,13 +33,14 @@ def build(workload: Workload, **options: Any) -> Program:
         if "unexpected keyword" not in str(error):
             raise
         raise NotRunError(f"apply: {error}") from None
-    streams = not row.bidirectional
-    return make_program(
-        workload,
-        JaxModel(
-            params=workload.params,
-            apply=apply,
-            step=rnn.step if streams else None,
-            state=rnn.initial_state(workload.params, row.batch_size) if streams else None,
-        ),
-    )
+    model = JaxModel(params=workload.params, apply=apply)
+    if not row.bidirectional:
+        model = model._replace(**_streaming(workload))
+    return make_program(workload, model)
+
+
+def _streaming(workload: Workload) -> dict[str, Any]:
+    """Give what a model needs for single steps."""
+    rnn, params = one_by_one(workload)
+    state = rnn.initial_state(params, workload.row.batch_size)
+    return {"step": rnn.step, "step_params": params, "state": state}
