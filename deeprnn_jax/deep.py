@@ -235,8 +235,10 @@ def deep_rnn(
         # only now: inside jit a NumPy array's values are known, a JAX one's are not
         x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
         key = arguments.choose_key("apply", key, train, plan.is_stochastic)
-        chosen = execution.choose_schedule(plan, schedule, x.shape[1:-1])
-        every = arguments.choose_checkpoints("apply", checkpoint_every, x.shape[0])
+        chosen = execution.choose_schedule(plan, schedule, x.shape)
+        # on diagonals, steps are more
+        more = len(plan.cells) - 1 if chosen == "wavefront" else 0
+        every = arguments.choose_checkpoints("apply", checkpoint_every, x.shape[0] + more)
         with execution.name_the_reference(chosen):
             state, y, trace = run(
                 params,

@@ -44,13 +44,20 @@ class DeepParams(NamedTuple):
 DeepState = tuple[State, ...]  # one entry a run, leaves [L, *B, size] or [L, D, *B, size]
 
 
-def choose_schedule(plan: network.Plan, schedule: str, batch_shape: tuple[int, ...]) -> str:
-    """Give the name of a schedule that can run the network, or raise ValueError."""
+def choose_schedule(plan: network.Plan, schedule: str, shape: tuple[int, ...]) -> str:
+    """Give the name of a schedule that can run the network, or raise ValueError.
+
+    Args:
+      plan: the network.
+      schedule: what the caller asked for.
+      shape: of x, `[T, *B, I]`.
+    """
     if schedule == "auto":
         width = max(cell.output_size for cell in plan.cells)
         can = wavefront.explain_refusal(plan) is None
-        small = rules.prefer_wavefront(len(plan.cells), math.prod(batch_shape), width)
-        return "wavefront" if can and small else "layerwise"
+        num_rows = math.prod(shape[1:-1])
+        gains = rules.prefer_wavefront(len(plan.cells), num_rows, width, shape[0])
+        return "wavefront" if can and gains else "layerwise"
     if not isinstance(schedule, str) or schedule not in SCHEDULES:
         names = list(SCHEDULES)
         raise ValueError(f"apply: schedule must be 'auto' or one of {names}, got {schedule!r}")
@@ -69,7 +76,7 @@ def name_the_reference(schedule: str) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if "forward-mode" not in str(error):
+        if schedule == "reference" or "forward-mode" not in str(error):
             raise
         raise TypeError(
             f"apply: schedule={schedule!r} has no forward-mode derivative (jvp, jacfwd); "
@@ -159,7 +166,7 @@ def run_plan(
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
 
     keys = [None if key is None else _layer_keys(key, run) for run in plan.runs]
-    if schedule == "wavefront":
+    if schedule == "wavefront" and x.shape[0] > 1:
         finals, y, traces = wavefront.run_network(
             plan,
             params.layers,

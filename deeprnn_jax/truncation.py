@@ -27,6 +27,7 @@ def truncated(
     key: Array | None = None,
     train: bool | None = None,
     schedule: str = "auto",
+    checkpoint_every: int | str | None = None,
 ) -> tuple[DeepState, Array]:
     """Run a sequence chunk by chunk, with no gradient from one chunk to the one before.
 
@@ -46,6 +47,7 @@ def truncated(
       key: a random key, as in `apply`.
       train: as in `apply`.
       schedule: as in `apply`.
+      checkpoint_every: as in `apply`, within each chunk.
 
     Returns:
       The final state, and y `[T, *B, O]`.
@@ -101,6 +103,7 @@ def truncated(
             key=chunk_key,
             train=train,
             schedule=schedule,
+            checkpoint_every=checkpoint_every,
         )
 
     num_chunks, rest = divmod(num_steps, chunk_size)

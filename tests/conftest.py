@@ -20,9 +20,9 @@ def pytest_addoption(parser):
     """Let a run try more random configurations, or one again."""
     parser.addoption(
         "--configurations",
-        default="50",
+        default="100",
         metavar="[FIRST:]LAST",
-        help="which random configurations test_random_configurations.py tries (default: 50)",
+        help="which random configurations test_random_configurations.py tries (default: 100)",
     )
 
 

@@ -406,3 +406,15 @@ def test_empty_batches_are_empty():
     )
     assert y.shape == (T, 0, 8)
     assert end[0].h.shape == (1, 2, 0, 4)
+
+
+@pytest.mark.parametrize("schedule", ["layerwise", "wavefront"])
+def test_the_gradient_of_an_empty_batch_is_zero(schedule):
+    rnn = registry.stack_of("gru", depth=2).build(param_dtype=jnp.float32)
+    params = registry.fill(registry.seed_of("empty"), registry.shapes_of(rnn)[0], dtype=np.float32)
+
+    def loss(params):
+        return jnp.sum(rnn.apply(params, jnp.zeros((T, 0, IN)), schedule=schedule)[1])
+
+    for gradient in jax.tree.leaves(quick_jit(jax.grad(loss))(params)):
+        assert not gradient.any()

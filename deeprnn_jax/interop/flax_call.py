@@ -35,6 +35,7 @@ def call_network(
     keep_order: bool,
     key: Array | None,
     schedule: str,
+    checkpoint_every: int | str | None,
 ) -> tuple[DeepState, Array]:
     """Run a network over inputs in Flax's conventions.
 
@@ -49,6 +50,7 @@ def call_network(
       keep_order: whether outputs of a reverse run go back to the order of inputs.
       key: for dropout and the like; None: no randomness.
       schedule: as in `deep_rnn`.
+      checkpoint_every: as in `deep_rnn`.
 
     Returns:
       The state after the last real step, and y `[*B, T, H]` or `[T, *B, H]`.
@@ -73,6 +75,7 @@ def call_network(
         lengths=seq_lengths,
         key=key,
         schedule=schedule,
+        checkpoint_every=checkpoint_every,
     )
     if reverse and keep_order:
         y = flip(y)

@@ -40,6 +40,7 @@ class DeepRNN(nn.Module):
         dropout where the caller gives the rng, `apply(..., rngs={"dropout": key})`.
       rng_collection: the name of that rng.
       schedule: how the network is run, as in `deep_rnn`.
+      checkpoint_every: what is kept for gradients, as in `deep_rnn`.
 
     Raises:
       ValueError: from the call, if rnn is no network or an argument does not fit.
@@ -66,6 +67,7 @@ class DeepRNN(nn.Module):
     deterministic: bool | None = None
     rng_collection: str = "dropout"
     schedule: str = "auto"
+    checkpoint_every: int | str | None = None
 
     @nn.compact
     def __call__(
@@ -120,6 +122,7 @@ class DeepRNN(nn.Module):
             keep_order=self.keep_order if keep_order is None else keep_order,
             key=self._key(self.deterministic if deterministic is None else deterministic),
             schedule=self.schedule,
+            checkpoint_every=self.checkpoint_every,
         )
         wants_carry = self.return_carry if return_carry is None else return_carry
         return (carry, y) if wants_carry else y

@@ -58,6 +58,7 @@ class DeepRNN(nnx.Module):
         deterministic: bool = False,
         rng_collection: str = "dropout",
         schedule: str = "auto",
+        checkpoint_every: int | str | None = None,
         params: DeepParams | None = None,
         rngs: Rngs | None = None,
     ):
@@ -74,6 +75,7 @@ class DeepRNN(nnx.Module):
           deterministic: whether there is no dropout.
           rng_collection: the name of the rng stream that dropout draws from.
           schedule: how the network is run, as in `deep_rnn`.
+          checkpoint_every: what is kept for gradients, as in `deep_rnn`.
           params: the network's parameters, to be used in place of new ones.
           rngs: for new parameters, its stream `params`, and for dropout.
 
@@ -97,6 +99,7 @@ class DeepRNN(nnx.Module):
         self.deterministic = deterministic
         self.rng_collection = rng_collection
         self.schedule = schedule
+        self.checkpoint_every = checkpoint_every
         self.network = _as_params(name_params(rnn, params))
         self.rngs = nnx.data(None)
         if rnn.plan.is_stochastic and rngs is not None:
@@ -148,6 +151,7 @@ class DeepRNN(nnx.Module):
             keep_order=self.keep_order if keep_order is None else keep_order,
             key=None if is_still else self._key(self.rngs if rngs is None else rngs),
             schedule=self.schedule,
+            checkpoint_every=self.checkpoint_every,
         )
         wants_carry = self.return_carry if return_carry is None else return_carry
         return (carry, y) if wants_carry else y

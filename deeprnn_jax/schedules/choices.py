@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.schedules.matrices import Product, as_product, is_plain
+from deeprnn_jax.schedules.matrices import Product, as_product, is_plain, precision_of
 from deeprnn_jax.schedules.operations import (
     count_uses,
     dtype_of,
@@ -155,11 +155,8 @@ def find_merges(
         second = [var for var in operands if var in recurrent and uses.get(var) == 1]
         if len(first) == len(second) == 1:
             index, bias = made_by[first[0]]
-            dtypes = {
-                dtype_of(product.eqn.invars[side])
-                for product in (hoisted_products[index], products[recurrent[second[0]]])
-                for side in (0, 1)
-            }
-            if len(dtypes) == 1:
+            pair = (hoisted_products[index], products[recurrent[second[0]]])
+            dtypes = {dtype_of(var) for product in pair for var in product.eqn.invars}
+            if len(dtypes) == 1 and precision_of(pair[0]) == precision_of(pair[1]):
                 merges.append(Merge(index, recurrent[second[0]], bias, eqn))
     return tuple(merges)

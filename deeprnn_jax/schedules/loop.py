@@ -136,12 +136,8 @@ def _run_loop(
         held = [read(place, coming, stacks) for place, ahead in enumerate(aheads) if ahead]
         return inner, held, stacks
 
-    # Each from another element: of one, XLA would make a single stack and copy it.
-    elements = since.ravel()
     stacks = [
-        jnp.broadcast_to(
-            (elements[number % elements.size] * 0).astype(leaf.dtype), (num_steps, *leaf.shape)
-        )
+        _zeros(since, number, (num_steps, *leaf.shape), leaf.dtype)
         if place is None
         else given[place]
         for number, (leaf, place) in enumerate(zip(jax.tree.leaves(shapes), over, strict=True))
@@ -151,6 +147,15 @@ def _run_loop(
     final, _, stacks = lax.fori_loop(0, num_steps, step, (init, held, stacks))
     ys = jax.tree.unflatten(jax.tree.structure(shapes), stacks)
     return put_batch_first((final, ys), (operands, init, xs, since))
+
+
+def _zeros(since: Array, number: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Give zeros that XLA does not make before `since`: the loop's stack of that number."""
+    if since.size == 0:
+        return jnp.zeros(shape, dtype)
+    # Each from another element: of one, XLA would make a single stack and copy it.
+    element = since.ravel()[number % since.size]
+    return jnp.broadcast_to((element * 0).astype(dtype), shape)
 
 
 def put_batch_first(tree: Any, given: Any) -> Any:
@@ -165,7 +170,8 @@ def put_batch_first(tree: Any, given: Any) -> Any:
       tree: the function's outputs.
       given: all its inputs; if one has the axis, all outputs get it.
     """
-    token = sum(jnp.sum(lax.stop_gradient(leaf)).astype(float) for leaf in jax.tree.leaves(given))
+    numbers = [leaf for leaf in jax.tree.leaves(given) if _is_number(leaf)]
+    token = sum(jnp.sum(lax.stop_gradient(leaf)).astype(float) for leaf in numbers)
 
     def settle(leaf: Array) -> Array:
         # the rule of reshape puts a new axis first; of a reshape to the same shape is none
@@ -174,3 +180,8 @@ def put_batch_first(tree: Any, given: Any) -> Any:
         return jnp.where(jnp.zeros((), bool), jnp.asarray(token).astype(leaf.dtype), leaf)
 
     return jax.tree.map(settle, tree)
+
+
+def _is_number(leaf: Any) -> bool:
+    """Tell numbers and flags from typed random keys, which cannot be added."""
+    return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool

@@ -55,6 +55,11 @@ def varying_operand(product: Product) -> Any:
     return product.eqn.invars[1 - product.fixed]
 
 
+def precision_of(product: Product) -> Any:
+    """Give what the cell's author asked of the product, which its derivatives keep to."""
+    return product.eqn.params["precision"]
+
+
 def cast_down(product: Product, matrix: Array) -> Array:
     """Give the matrix in the dtype in which it is multiplied."""
     return matrix.astype(dtype_of(product.eqn.invars[product.fixed]))
@@ -78,6 +83,7 @@ def multiply_stacked(product: Product, lefts: Array, matrix: Array) -> Array:
         lefts,
         cast,
         ((tuple(1 + a for a in contract_left), contract), ((), ())),
+        precision=precision_of(product),
         preferred_element_type=dtype_of(product.eqn.outvars[0]),
     )
 
@@ -124,6 +130,7 @@ def pull_left(product: Product, transposed: Array, cotangent: Array, left: Array
             ),
             (tuple(range(num_batch)), tuple(range(num_batch))),
         ),
+        precision=precision_of(product),
         preferred_element_type=dtype_of(product.eqn.outvars[0]),
     )
     # found: batch, free axes of the operand, contracted axes as they are paired
@@ -155,6 +162,7 @@ def matrix_gradient(product: Product, lefts: Array, cotangents: Array) -> Array:
             ),
             (tuple(1 + a for a in batch_left), tuple(range(1, 1 + num_batch))),
         ),
+        precision=precision_of(product),
         preferred_element_type=dtype_of(product.matrix),
     )
     # found: batch, contracted in the operand's order, free

@@ -39,6 +39,7 @@ from deeprnn_jax.schedules.matrices import (
     multiply,
     multiply_stacked,
     multiply_stacked_for_vjp,
+    precision_of,
     varying_operand,
 )
 from deeprnn_jax.schedules.operations import (
@@ -311,6 +312,7 @@ def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> 
                 jnp.concatenate(lefts, axis=-1),
                 jnp.concatenate(rights, axis=0),  # does not change: XLA takes it out of the loop
                 (((1,), (0,)), ((), ())),
+                precision=precision_of(h_product),
                 preferred_element_type=dtype_of(h_product.eqn.outvars[0]),
             )
             found = [found if merge.bias is None else found + addends[id(merge.bias)]]

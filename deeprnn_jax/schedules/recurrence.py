@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.schedules.chunks import run_in_chunks
+from deeprnn_jax.schedules.chunks import recur_in_chunks, run_in_chunks
 from deeprnn_jax.schedules.loop import put_batch_first, run_loop
 from deeprnn_jax.schedules.matrices import matrix_gradient
 from deeprnn_jax.schedules.operations import is_floating, zeros_of
@@ -84,11 +84,10 @@ def run_recurrence(
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
-
-    def run(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
-        return _recur(step, reverse, params, carry, *inputs)
-
-    return run_in_chunks(run, carry, (xs, flags), checkpoint_every, reverse=reverse)
+    recur = partial(_recur, step, reverse)
+    if checkpoint_every is None or checkpoint_every >= jax.tree.leaves(xs)[0].shape[0]:
+        return recur(params, carry, xs, flags)
+    return recur_in_chunks(recur, checkpoint_every, reverse, params, carry, xs, flags)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

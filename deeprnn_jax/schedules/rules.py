@@ -30,11 +30,12 @@ LARGE_MATRICES = 2**20
 BLOCK = 4
 
 
-def prefer_wavefront(num_layers: int, num_rows: int, width: int) -> bool:
+def prefer_wavefront(num_layers: int, num_rows: int, width: int, num_steps: int) -> bool:
     """Tell whether "auto" goes by diagonals where the network can.
 
-    Only where a step is so small that its loop costs more than its arithmetic, and there
-    are many layers to share it. wavefront / layerwise, train step and forward pass:
+    Only where both a train step and a forward pass gain: where a step is so small that its
+    loop costs more than its arithmetic, there are many layers to share it, and few
+    diagonals beside the steps. wavefront / layerwise, train step and forward pass, T = 256:
 
         (L, B, H)        LSTM          GRU           Elman
         (4, 1, 32)       0.86  1.61    0.67  1.39
@@ -53,11 +54,13 @@ def prefer_wavefront(num_layers: int, num_rows: int, width: int) -> bool:
 
     Args:
       num_layers: L.
-      num_rows: B, all batch axes together.
+      num_rows: B, all batch axes together; without those that `jax.vmap` adds.
       width: the widest layer's output.
+      num_steps: T.
     """
     on_cpu = jax.default_backend() == "cpu"
-    return on_cpu and num_layers >= 16 and num_rows * width <= 128
+    is_small = num_rows >= 4 and num_rows * width <= 128
+    return on_cpu and num_layers >= 16 and is_small and num_steps >= 8 * num_layers
 
 
 def project_in_loop() -> bool:

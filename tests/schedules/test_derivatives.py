@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close
 from tests.programs import quick_jit
@@ -85,6 +86,25 @@ def test_forward_mode_needs_the_reference_schedule():
             jax.jvp(of_schedule, (point,), (direction,))
         with says:
             jax.jacfwd(of_schedule)(point)
+
+
+def test_forward_mode_of_a_cells_own_reverse_rule_is_jaxs_error():
+    """The reference schedule is no remedy there, and is not named as one."""
+
+    @jax.custom_vjp
+    def bend(z):
+        return jnp.tanh(z)
+
+    bend.defvjp(lambda z: (bend(z), z), lambda z, cotangent: (cotangent / jnp.cosh(z) ** 2,))
+    rnn = drnn.deep_rnn(drnn.elman(2, bend))
+    params = rnn.init(jax.random.key(0), 2)
+
+    def run(x):
+        return rnn.apply(params, x, schedule="reference")[1]
+
+    with pytest.raises(TypeError, match="forward-mode") as caught:
+        jax.jvp(run, (jnp.ones((3, 2)),), (jnp.ones((3, 2)),))
+    assert "schedule" not in str(caught.value)
 
 
 @each_network

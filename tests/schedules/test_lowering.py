@@ -4,6 +4,7 @@ Nothing is run. A machine without an accelerator lowers for one just as well.
 """
 
 import re
+from contextlib import nullcontext
 from functools import partial
 
 import jax
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+import deeprnn_jax as drnn
 from deeprnn_jax.schedules import recurrence
 from tests import registry
-from tests.programs import quick_jit
+from tests.programs import as_if_large, quick_jit
 from tests.registry import IN
+from tests.user_cells import leaky
 
 # T + L - 1 = 13 is neither's own
 STEPS, ROWS, LAYERS = 11, 2, 3
@@ -143,6 +146,31 @@ def products_in_loops(function, shapes):
         ]
         for loop in loops
     ]
+
+
+@pytest.mark.parametrize("schedule", ["layerwise", "wavefront"])
+def test_products_are_as_precise_as_their_author_asks(schedule):
+    """Else an accelerator rounds those that the schedule writes, and no others."""
+    cell = leaky(3)
+    precise = cell._replace(
+        project_input=lambda params, x: jnp.dot(x, params.w_x, precision="highest"),
+        step=lambda params, state, x_proj: cell.update(
+            params, state, x_proj, jnp.dot(state.h, params.w_h, precision="highest")
+        ),
+    )
+    rnn = drnn.deep_rnn(precise, 3)
+    params, state = registry.shapes_of(rnn, IN, (ROWS,))
+    shapes = (params, jax.ShapeDtypeStruct((STEPS, ROWS, IN), np.float32), state)
+    run = partial(rnn.apply, schedule=schedule)
+    highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
+    for function in (run, with_gradient(run)):
+        for large in (nullcontext(), as_if_large()):
+            with large:
+                jax.clear_caches()
+                jaxpr = jax.make_jaxpr(function)(*shapes).jaxpr
+            products = [eqn for eqn in eqns_of(jaxpr) if eqn.primitive.name == "dot_general"]
+            assert products
+            assert {eqn.params["precision"] for eqn in products} == {highest}
 
 
 def test_equal_layers_are_one_product_on_a_diagonal():

@@ -1,7 +1,7 @@
 """Networks drawn at random, all that they can be asked for mixed: schedules must agree.
 
 A configuration is drawn from its index alone. 37 and the like are repeated by
-`--configurations 37:38`; more than the usual 50 are tried by `--configurations 2000`.
+`--configurations 37:38`; more than the usual 100 are tried by `--configurations 2000`.
 """
 
 from contextlib import nullcontext
@@ -229,10 +229,20 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
             grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
             return jax.vmap(grad, in_axes=axes) if chosen.vmapped else grad
 
+        def run_forward(schedule):
+            """Give the outputs where no gradient is asked for: a program of its own."""
+
+            def run(*point):
+                return apply(schedule, *point)[1]
+
+            return jax.vmap(run, in_axes=axes) if chosen.vmapped else run
+
         results = {}
         for schedule in ("reference", *schedules_of(chosen)):
             grads, outputs = differentiate(schedule)(params, x, start)
             named = dict(zip(("d params", "d x", "d state"), grads, strict=True))
+            alone = outputs if schedule == "reference" else run_forward(schedule)(params, x, start)
+            named |= {f"{kind} alone": values for kind, values in alone.items()}
             results[schedule] = outputs | named
         return results
 
