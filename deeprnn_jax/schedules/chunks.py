@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.schedules.loop import put_batch_first, run_loop
-from deeprnn_jax.schedules.operations import is_floating
-from deeprnn_jax.types import Array
+from deeprnn_jax.schedules.operations import first_floating
 
 RunFn = Callable[[Any, Any], tuple[Any, Any]]  # (carry, xs) -> (carry, ys), as a scan
 RecurFn = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # (params, carry, xs, flags) -> same
@@ -134,7 +133,7 @@ def _forward(
         carry,
         whole,
         num_steps=chunks.num,
-        since=_first_floating((xs, carry)),
+        since=first_floating((xs, carry)),
         reverse=reverse,
     )
     after, left_over = recur(params, last, *rest) if chunks.rest else (last, None)
@@ -173,7 +172,7 @@ def _backward(
         (d_params, d_carry),
         per_chunk,
         num_steps=chunks.num,
-        since=_first_floating((d_ys, d_carry)),
+        since=first_floating((d_ys, d_carry)),
         reverse=not reverse,
         spent=spent,
     )
@@ -181,10 +180,6 @@ def _backward(
 
 
 recur_in_chunks.defvjp(_forward, _backward)
-
-
-def _first_floating(tree: Any) -> Array:
-    return next(leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf))
 
 
 def _all(flag: bool, tree: Any) -> Any:

@@ -85,6 +85,11 @@ def is_floating(value: Any) -> bool:
     return jnp.issubdtype(getattr(value, "aval", value).dtype, jnp.floating)
 
 
+def first_floating(tree: Any) -> Array:
+    """Give the first array of a tree that has a floating dtype."""
+    return next(leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf))
+
+
 def num_bytes(var: Any) -> int:
     """Give the size of a variable's value."""
     return var.aval.size * var.aval.dtype.itemsize

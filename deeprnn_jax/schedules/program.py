@@ -23,34 +23,13 @@ of a sum are, is one array.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jax import lax
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 
 from deeprnn_jax.schedules.choices import Merge, choose_hoisted, choose_kept, find_merges
-from deeprnn_jax.schedules.matrices import (
-    Product,
-    as_product,
-    cast_down,
-    multiply,
-    multiply_stacked,
-    multiply_stacked_for_vjp,
-    precision_of,
-    varying_operand,
-)
-from deeprnn_jax.schedules.operations import (
-    bind,
-    dtype_of,
-    is_floating,
-    operands_of,
-    read_values,
-    trace_inlined,
-    variables_of,
-)
+from deeprnn_jax.schedules.matrices import Product, as_product
+from deeprnn_jax.schedules.operations import is_floating, trace_inlined, variables_of
 from deeprnn_jax.types import Array
 
 
@@ -100,16 +79,6 @@ class Program(NamedTuple):
         return [*self.carry, *self.reads]
 
 
-class Fixed(NamedTuple):
-    """What is computed once, before the loop."""
-
-    shared: list[Array]
-    matrices: list[Array]  # of the products, as wide as the parameters
-    addends: list[Array]  # of the additions
-    hoisted_shared: list[Array]
-    hoisted_matrices: list[Array]
-
-
 def trace(
     step: Callable[..., Sequence[Array]],
     params: Sequence[Array],
@@ -123,217 +92,94 @@ def trace(
       params: arrays (or their shapes) that are the same at every step.
       carry: what one step hands to the next.
       inputs: what a step reads of its own.
+
+    Returns:
+      The program; an operation that nothing needs is in it too, and XLA drops it.
     """
     jaxpr, consts = trace_inlined(step, [*params, *carry, *inputs])
-    num_params = len(params)
-    roots = set(jaxpr.invars[:num_params])  # what depends on a parameter and has a gradient
-    fixed = roots | set(jaxpr.constvars)
-    fixed_eqns, varying_eqns = [], []
-    for eqn in jaxpr.eqns:
-        operands = variables_of(eqn.invars)
-        if all(var in fixed for var in operands):
-            fixed_eqns.append(eqn)
-            fixed.update(eqn.outvars)
-            if any(var in roots for var in operands):
-                roots.update(eqn.outvars)
-        else:
-            varying_eqns.append(eqn)
-    roots = {var for var in roots if is_floating(var)}
-    given = jaxpr.invars[num_params + len(carry) :]
-    hoisted_eqns = choose_hoisted(varying_eqns, fixed, fixed_eqns, given)
-    hoisted_products = [
-        product
-        for product in (as_product(eqn, fixed, fixed_eqns) for eqn in hoisted_eqns)
-        if product is not None
-    ]
+    ops = _sort_operations(jaxpr, len(params))
+    fixed, fixed_eqns = ops.fixed, ops.fixed_eqns
+    given = jaxpr.invars[len(params) + len(carry) :]
+    hoisted_eqns = choose_hoisted(ops.varying_eqns, fixed, fixed_eqns, given)
+    hoisted_products = _products_among(hoisted_eqns, fixed, fixed_eqns)
     hoisted = {id(eqn) for eqn in hoisted_eqns}
-    varying_eqns = [eqn for eqn in varying_eqns if id(eqn) not in hoisted]
+    varying_eqns = [eqn for eqn in ops.varying_eqns if id(eqn) not in hoisted]
     made_before = {var for eqn in hoisted_eqns for var in eqn.outvars} | set(given)
     read = (*(eqn.invars for eqn in varying_eqns), jaxpr.outvars)
-    reads = dict.fromkeys(
-        var for operands in read for var in variables_of(operands) if var in made_before
-    )
+    reads = _among(made_before, *read)
 
-    products, additions, shared = [], [], {}
-    for eqn in varying_eqns:
-        product = as_product(eqn, fixed, fixed_eqns)
-        if product is not None:
-            products.append(product)
-            continue
-        addend = [var for var in variables_of(eqn.invars) if var in roots]
-        if eqn.primitive.name == "add" and len(addend) == 1:
-            additions.append((eqn, addend[0]))
-            continue
-        shared.update(dict.fromkeys(var for var in variables_of(eqn.invars) if var in fixed))
-    shared.update(dict.fromkeys(var for var in variables_of(jaxpr.outvars) if var in fixed))
-    matrices = {id(product.eqn) for product in hoisted_products}
-    hoisted_shared = dict.fromkeys(
-        var
-        for eqn in hoisted_eqns
-        if id(eqn) not in matrices
-        for var in variables_of(eqn.invars)
-        if var in fixed
-    )
+    products = _products_among(varying_eqns, fixed, fixed_eqns)
+    additions = _additions_among(varying_eqns, ops.roots)
+    apart = {id(product.eqn) for product in products} | {id(eqn) for eqn, _ in additions}
+    rest = (eqn.invars for eqn in varying_eqns if id(eqn) not in apart)
+    shared = _among(fixed, *rest, jaxpr.outvars)
+    multiplied = {id(product.eqn) for product in hoisted_products}
+    not_multiplied = (eqn.invars for eqn in hoisted_eqns if id(eqn) not in multiplied)
     return Program(
         jaxpr=jaxpr,
         consts=tuple(consts),
-        num_params=num_params,
+        num_params=len(params),
         num_carry=len(carry),
         fixed_eqns=tuple(fixed_eqns),
         hoisted_eqns=tuple(hoisted_eqns),
         varying_eqns=tuple(varying_eqns),
-        reads=tuple(reads),
-        hoisted_shared=tuple(hoisted_shared),
+        reads=reads,
+        hoisted_shared=_among(fixed, *not_multiplied),
         hoisted_products=tuple(hoisted_products),
-        shared=tuple(shared),
-        has_gradient=tuple(var in roots for var in shared),
+        shared=shared,
+        has_gradient=tuple(var in ops.roots for var in shared),
         products=tuple(products),
         additions=tuple(additions),
-        kept=choose_kept(jaxpr, varying_eqns, products, tuple(reads)),
+        kept=choose_kept(jaxpr, varying_eqns, products, reads),
         merges=find_merges(
             jaxpr, hoisted_eqns, varying_eqns, hoisted_products, products, additions
         ),
     )
 
 
-def compute_fixed(program: Program, params: Sequence[Array]) -> Fixed:
-    """Compute all that depends on the parameters alone."""
-    env = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
-    env.update(zip(program.params, params, strict=True))
-    for eqn in program.fixed_eqns:
-        env.update(zip(eqn.outvars, bind(eqn, env), strict=True))
-    return Fixed(
-        shared=[env[var] for var in program.shared],
-        matrices=[env[product.matrix] for product in program.products],
-        addends=[env[var] for _, var in program.additions],
-        hoisted_shared=[env[var] for var in program.hoisted_shared],
-        hoisted_matrices=[env[product.matrix] for product in program.hoisted_products],
-    )
+class _Sorted(NamedTuple):
+    """Operations by what they depend on."""
+
+    fixed: set[Var]  # depend on parameters and constants alone
+    roots: set[Var]  # of those, what has a gradient
+    fixed_eqns: list[JaxprEqn]
+    varying_eqns: list[JaxprEqn]
 
 
-def hoist(
-    program: Program, fixed: Fixed, inputs: Sequence[Array], *, for_vjp: bool = False
-) -> list[Array]:
-    """Compute what does not need the carry, for all steps at once.
-
-    Args:
-      program: the step.
-      fixed: from `compute_fixed`.
-      inputs: stacked `[T, ...]`.
-      for_vjp: whether this is called inside `jax.vjp`; the products then have a reverse
-        derivative of their own, and no forward one.
-
-    Returns:
-      The values of `program.reads`, stacked `[T, ...]`.
-    """
-    env = dict(zip(program.inputs, inputs, strict=True))
-    shared = dict(zip(program.hoisted_shared, fixed.hoisted_shared, strict=True))
-    indices = {id(product.eqn): index for index, product in enumerate(program.hoisted_products)}
-    for eqn in program.hoisted_eqns:
-        if id(eqn) in indices:
-            index = indices[id(eqn)]
-            product = program.hoisted_products[index]
-            left = env[varying_operand(product)]
-            multiply = multiply_stacked_for_vjp if for_vjp else multiply_stacked
-            found = [multiply(product, left, fixed.hoisted_matrices[index])]
-        else:
-            stacked = [var for var in operands_of(eqn) if var in env]
-
-            def one(*values: Array, eqn: JaxprEqn = eqn, stacked: list[Var] = stacked) -> list:
-                return bind(eqn, {**shared, **dict(zip(stacked, values, strict=True))})
-
-            found = jax.vmap(one)(*read_values(env, stacked))
-        env.update(zip(eqn.outvars, found, strict=True))
-    return read_values(env, program.reads)
-
-
-def run_step(
-    program: Program, fixed: Fixed, varying: Sequence[Array]
-) -> tuple[list[Array], Callable[[Sequence[Any]], list[Array]]]:
-    """Run the step; give its outputs, and a function that reads any variable's value."""
-    env = start(program, fixed, varying)
-    products = {id(product.eqn): index for index, product in enumerate(program.products)}
-    sums = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
-    for eqn in program.varying_eqns:
-        if id(eqn) in products:
-            index = products[id(eqn)]
-            found = [multiply(env, program.products[index], fixed.matrices[index])]
-        elif id(eqn) in sums:
-            addition = program.additions[sums[id(eqn)]]
-            found = [add_fixed(env, addition, fixed.addends[sums[id(eqn)]])]
-        else:
-            found = bind(eqn, env)
-        env.update(zip(eqn.outvars, found, strict=True))
-    return read_values(env, program.jaxpr.outvars), partial(read_values, env)
-
-
-def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> list[Array]:
-    """Run the step with nothing computed before it but what is fixed; give its outputs.
-
-    Args:
-      program: the step.
-      fixed: from `compute_fixed`.
-      varying: the carry, and the step's inputs.
-    """
-    env = dict(zip(program.shared, fixed.shared, strict=True))
-    env.update(zip(program.hoisted_shared, fixed.hoisted_shared, strict=True))
-    env.update(zip([*program.carry, *program.inputs], varying, strict=True))
-    matrices = {
-        id(product.eqn): (product, matrix)
-        for product, matrix in (
-            *zip(program.hoisted_products, fixed.hoisted_matrices, strict=True),
-            *zip(program.products, fixed.matrices, strict=True),
-        )
-    }
-    addends = {
-        id(eqn): addend for (eqn, _), addend in zip(program.additions, fixed.addends, strict=True)
-    }
-    variables = {id(eqn): var for eqn, var in program.additions}
-    skipped, totals = set(), {}
-    for merge in program.merges:
-        skipped.add(id(program.hoisted_products[merge.hoisted].eqn))
-        skipped.add(id(program.products[merge.product].eqn))
-        if merge.bias is not None:
-            skipped.add(id(merge.bias))
-        totals[id(merge.total)] = merge
-    for eqn in (*program.hoisted_eqns, *program.varying_eqns):
-        if id(eqn) in skipped:
+def _sort_operations(jaxpr: Jaxpr, num_params: int) -> _Sorted:
+    roots = set(jaxpr.invars[:num_params])
+    fixed = roots | set(jaxpr.constvars)
+    fixed_eqns, varying_eqns = [], []
+    for eqn in jaxpr.eqns:
+        operands = variables_of(eqn.invars)
+        if not all(var in fixed for var in operands):
+            varying_eqns.append(eqn)
             continue
-        if id(eqn) in totals:
-            merge = totals[id(eqn)]
-            x_product = program.hoisted_products[merge.hoisted]
-            h_product = program.products[merge.product]
-            lefts = read_values(env, [varying_operand(x_product), varying_operand(h_product)])
-            rights = [
-                cast_down(x_product, fixed.hoisted_matrices[merge.hoisted]),
-                cast_down(h_product, fixed.matrices[merge.product]),
-            ]
-            found = lax.dot_general(
-                jnp.concatenate(lefts, axis=-1),
-                jnp.concatenate(rights, axis=0),  # does not change: XLA takes it out of the loop
-                (((1,), (0,)), ((), ())),
-                precision=precision_of(h_product),
-                preferred_element_type=dtype_of(h_product.eqn.outvars[0]),
-            )
-            found = [found if merge.bias is None else found + addends[id(merge.bias)]]
-        elif id(eqn) in matrices:
-            found = [multiply(env, *matrices[id(eqn)])]
-        elif id(eqn) in addends:
-            found = bind(eqn, {**env, variables[id(eqn)]: addends[id(eqn)]})
-        else:
-            found = bind(eqn, env)
-        env.update(zip(eqn.outvars, found, strict=True))
-    return read_values(env, program.jaxpr.outvars)
+        fixed_eqns.append(eqn)
+        fixed.update(eqn.outvars)
+        if any(var in roots for var in operands):
+            roots.update(eqn.outvars)
+    return _Sorted(fixed, {var for var in roots if is_floating(var)}, fixed_eqns, varying_eqns)
 
 
-def start(program: Program, fixed: Fixed, varying: Sequence[Array]) -> dict[Var, Array]:
-    """Give the values that the loop's operations begin with."""
-    env = dict(zip(program.shared, fixed.shared, strict=True))
-    env.update(zip(program.varying, varying, strict=True))
-    return env
+def _products_among(
+    eqns: Sequence[JaxprEqn], fixed: set[Var], fixed_eqns: Sequence[JaxprEqn]
+) -> list[Product]:
+    found = (as_product(eqn, fixed, fixed_eqns) for eqn in eqns)
+    return [product for product in found if product is not None]
 
 
-def add_fixed(env: dict, addition: tuple[JaxprEqn, Var], addend: Array) -> Array:
-    """Do an addition of a fixed value."""
-    eqn, var = addition
-    return bind(eqn, {**env, var: addend})[0]
+def _additions_among(eqns: Sequence[JaxprEqn], roots: set[Var]) -> list[tuple[JaxprEqn, Var]]:
+    """Give the additions of a fixed value that has a gradient to one that varies."""
+    found = []
+    for eqn in eqns:
+        addends = [var for var in variables_of(eqn.invars) if var in roots]
+        if eqn.primitive.name == "add" and len(addends) == 1:
+            found.append((eqn, addends[0]))
+    return found
+
+
+def _among(wanted: set[Var], *operands: Sequence[Any]) -> tuple[Var, ...]:
+    """Give those of the operands' variables that are wanted, each once, in order."""
+    each = (var for some in operands for var in variables_of(some))
+    return tuple(dict.fromkeys(var for var in each if var in wanted))

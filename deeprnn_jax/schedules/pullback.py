@@ -8,6 +8,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn, Var
 
 from deeprnn_jax.schedules.choices import FROM_RESULT
+from deeprnn_jax.schedules.evaluation import Fixed, add_fixed, start
 from deeprnn_jax.schedules.matrices import Product, pull_left, transpose_matrix, varying_operand
 from deeprnn_jax.schedules.operations import (
     as_function,
@@ -19,7 +20,7 @@ from deeprnn_jax.schedules.operations import (
     shape_of,
     zeros_of,
 )
-from deeprnn_jax.schedules.program import Fixed, Program, add_fixed, start
+from deeprnn_jax.schedules.program import Program
 from deeprnn_jax.types import Array
 
 

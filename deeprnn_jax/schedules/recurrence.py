@@ -21,25 +21,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.schedules.backward import Known, run_backward, sum_over_time
 from deeprnn_jax.schedules.chunks import recur_in_chunks, run_in_chunks
-from deeprnn_jax.schedules.loop import put_batch_first, run_loop
-from deeprnn_jax.schedules.matrices import matrix_gradient
-from deeprnn_jax.schedules.operations import is_floating, zeros_of
-from deeprnn_jax.schedules.program import (
+from deeprnn_jax.schedules.evaluation import (
     Fixed,
-    Program,
     compute_fixed,
     hoist,
     run_step,
     run_whole_step,
-    trace,
 )
-from deeprnn_jax.schedules.pullback import (
-    addend_gradient,
-    left_operands,
-    pull_step,
-    transpose_matrices,
-)
+from deeprnn_jax.schedules.loop import put_batch_first, run_loop
+from deeprnn_jax.schedules.operations import first_floating, is_floating
+from deeprnn_jax.schedules.program import Program, trace
 from deeprnn_jax.schedules.rules import project_in_loop, steps_in_a_block
 from deeprnn_jax.schedules.stacks import choose_stacks
 from deeprnn_jax.sequences import shift
@@ -167,7 +160,7 @@ def _run(
         jax.tree.leaves(carry),
         read,
         num_steps=jax.tree.leaves((xs, flags))[0].shape[0],
-        since=_first_floating([*read, *jax.tree.leaves(carry)]),
+        since=first_floating((read, carry)),
         reverse=reverse,
         ahead=True,
         spent=[var in chosen.spent for var in program.reads],
@@ -189,10 +182,8 @@ def _backward(
     """Give the cotangents of parameters, carry and inputs."""
     params, carry, xs, flags, carries, packs, shared = residuals
     program, _ = _trace(step, params, carry, xs, flags)
-    leaves = jax.tree.leaves(params)
+    leaves, inputs = jax.tree.leaves(params), jax.tree.leaves((xs, flags))
     fixed = compute_fixed(program, leaves)
-    transposed = transpose_matrices(program, fixed)
-    count = program.num_carry
     chosen = choose_stacks(program, keep=True)
     befores = [
         stack if var is begin else shift(first, stack, reverse=reverse)
@@ -203,75 +194,19 @@ def _backward(
     # What was read and not kept is not computed again: only its shape counts.
     read = [
         None if is_floating(var) and var not in program.kept else leaf
-        for var, leaf in zip(
-            program.reads, hoist(program, fixed, jax.tree.leaves((xs, flags))), strict=True
-        )
+        for var, leaf in zip(program.reads, hoist(program, fixed, inputs), strict=True)
     ]
-
-    def varying_of(before: list[Array], read_t: list[Array | None]) -> list[Array]:
-        found = [
-            zeros_of(var) if leaf is None else leaf
-            for var, leaf in zip(program.reads, read_t, strict=True)
-        ]
-        return [*before, *found]
-
-    def made_of(packs: list[Array], shared: list[Array]) -> list[Array]:
-        values = chosen.unpack(packs, shared)
-        return [values[var] for var in program.made]
-
-    places: list[int] = []  # of each cotangent, among those stacked
-
-    def body(operands: tuple, d_carry: tuple, per_step: tuple) -> tuple[tuple, list[Array]]:
-        fixed, transposed = operands
-        d_after, d_shared = d_carry
-        before, read_t, shared_t, d_outputs, packs_t = per_step
-        varying, made = varying_of(before, read_t), made_of(packs_t, shared_t)
-        pulled = pull_step(program, fixed, transposed, varying, made, [*d_after, *d_outputs])
-        stacked = [*pulled.varying[count:], *pulled.products, *pulled.sums]
-        once = list({id(one): one for one in stacked}.values())  # equal ones are one array
-        order = [id(one) for one in once]
-        places[:] = [order.index(id(one)) for one in stacked]
-        return (pulled.varying[:count], _add(d_shared, pulled.shared)), once
-
-    start = (
-        jax.tree.leaves(cotangents[0]),
-        [
-            jnp.zeros_like(value)
-            for value, has in zip(fixed.shared, program.has_gradient, strict=True)
-            if has
-        ],
-    )
-    d_outputs = jax.tree.leaves(cotangents[1])
-    read_only = (befores, read, shared, d_outputs)
-    (d_carry, d_shared), once = run_loop(
-        body,
-        (fixed, transposed),
-        start,
-        (*read_only, packs),
-        num_steps=jax.tree.leaves((xs, flags))[0].shape[0],
-        since=_first_floating([*d_outputs, *start[0]]),
+    known = Known(befores, read, shared, packs)
+    found = run_backward(
+        program,
+        chosen,
+        fixed,
+        known,
+        *map(jax.tree.leaves, cotangents),
+        num_steps=inputs[0].shape[0],
         reverse=not reverse,
-        spent=(*_marked(False, read_only), _marked(True, packs)),
     )
-    stacked = [once[place] for place in places]
-    num_read, num_products = sum(map(is_floating, program.reads)), len(program.products)
-    d_read = stacked[:num_read]
-    d_products = stacked[num_read : num_read + num_products]
-    d_sums = stacked[num_read + num_products :]
-
-    def lefts_of(before: list, read_t: list, packs_t: list, shared_t: list) -> list[Array]:
-        made = made_of(packs_t, shared_t)
-        return left_operands(program, fixed, varying_of(before, read_t), made)
-
-    lefts = jax.vmap(lefts_of)(befores, read, packs, shared) if program.products else []
-    d_matrices = [
-        matrix_gradient(*operands)
-        for operands in zip(program.products, lefts, d_products, strict=True)
-    ]
-    d_addends = [
-        addend_gradient(var, d_sum)
-        for (_, var), d_sum in zip(program.additions, d_sums, strict=True)
-    ]
+    d_matrices, d_addends = sum_over_time(program, chosen, fixed, known, found.deferred)
 
     def before_loop(leaves: list[Array], xs: Any) -> tuple:
         """Compute what is computed before the loop and gets a cotangent from it."""
@@ -282,21 +217,9 @@ def _backward(
         return in_loop, [value for value in read if is_floating(value)]
 
     _, pull = jax.vjp(before_loop, leaves, xs)
-    d_leaves, d_xs = pull(((d_shared, d_matrices, d_addends), d_read))
+    d_leaves, d_xs = pull(((found.shared, d_matrices, d_addends), found.deferred.read))
     d_params = jax.tree.unflatten(jax.tree.structure(params), d_leaves)
-    return d_params, jax.tree.unflatten(jax.tree.structure(carry), d_carry), d_xs, None
-
-
-def _first_floating(leaves: list[Array]) -> Array:
-    return next(leaf for leaf in leaves if is_floating(leaf))
-
-
-def _marked(flag: bool, tree: Any) -> Any:
-    return jax.tree.map(lambda _: flag, tree)
-
-
-def _add(a: Any, b: Any) -> Any:
-    return jax.tree.map(jnp.add, a, b)
+    return d_params, jax.tree.unflatten(jax.tree.structure(carry), found.carry), d_xs, None
 
 
 _recur.defvjp(_forward, _backward)

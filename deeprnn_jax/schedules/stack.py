@@ -56,7 +56,7 @@ def run_layer(
       want_trace: whether to give the states and gates of every step.
       checkpoint_every: see `chunks`.
     """
-    k_drop, *k_cells = [None] * 3 if key is None else jax.random.split(key, 3)
+    k_drop, *k_cells = [None] * 3 if key is None else split_layer_key(key)
     u = layers.normalise_input(layer, params, x)
     if layer.merge is None:
         lanes = [_make_lane(layer.cell, params.cell, u, state, steps, k_cells[0], False)]
@@ -163,6 +163,11 @@ def _make_lane(
         params, noise = draw(cell, params, key, x.shape[:-1])
     initial = cell.initial_state(params, batch_shape)
     return Lane(cell, params, x, state, initial, steps, noise, reverse)
+
+
+def split_layer_key(key: Array) -> Array:
+    """Give a layer's keys: for dropout of its output, and for each direction's cell."""
+    return jax.random.split(key, 3)
 
 
 def draw(cell: Cell, params: Params, key: Array, shape: tuple[int, ...]) -> tuple[Params, Noise]:

@@ -6,7 +6,9 @@
 What layer l reads at step s is what layer l - 1 gave at step s - 1. So a whole network is
 one recurrence, whose carry is every layer's state and last output, and `recurrence` runs
 it and its gradients. At the ragged ends a layer that has nothing to do yet, or no more,
-takes a masked step. Neighbouring layers that are equal go through the step as one.
+takes a masked step, for which its cell is run on zeros: a cell whose derivative is not
+finite there cannot go by diagonals. Neighbouring layers that are equal go through the
+step as one.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.network import Plan, Run
 from deeprnn_jax.schedules.recurrence import run_recurrence
 from deeprnn_jax.schedules.run import Lane, step_cell
-from deeprnn_jax.schedules.stack import LayerTrace, draw, trace_lane
+from deeprnn_jax.schedules.stack import LayerTrace, draw, split_layer_key, trace_lane
 from deeprnn_jax.sequences import Steps
 from deeprnn_jax.types import Array, Noise, State
 
@@ -125,8 +127,9 @@ def run_network(
         plan.runs, run_params, states, states_after, inputs, strict=True
     ):
         after, u = jax.tree.map(partial(_unskew, start=run.start, num_steps=num_steps), (after, u))
-        noise = flags[len(traces)].noise
-        noise = jax.tree.map(partial(_unskew, start=run.start, num_steps=num_steps), noise)
+        noise = jax.tree.map(
+            partial(_unskew, start=run.start, num_steps=num_steps), flags[len(traces)].noise
+        )
         traces.append(jax.vmap(partial(_trace, run, steps))(one, u, state, noise, after))
     return finals, y, traces
 
@@ -142,7 +145,7 @@ def _draw(
 ) -> tuple[LayerParams, Noise, Array | None]:
     """Draw what one layer draws before the loop, as `stack.run_layer` does."""
     layer = run.layer
-    k_drop, k_cell, _ = jax.random.split(key, 3)
+    k_drop, k_cell, _ = split_layer_key(key)
     noise = None
     if layer.cell.is_stochastic:
         cell, noise = draw(layer.cell, params.cell, k_cell, shape)
