@@ -21,7 +21,7 @@ def measure(num_layers: int, schedule: str) -> tuple[float, float, int]:
 
     Args:
       num_layers: L.
-      schedule: the schedule of the forward pass.
+      schedule: the schedule.
 
     Returns:
       Seconds to trace and lower, seconds to compile, lines of the lowered program.

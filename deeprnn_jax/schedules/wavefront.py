@@ -123,13 +123,12 @@ def run_network(
     if not want_trace:
         return finals, y, None
     traces = []
-    for run, one, state, after, u in zip(
-        plan.runs, run_params, states, states_after, inputs, strict=True
+    noises = [one.noise for one in flags]
+    for run, one, state, *skewed in zip(
+        plan.runs, run_params, states, states_after, inputs, noises, strict=True
     ):
-        after, u = jax.tree.map(partial(_unskew, start=run.start, num_steps=num_steps), (after, u))
-        noise = jax.tree.map(
-            partial(_unskew, start=run.start, num_steps=num_steps), flags[len(traces)].noise
-        )
+        unskew = partial(_unskew, start=run.start, num_steps=num_steps)
+        after, u, noise = jax.tree.map(unskew, tuple(skewed))
         traces.append(jax.vmap(partial(_trace, run, steps))(one, u, state, noise, after))
     return finals, y, traces
 
