@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from experiments.benchmarks.peers.registry import PEERS
 from experiments.common.errors import InputError
 
 Measure = Literal["train", "forward", "stream", "compile", "memory", "growth"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 # What a run that goes on may change: nothing that makes samples another thing.
 FREE_ON_RESUME = frozenset(
@@ -21,7 +22,7 @@ class Config:
 
     rows: tuple[str, ...] = ()
     """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi. None given: the whole grid."""
-    measure: tuple[Measure, ...] = ("train", "forward")
+    measure: tuple[Measure | Literal["all"], ...] = ("train", "forward")
     """What is measured."""
     peers: tuple[str, ...] = PEERS
     """The libraries to compare with."""
@@ -61,6 +62,11 @@ class Config:
                 raise InputError(f"Config: {option} must be >= {least}, got {getattr(self, name)}")
         if self.torch_threads is not None and self.torch_threads < 1:
             raise InputError(f"Config: --torch-threads must be >= 1, got {self.torch_threads}")
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured, "all" by its names."""
+        return MEASURES if "all" in self.measure else self.measure
 
     @property
     def is_whole(self) -> bool:

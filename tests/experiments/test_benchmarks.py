@@ -444,7 +444,8 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_the_plan_of_everything():
     measures = ("train", "forward", "stream", "compile", "memory", "growth")
-    jobs = make_plan(Config(measure=measures))
+    jobs = make_plan(Config(measure=("all",)))
+    assert jobs == make_plan(Config(measure=measures))
     assert [job.row for job in jobs[:27]] == list(grid.GRID)
     streamed = {job.row for job in jobs if "stream" in job.measures}
     assert streamed == grid.STREAMED_ROWS
