@@ -12,7 +12,7 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 # What a run that goes on may change: nothing that makes samples another thing.
 FREE_ON_RESUME = frozenset(
-    {"rows", "measure", "rounds", "compile_rounds", "quick", "out", "resume", "list"}
+    {"rows", "measure", "rounds", "compile_rounds", "quick", "out", "resume", "overwrite", "list"}
 )
 
 
@@ -44,6 +44,8 @@ class Config:
     """Folder of results.json, tables.md and the plots. None: by the device, under results/."""
     resume: bool = False
     """Keep what the folder has, and measure what is missing."""
+    overwrite: bool = False
+    """Start anew in a folder that has results."""
     list: bool = False
     """Show the rows and do nothing."""
 
@@ -60,6 +62,8 @@ class Config:
             if getattr(self, name) < least:
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"Config: {option} must be >= {least}, got {getattr(self, name)}")
+        if self.resume and self.overwrite:
+            raise InputError("Config: --resume keeps results, --overwrite drops them; give one")
         if self.torch_threads is not None and self.torch_threads < 1:
             raise InputError(f"Config: --torch-threads must be >= 1, got {self.torch_threads}")
 

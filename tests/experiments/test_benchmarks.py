@@ -1,5 +1,6 @@
 """The benchmark: its arithmetic, its fairness, and that it does not hide what failed."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -426,12 +427,83 @@ def test_a_run_goes_on_where_it_stopped(fakes, tmp_path, monkeypatch):
         run_module.run(Config(dtype="bfloat16", resume=True), tmp_path, **quiet)
 
 
+def test_results_are_not_overwritten_unasked(fakes, tmp_path):
+    rows, quiet = ("lstm/1x1x1x1x1",), {"say": lambda line: None}
+    run_module.run(Config(rows=rows, rounds=2), tmp_path, **quiet)
+    before = (tmp_path / "results.json").read_bytes()
+    other = Config(rows=("gru/1x1x1x1x1",), measure=("forward",), rounds=2)
+    with pytest.raises(InputError, match="--resume to add to it, --overwrite to start anew"):
+        run_module.run(other, tmp_path, **quiet)
+    assert (tmp_path / "results.json").read_bytes() == before
+    anew = run_module.run(dataclasses.replace(other, overwrite=True), tmp_path, **quiet)
+    assert list(anew["groups"]["rows"]) == list(other.rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("packages", {"jax": "0.0"}, r"jax: 0\.0 -> "),
+        ("processor", "abacus", "processor: abacus -> "),
+        ("device", "tpu", "device: tpu -> "),
+    ],
+)
+def test_results_of_another_machine_are_not_added_to(fakes, tmp_path, name, value, message):
+    config, quiet = Config(rows=("lstm/1x1x1x1x1",), rounds=2), {"say": lambda line: None}
+    result = run_module.run(config, tmp_path, **quiet)
+    result["machine"][name] = value
+    write_json(tmp_path / "results.json", result)
+    with pytest.raises(InputError, match=message):
+        run_module.run(dataclasses.replace(config, resume=True), tmp_path, **quiet)
+
+
+def test_what_is_said_of_a_row_is_kept_when_it_is_added_to(fakes, tmp_path, monkeypatch):
+    config = Config(rows=("lstm/1x1x1x1x1",), measure=("train", "forward"), rounds=2)
+    row = make_plan(config)[0].row.name
+    works = run_module._forward
+
+    def fails(*rest):
+        raise RuntimeError("no forward")
+
+    def run(**options):
+        new = dataclasses.replace(config, **options)
+        return run_module.run(new, tmp_path, say=lambda line: None)["groups"]["rows"][row]
+
+    def notes(note):
+        made = programs.builder
+        monkeypatch.setattr(
+            programs,
+            "builder",
+            lambda *args: lambda workload: made(*args)(workload)._replace(note=note),
+        )
+
+    monkeypatch.setitem(run_module._MEASURES, "forward", fails)
+    notes("threads: 1")
+    first = run()
+    assert first["errors"]["forward"] == "RuntimeError: no forward"
+    assert set(first["errors"]) == {"forward", "linen", "torch"}
+
+    notes("threads: 2")
+    second = run(measure=("stream",), rounds=3, resume=True)
+    assert second["errors"] == first["errors"]
+    assert second["notes"][OURS] == "threads: 1; later: threads: 2"
+    rounds = {measure: found["rounds"] for measure, found in second["measured"].items()}
+    assert rounds == {"train": 2, "forward": 2, "stream": 3}
+    assert all(found["load"] >= 0 for found in second["measured"].values())
+
+    monkeypatch.setitem(run_module._MEASURES, "forward", works)
+    third = run(resume=True)
+    assert set(third["errors"]) == {"linen", "torch"}
+    assert len(third["measures"]["forward"]["samples"][OURS]) == 2
+    assert third["notes"] == second["notes"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"peers": ("tensorflow",)}, "--peers must be of"),
         ({"rounds": 1}, "--rounds must be >= 2, got 1"),
         ({"torch_threads": 0}, "--torch-threads must be >= 1, got 0"),
+        ({"resume": True, "overwrite": True}, "give one"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
