@@ -18,8 +18,8 @@ class JaxModel(NamedTuple):
     params: Any  # what is trained
     apply: Callable[[Any, Any], Any]  # (params, x) -> y
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None  # (params, state, x_t)
-    step_params: Any = None  # what step is given; None: params
     state: Any = None  # before the first step
+    step_params: Any = None  # what step is given; None: params
     batch_major: bool = False  # x and y are [B, T, size], not [T, B, size]
     input_dtype: Any = jnp.float32
     note: str = ""
