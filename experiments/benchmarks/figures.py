@@ -150,13 +150,22 @@ def exponents(result: Result, axis: str, measures: Iterable[str]) -> dict[str, f
 
 def reasons(result: Result) -> dict[str, list[str]]:
     """Return why entries were not run, or failed, each with the rows' names."""
+    return _said(result, {"not_run": "not run: ", "errors": "FAILED: "})
+
+
+def notes(result: Result) -> dict[str, list[str]]:
+    """Return what the reader should know of entries, each with the rows' names."""
+    return _said(result, {"notes": ""})
+
+
+def _said(result: Result, kinds: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what rows and their measures say of entries, after each kind's label."""
     found: dict[str, list[str]] = {}
     for rows in result["groups"].values():
         for name, record in rows.items():
             sources = [(record, "")] + [(t, f" ({m})") for m, t in record["measures"].items()]
             for source, where in sources:
-                for kind, label in (("not_run", "not run"), ("errors", "FAILED")):
-                    for entry, reason in source.get(kind, {}).items():
-                        line = f"{label}: {entry}: {reason}"
-                        found.setdefault(line, []).append(name + where)
+                for kind, label in kinds.items():
+                    for entry, text in source.get(kind, {}).items():
+                        found.setdefault(f"{label}{entry}: {text}", []).append(name + where)
     return found

@@ -322,6 +322,20 @@ def test_peers_agree_step_by_step(name, quick_programs):
     assert_agree(name, STREAMED[name], "stream")
 
 
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_single_steps_of_another_network_are_said(num_layers, quick_programs):
+    row = Row("lstm", num_layers, 2, 3, 4, 4)
+    built = programs.build_programs(row, [OURS], numbers="stream")
+    program = built.programs[OURS]
+    assert program.make_stream is not None
+    assert len(program.make_stream().state) == num_layers
+    stacked = num_layers > 2  # the first layer stands alone
+    assert ("stack_layers=False" in built.notes.get(OURS, "")) == stacked
+    timing = {"unit": "s", "samples": {}, "notes": built.notes}
+    result = {"groups": {"rows": {row.name: {"measures": {"stream-b2": timing}}}}}
+    assert (f"[{row.name} (stream-b2)]" in "\n".join(report.report(result))) == stacked
+
+
 def test_every_bias_is_put_to_use():
     for name in ("lstm/2x1x1x2x3", "gru/1x1x1x2x3", "lstm_norm/1x1x1x2x3"):
         leaves = jax.tree_util.tree_leaves_with_path(make_workload(parse_row(name)).params)
@@ -355,7 +369,8 @@ def fakes(monkeypatch):
                 raise NotRunError("keras is not installed")
             if entry == "torch":
                 raise RuntimeError("no kernel")
-            return fake_program(2.0 if entry == "linen" else 1.0)
+            note = "over a copy" if entry == "haiku" else ""
+            return fake_program(2.0 if entry == "linen" else 1.0, note)
 
         return make
 
@@ -390,6 +405,7 @@ def test_a_run_writes_down_what_failed_and_goes_on(fakes, tmp_path):
     shown = "\n".join(report.report(result))
     assert "- FAILED: torch: RuntimeError: no kernel [lstm/1x1x1x1x1, gru/1x1x1x1x1]" in shown
     assert "- not run: keras: keras is not installed" in shown
+    assert "## Notes\n\n- haiku: over a copy [lstm/1x1x1x1x1, gru/1x1x1x1x1]" in shown
 
 
 def test_without_ours_nothing_is_timed(monkeypatch):

@@ -23,6 +23,7 @@ class JaxModel(NamedTuple):
     batch_major: bool = False  # x and y are [B, T, size], not [T, B, size]
     input_dtype: Any = jnp.float32
     note: str = ""
+    stream_note: str = ""
 
 
 def make_program(workload: Workload, model: JaxModel) -> Program:
@@ -66,4 +67,5 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
         train_arguments=(params, x),
         make_stream=None if model.step is None else make_stream,
         note=model.note,
+        stream_note=model.stream_note,
     )
