@@ -90,6 +90,15 @@ def mean_table(result: Result) -> list[str]:
     return table(["measure", "ours /", "geometric mean", "worst row", "rows"], lines)
 
 
+def wavefront_table(result: Result) -> list[str]:
+    """Return wavefront / layerwise, a line for each row."""
+    lines = [
+        [name, *(show_ratios(ratios.get(measure)) for measure in figures.SEQUENCES)]
+        for name, ratios in figures.against_layerwise(result).items()
+    ]
+    return table(["row", *figures.SEQUENCES], lines)
+
+
 def growth_table(result: Result) -> list[str]:
     """Return the exponents with which time grows, a line for each sweep."""
     lines, entries = [], {}
@@ -113,6 +122,8 @@ def report(result: Result) -> Iterator[str]:
         yield from ["", f"## {measure}", "", *measure_table(rows)]
     if any(True for _ in figures.means(result)):
         yield from ["", "## Means over the rows", "", *mean_table(result)]
+    if figures.against_layerwise(result):
+        yield from ["", "## Wavefront / layerwise", "", *wavefront_table(result)]
     if any(result["groups"].get(axis) for axis in growth.AXES):
         yield from ["", "## Growth", "", *growth_table(result)]
     yield from _special_lines(result)
@@ -123,8 +134,6 @@ def report(result: Result) -> Iterator[str]:
 def _special_lines(result: Result) -> Iterator[str]:
     """Return figures that stand for themselves."""
     lines = []
-    for name, ratios in figures.against_layerwise(result).items():
-        lines.append(f"- wavefront / layerwise, train, {name}: {show_ratios(ratios)}")
     for (name, measure), others in figures.checkpoint_memory(result).items():
         shown = ", ".join(f"{entry} {ratio:.3f}" for entry, ratio in others.items())
         lines.append(f'- checkpoint_every="sqrt", {measure}, {name}: ours / {shown}')

@@ -29,7 +29,7 @@ from experiments.benchmarks.config import Config
 from experiments.benchmarks.grid import Row, parse_row
 from experiments.benchmarks.peers import jax_program
 from experiments.benchmarks.peers.contract import NotRunError, Program, Stream
-from experiments.benchmarks.peers.registry import OURS, PEERS, entries, ours
+from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, entries, ours
 from experiments.benchmarks.plan import make_plan
 from experiments.benchmarks.timing import interleave
 from experiments.benchmarks.workload import make_workload
@@ -254,12 +254,37 @@ def test_the_command_compares_two_files(tmp_path, capsys):
 def test_the_fastest_peer_is_the_one_we_are_slowest_against():
     samples = {OURS: [1.0, 1.0], "linen": [2.0, 2.0], "haiku": [1.25, 1.25], "torch": [0.5, 0.5]}
     timing = {"unit": "s", "samples": samples, "flop": 5.0, "flop_per_second": [10.0, 10.0]}
-    assert figures.fastest_jax(timing) == "haiku"
+    assert figures.fastest(timing, JAX_PEERS) == "haiku"
     assert figures.ceiling_fractions(timing) == [0.5, 0.5]
     rows = {"lstm/1x1x1x1x1": timing}
     mean = figures.mean_ratio(rows, figures.FASTEST_JAX)
     assert mean == pytest.approx((0.8, 0.8, mean.worst_row, 1))
     assert figures.mean_ratio(rows, "keras") is None
+
+
+def test_schedules_are_compared_in_both_passes():
+    def timing(auto, layerwise, wavefront):
+        values = {OURS: auto, ours("layerwise"): layerwise, ours("wavefront"): wavefront}
+        return {"unit": "s", "samples": {entry: [v, v] for entry, v in values.items()}}
+
+    rows = {
+        "lstm/4x1x1x1x1": {"train": timing(1.0, 1.0, 4.0), "forward": timing(3.0, 3.0, 2.0)},
+        "lstm/8x1x1x1x1": {"train": timing(1.0, 1.25, 1.0), "forward": timing(2.0, 2.0, 3.0)},
+    }
+    result = {"groups": {"rows": {name: {"measures": found} for name, found in rows.items()}}}
+    found = {
+        measure: mean
+        for measure, other, mean in figures.means(result)
+        if other == figures.BEST_SCHEDULE
+    }
+    assert found["train"][:2] == pytest.approx((1, 1))
+    assert found["forward"][1:] == (1.5, "lstm/4x1x1x1x1", 2)
+    shown = report.wavefront_table(result)
+    assert [line.split() for line in shown[2:]] == [
+        ["|", "lstm/4x1x1x1x1", "|", "4.00", "(4.00-4.00)", "|", "0.67", "(0.67-0.67)", "|"],
+        ["|", "lstm/8x1x1x1x1", "|", "0.80", "(0.80-0.80)", "|", "1.50", "(1.50-1.50)", "|"],
+    ]
+    assert {"## Wavefront / layerwise", *shown} <= set(report.report(result))
 
 
 def test_tables_are_aligned():
