@@ -618,4 +618,6 @@ def test_memory_is_measured_in_a_process_of_its_own(quick_programs):
     assert planned > 2 * outputs
     if not found["memory-resident"]["not_run"]:
         (resident,) = found["memory-resident"]["samples"][OURS]
-        assert planned / 3 < resident < planned * 10
+        # 1.09 to 1.33 in four runs: what the compiler sets aside, and up to 1.4 MiB that
+        # the allocator and new threads take.
+        assert planned / 1.5 < resident < planned * 2
