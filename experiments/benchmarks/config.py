@@ -21,7 +21,8 @@ class Config:
     """Time this library beside the others."""
 
     rows: tuple[str, ...] = ()
-    """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi. None given: the whole grid."""
+    """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi; `rules`: those that "auto" was
+    chosen by. None given: the whole grid."""
     measure: tuple[Measure | Literal["all"], ...] = ("train", "forward")
     """What is measured."""
     peers: tuple[str, ...] = PEERS

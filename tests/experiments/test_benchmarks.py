@@ -47,7 +47,9 @@ def kept_programs(monkeypatch):
 # ---------------------------------------------------------------- rows
 
 
-@pytest.mark.parametrize("row", [*grid.GRID, *grid.QUICK, *grid.LONG], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [*grid.GRID, *grid.QUICK, *grid.LONG, *grid.RULES], ids=lambda row: row.name
+)
 def test_a_row_is_found_by_its_name(row):
     assert parse_row(row.name) == row
 
@@ -562,15 +564,24 @@ def test_the_plan_of_everything():
     assert [job.row for job in jobs[:27]] == list(grid.GRID)
     streamed = {job.row for job in jobs if "stream" in job.measures}
     assert streamed == grid.STREAMED_ROWS
-    (long,) = [job for job in jobs if job.row in grid.LONG]
-    assert long.measures == ("memory",)
-    assert ours("checkpoint") in long.entries
-    assert {job.group for job in jobs[28:]} == set(growth.AXES)
+    long = jobs[27:30]
+    assert [job.row for job in long] == list(grid.LONG)
+    assert {job.measures for job in long} == {("memory",)}
+    assert all(ours("checkpoint") in job.entries for job in long)
+    assert {job.group for job in jobs[30:]} == set(growth.AXES)
 
 
 def test_a_row_by_name_is_streamed_where_it_can_be():
     rows = ("lstm/1x2x3x4x5", "lstm/1x2x3x4x5/bi", "lstm_norm/1x2x3x4x5")
     assert [job.row.name for job in make_plan(Config(rows=rows, measure=("stream",)))] == [rows[0]]
+
+
+def test_the_rows_that_rules_were_chosen_by_have_a_name(capsys):
+    assert cli.main(["--rows", "rules", "--schedules", "--peers", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(set(grid.RULES)) == 27
+    (*_, job) = make_plan(Config(rows=("rules",), schedules=True, peers=()))
+    assert job.row == Row("rnn", 32, 2, 256, 16, 16)
+    assert job.entries == (OURS, ours("reference"), ours("layerwise"), ours("wavefront"))
 
 
 def test_the_grid_can_be_listed(capsys):
