@@ -2,15 +2,17 @@
 
 Command:   python -m experiments.benchmarks                     the grid: train and forward
            python -m experiments.benchmarks --quick             a few small rows
-           python -m experiments.benchmarks --measure train forward stream compile memory growth
+           python -m experiments.benchmarks --measure all       all that can be measured
            python -m experiments.benchmarks --rows 'lstm/*' --schedules --peers linen torch
+           python -m experiments.benchmarks --rows rules --schedules --peers
+                                                          the table of schedules/rules.py
            python -m experiments.benchmarks report RESULTS.json           tables and plots again
            python -m experiments.benchmarks compare OLD.json NEW.json     exit status 1 if worse
 Install:   pip install -e '.[bench]', and torch, where it is to be compared with
 Expected:  ratios below 1: ours is the shorter, or the smaller
 Hardware:  any; nothing else should run on it
-Time:      --quick under 2 minutes on 2 CPU cores; the grid about half an hour there, the
-           rest of the measures as much again
+Time:      --quick under 2 minutes on 2 CPU cores; the rest as long as rounds x entries,
+           as the progress bar shows
 
 Rounds are interleaved, each in another order; each figure is the median of the ratios of one round
 with its quartiles; the product that bounds all is timed in the same rounds. All entries

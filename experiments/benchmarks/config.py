@@ -2,16 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from experiments.benchmarks.peers.registry import PEERS
 from experiments.common.errors import InputError
 
 Measure = Literal["train", "forward", "stream", "compile", "memory", "growth"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 # What a run that goes on may change: nothing that makes samples another thing.
 FREE_ON_RESUME = frozenset(
-    {"rows", "measure", "rounds", "compile_rounds", "quick", "out", "resume", "list"}
+    {"rows", "measure", "rounds", "compile_rounds", "quick", "out", "resume", "overwrite", "list"}
 )
 
 
@@ -20,8 +21,9 @@ class Config:
     """Time this library beside the others."""
 
     rows: tuple[str, ...] = ()
-    """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi. None given: the whole grid."""
-    measure: tuple[Measure, ...] = ("train", "forward")
+    """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi; `rules`: those that "auto" was
+    chosen by. None given: the whole grid."""
+    measure: tuple[Measure | Literal["all"], ...] = ("train", "forward")
     """What is measured."""
     peers: tuple[str, ...] = PEERS
     """The libraries to compare with."""
@@ -43,6 +45,8 @@ class Config:
     """Folder of results.json, tables.md and the plots. None: by the device, under results/."""
     resume: bool = False
     """Keep what the folder has, and measure what is missing."""
+    overwrite: bool = False
+    """Start anew in a folder that has results."""
     list: bool = False
     """Show the rows and do nothing."""
 
@@ -59,8 +63,15 @@ class Config:
             if getattr(self, name) < least:
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"Config: {option} must be >= {least}, got {getattr(self, name)}")
+        if self.resume and self.overwrite:
+            raise InputError("Config: --resume keeps results, --overwrite drops them; give one")
         if self.torch_threads is not None and self.torch_threads < 1:
             raise InputError(f"Config: --torch-threads must be >= 1, got {self.torch_threads}")
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured, "all" by its names."""
+        return MEASURES if "all" in self.measure else self.measure
 
     @property
     def is_whole(self) -> bool:

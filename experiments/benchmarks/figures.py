@@ -1,13 +1,13 @@
 """The figures that a result comes to: ratios of one row, means over rows, growth."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.benchmarks import growth
 from experiments.benchmarks.grid import parse_row
-from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, ours
+from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, SCHEDULES, ours
 from experiments.benchmarks.plan import ROWS
 from experiments.benchmarks.statistics import geometric_mean, paired_ratios, spread
 
@@ -15,6 +15,14 @@ Result = Mapping[str, Any]
 Timing = Mapping[str, Any]
 
 FASTEST_JAX = "fastest JAX peer"
+BEST_SCHEDULE = "best of the schedules"  # each by its name; ours is "auto"
+_FASTEST_OF: Mapping[str, Sequence[str]] = {
+    FASTEST_JAX: JAX_PEERS,
+    BEST_SCHEDULE: tuple(map(ours, SCHEDULES)),
+}
+
+
+SEQUENCES = ("train", "forward")  # measures of whole sequences
 
 
 class Mean(NamedTuple):
@@ -52,9 +60,9 @@ def ceiling_fractions(timing: Timing) -> list[float]:
     return [timing["flop"] / s / rate for s, rate in zip(seconds, rates, strict=False)]
 
 
-def fastest_jax(timing: Timing) -> str | None:
-    """Return the library that is fastest in one row, by the median of the paired ratios."""
-    ratios = {e: spread(r).median for e, r in ratios_of(timing).items() if e in JAX_PEERS}
+def fastest(timing: Timing, entries: Sequence[str]) -> str | None:
+    """Return which of the entries is fastest in one row, by the median of the paired ratios."""
+    ratios = {e: spread(r).median for e, r in ratios_of(timing).items() if e in entries}
     return max(ratios, key=ratios.__getitem__, default=None)
 
 
@@ -68,10 +76,15 @@ def timings_by_measure(result: Result, group: str = ROWS) -> dict[str, dict[str,
 
 
 def mean_ratio(rows: Mapping[str, Timing], other: str) -> Mean | None:
-    """Return our ratio to an entry, or to `FASTEST_JAX`, over the rows that have it."""
+    """Return our ratio to an entry over the rows that have it.
+
+    Args:
+      rows: of one measure.
+      other: the entry, or `FASTEST_JAX`, or `BEST_SCHEDULE`.
+    """
     medians = {}
     for name, timing in rows.items():
-        entry = fastest_jax(timing) if other == FASTEST_JAX else other
+        entry = fastest(timing, _FASTEST_OF[other]) if other in _FASTEST_OF else other
         ratios = ratios_of(timing).get(entry or "")
         if ratios:
             medians[name] = spread(ratios).median
@@ -84,7 +97,7 @@ def mean_ratio(rows: Mapping[str, Timing], other: str) -> Mean | None:
 def means(result: Result) -> Iterable[tuple[str, str, Mean]]:
     """Return (measure, what ours is compared with, mean) for all rows, and LSTM rows alone."""
     for measure, rows in timings_by_measure(result).items():
-        for other in (FASTEST_JAX, *others_of(rows)):
+        for other in (*_FASTEST_OF, *others_of(rows)):
             mean = mean_ratio(rows, other)
             if mean is not None:
                 yield measure, other, mean
@@ -94,13 +107,15 @@ def means(result: Result) -> Iterable[tuple[str, str, Mean]]:
             yield measure, "torch, LSTM rows", mean
 
 
-def against_layerwise(result: Result) -> dict[str, list[float]]:
-    """Return wavefront / layerwise, round by round, for each row's train step that has both."""
-    found = {}
-    for name, timing in timings_by_measure(result).get("train", {}).items():
-        samples = timing["samples"]
-        if ours("wavefront") in samples and ours("layerwise") in samples:
-            found[name] = paired_ratios(samples[ours("wavefront")], samples[ours("layerwise")])
+def against_layerwise(result: Result) -> dict[str, dict[str, list[float]]]:
+    """Return row -> measure -> wavefront / layerwise, round by round, where both were timed."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for measure in SEQUENCES:
+        for name, timing in timings_by_measure(result).get(measure, {}).items():
+            samples = timing["samples"]
+            if ours("wavefront") in samples and ours("layerwise") in samples:
+                ratios = paired_ratios(samples[ours("wavefront")], samples[ours("layerwise")])
+                found.setdefault(name, {})[measure] = ratios
     return found
 
 
@@ -150,13 +165,22 @@ def exponents(result: Result, axis: str, measures: Iterable[str]) -> dict[str, f
 
 def reasons(result: Result) -> dict[str, list[str]]:
     """Return why entries were not run, or failed, each with the rows' names."""
+    return _said(result, {"not_run": "not run: ", "errors": "FAILED: "})
+
+
+def notes(result: Result) -> dict[str, list[str]]:
+    """Return what the reader should know of entries, each with the rows' names."""
+    return _said(result, {"notes": ""})
+
+
+def _said(result: Result, kinds: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what rows and their measures say of entries, after each kind's label."""
     found: dict[str, list[str]] = {}
     for rows in result["groups"].values():
         for name, record in rows.items():
             sources = [(record, "")] + [(t, f" ({m})") for m, t in record["measures"].items()]
             for source, where in sources:
-                for kind, label in (("not_run", "not run"), ("errors", "FAILED")):
-                    for entry, reason in source.get(kind, {}).items():
-                        line = f"{label}: {entry}: {reason}"
-                        found.setdefault(line, []).append(name + where)
+                for kind, label in kinds.items():
+                    for entry, text in source.get(kind, {}).items():
+                        found.setdefault(f"{label}{entry}: {text}", []).append(name + where)
     return found

@@ -72,7 +72,7 @@ def parse_row(name: str) -> Row:
     if match is None or match[1] not in GATES or "0" in match.groups()[1:6]:
         raise InputError(
             f"--rows: expected CELL/LxBxTxIxH with a cell of {', '.join(GATES)}, and /bi for "
-            f"both directions, as lstm/2x32x128x256x256/bi; got {name!r}"
+            f"both directions, as lstm/2x32x128x256x256/bi, or {', '.join(SETS)}; got {name!r}"
         )
     sizes = (int(size) for size in match.groups()[1:6])
     return Row(match[1], *sizes, bidirectional=match[7] is not None)
@@ -103,8 +103,26 @@ QUICK: tuple[Row, ...] = (
     Row("gru", 2, 16, 32, 64, 64),
 )
 # Whose memory is looked at with checkpoints too.
-LONG: tuple[Row, ...] = (Row("lstm", 2, 8, 8192, 128, 128),)
+LONG: tuple[Row, ...] = (
+    Row("lstm", 2, 8, 8192, 128, 128),
+    Row("lstm", 1, 2, 8192, 64, 64),
+    Row("lstm", 1, 2, 65536, 64, 64),
+)
 LONG_STEPS = 4096
+
+# What schedules/rules.py chooses a schedule by, run by `--rows rules`.
+_BY_DEPTH = (
+    *((4, 1, 32), (4, 8, 64), (4, 32, 128)),
+    *((8, 1, 32), (8, 4, 32)),
+    *((16, 1, 32), (16, 4, 32), (16, 4, 64)),
+    (32, 2, 16),
+)
+RULES: tuple[Row, ...] = tuple(
+    Row(cell, num_layers, batch_size, 256, size, size)
+    for num_layers, batch_size, size in _BY_DEPTH
+    for cell in ("lstm", "gru", "rnn")
+)
+SETS = {"rules": RULES}
 
 _STREAMED: tuple[Shape, ...] = (_MIDDLE, (4, 32, 64, 128, 128))
 STREAMED_ROWS = frozenset(Row(cell, *shape) for shape in _STREAMED for cell in MAIN_CELLS)
@@ -117,8 +135,8 @@ def select(rows: Sequence[Row], patterns: Sequence[str]) -> tuple[Row, ...]:
 
     Args:
       rows: those to choose from.
-      patterns: names, or patterns as `lstm/*` and `*/bi`; a name need not be among the
-        rows. None given: all rows.
+      patterns: names, or patterns as `lstm/*` and `*/bi`, or sets of SETS; a name or a
+        set need not be among the rows. None given: all rows.
 
     Raises:
       InputError: a pattern that no row matches.
@@ -127,7 +145,7 @@ def select(rows: Sequence[Row], patterns: Sequence[str]) -> tuple[Row, ...]:
         return tuple(rows)
     chosen: dict[Row, None] = {}
     for pattern in patterns:
-        found = [row for row in rows if fnmatch.fnmatchcase(row.name, pattern)]
+        found = SETS.get(pattern) or [row for row in rows if fnmatch.fnmatchcase(row.name, pattern)]
         if not found and any(letter in pattern for letter in "*?["):
             raise InputError(f"--rows: no row matches {pattern!r}; see --list")
         chosen |= dict.fromkeys(found or [parse_row(pattern)])

@@ -27,9 +27,9 @@ def make_plan(config: Config) -> list[Job]:
     """
     rows = grid.select(grid.QUICK if config.quick else grid.GRID, config.rows)
     jobs = [_job(row, config) for row in rows]
-    if "memory" in config.measure and not config.rows and not config.quick:
+    if "memory" in config.measures and not config.rows and not config.quick:
         jobs += [_job(row, config)._replace(measures=("memory",)) for row in grid.LONG]
-    if "growth" in config.measure:
+    if "growth" in config.measures:
         jobs += [job for axis in growth.AXES for job in _sweep(axis, config)]
     return [job for job in jobs if job.measures]
 
@@ -38,7 +38,7 @@ def _job(row: Row, config: Config) -> Job:
     ways: list[str] = list(SCHEDULES) if config.schedules else []
     if row.num_steps >= grid.LONG_STEPS:
         ways.append("checkpoint")
-    chosen = set(config.measure) - {"growth"}
+    chosen = set(config.measures) - {"growth"}
     # By default at two shapes; a row that is asked for by name, at its own.
     asked = row in grid.STREAMED_ROWS or config.rows or config.quick
     if not asked or row.bidirectional or row.cell not in grid.MAIN_CELLS:

@@ -18,7 +18,7 @@ class Built(NamedTuple):
     not_run: dict[str, str]  # entry -> why it has no part
     errors: dict[str, str]  # entry -> what went wrong, disagreement included
     agreement: dict[str, dict[str, float]]  # entry -> distance from our numbers
-    notes: dict[str, str]
+    notes: dict[str, str]  # entry -> what the reader should know
 
 
 def build_programs(
@@ -66,6 +66,7 @@ def build_programs(
         else:
             programs[entry] = program
             built.agreement[entry] = distance
-            if program.note:
-                built.notes[entry] = program.note
+            note = program.stream_note if numbers == "stream" else program.note
+            if note:
+                built.notes[entry] = note
     return built._replace(programs=programs)

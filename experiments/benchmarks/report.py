@@ -8,7 +8,7 @@ from experiments.benchmarks.peers.registry import OURS
 from experiments.benchmarks.statistics import spread
 
 NONE = "-"
-SHOWN_ROWS = 3  # in the list of what was not run
+SHOWN_ROWS = 3  # in the lists of notes and of what was not run
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -90,6 +90,15 @@ def mean_table(result: Result) -> list[str]:
     return table(["measure", "ours /", "geometric mean", "worst row", "rows"], lines)
 
 
+def wavefront_table(result: Result) -> list[str]:
+    """Return wavefront / layerwise, a line for each row."""
+    lines = [
+        [name, *(show_ratios(ratios.get(measure)) for measure in figures.SEQUENCES)]
+        for name, ratios in figures.against_layerwise(result).items()
+    ]
+    return table(["row", *figures.SEQUENCES], lines)
+
+
 def growth_table(result: Result) -> list[str]:
     """Return the exponents with which time grows, a line for each sweep."""
     lines, entries = [], {}
@@ -108,22 +117,23 @@ def growth_table(result: Result) -> list[str]:
 
 
 def report(result: Result) -> Iterator[str]:
-    """Return all tables, and what could not be run and why."""
+    """Return all tables, what the reader should know, and what could not be run and why."""
     for measure, rows in figures.timings_by_measure(result).items():
         yield from ["", f"## {measure}", "", *measure_table(rows)]
     if any(True for _ in figures.means(result)):
         yield from ["", "## Means over the rows", "", *mean_table(result)]
+    if figures.against_layerwise(result):
+        yield from ["", "## Wavefront / layerwise", "", *wavefront_table(result)]
     if any(result["groups"].get(axis) for axis in growth.AXES):
         yield from ["", "## Growth", "", *growth_table(result)]
     yield from _special_lines(result)
-    yield from _reason_lines(result)
+    yield from _said_lines("Notes", figures.notes(result))
+    yield from _said_lines("Not run", figures.reasons(result))
 
 
 def _special_lines(result: Result) -> Iterator[str]:
     """Return figures that stand for themselves."""
     lines = []
-    for name, ratios in figures.against_layerwise(result).items():
-        lines.append(f"- wavefront / layerwise, train, {name}: {show_ratios(ratios)}")
     for (name, measure), others in figures.checkpoint_memory(result).items():
         shown = ", ".join(f"{entry} {ratio:.3f}" for entry, ratio in others.items())
         lines.append(f'- checkpoint_every="sqrt", {measure}, {name}: ours / {shown}')
@@ -138,11 +148,10 @@ def _special_lines(result: Result) -> Iterator[str]:
         yield from ["", "## Also", "", *lines]
 
 
-def _reason_lines(result: Result) -> Iterator[str]:
-    """Return what was not run and why."""
-    reasons = figures.reasons(result)
-    if reasons:
-        yield from ["", "## Not run", ""]
-    for reason, names in reasons.items():
+def _said_lines(title: str, said: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Return a section of what is said of entries, and in which rows."""
+    if said:
+        yield from ["", f"## {title}", ""]
+    for text, names in said.items():
         more = f" and {len(names) - SHOWN_ROWS} more" if len(names) > SHOWN_ROWS else ""
-        yield f"- {reason} [{', '.join(names[:SHOWN_ROWS])}{more}]"
+        yield f"- {text} [{', '.join(names[:SHOWN_ROWS])}{more}]"

@@ -7,7 +7,7 @@
 
 and a record
 
-    measured          what of `config.Measure` has been measured
+    measured          what of `config.Measure` has been measured -> rounds, load average before
     measures          measure -> unit, samples of each entry, and what bounds them
     agreement         entry -> distance of its numbers from ours
     not_run, errors   entry, or measure, -> why there are no samples
@@ -24,6 +24,7 @@ import jax
 import tqdm
 
 from experiments.benchmarks import grid
+from experiments.benchmarks.compare import differing_versions
 from experiments.benchmarks.compiling import time_compiling
 from experiments.benchmarks.config import FREE_ON_RESUME, Config
 from experiments.benchmarks.machine import describe_machine
@@ -56,13 +57,14 @@ def run(config: Config, out: Path, say: Callable[[str], None] = tqdm.tqdm.write)
       What was written.
 
     Raises:
-      InputError: a row does not exist, or the folder's run was made with other options.
+      InputError: a row does not exist, the folder has results and it is not said what
+        becomes of them, or those to go on with were made otherwise.
     """
     jobs = make_plan(config)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / RESULTS
     results = _begin(config, path)
-    load = results["machine"]["load"]
+    out.mkdir(parents=True, exist_ok=True)
+    load = os.getloadavg()[0]
     if load > BUSY:
         say(f"load average {load:.1f}: other programs are running, figures will be off")
     for job in tqdm.tqdm(jobs, unit="row", disable=None):
@@ -80,10 +82,18 @@ def run(config: Config, out: Path, say: Callable[[str], None] = tqdm.tqdm.write)
 
 def _begin(config: Config, path: Path) -> Record:
     """Return the results to add to: new ones, or those to go on with."""
-    machine = describe_machine() | {"load": os.getloadavg()[0]}
-    fresh: Record = {"config": config.as_json(), "machine": machine, "groups": {ROWS: {}}}
-    if not config.resume or not path.is_file():
+    fresh: Record = {
+        "config": config.as_json(),
+        "machine": describe_machine(),
+        "groups": {ROWS: {}},
+    }
+    if config.overwrite or not path.is_file():
         return fresh
+    if not config.resume:
+        raise InputError(
+            f"{path} is there: give --resume to add to it, --overwrite to start anew, "
+            "or another --out"
+        )
     results = read_json(path)
     for name, value in fresh["config"].items():
         if name not in FREE_ON_RESUME and results["config"].get(name) != value:
@@ -92,13 +102,23 @@ def _begin(config: Config, path: Path) -> Record:
                 f"--resume: {path} was made with {option} {results['config'].get(name)}, "
                 f"got {value}; give the same, or another --out"
             )
+    differing = differing_versions(results, fresh)
+    if differing:
+        raise InputError(
+            f"--resume: {path} was measured elsewhere, then -> now: {'; '.join(differing)}; "
+            "give --overwrite or another --out"
+        )
     return results
 
 
 def _is_done(record: Record, job: Job) -> bool:
     """Whether all has been measured; a row in which ours failed may fare better now."""
-    failed = {OURS, "row", *job.measures} & set(record["errors"])
-    return not failed and set(job.measures) <= set(record["measured"])
+    failed = set(job.measures) & set(record["errors"])
+    return not _ours_failed(record) and not failed and set(job.measures) <= set(record["measured"])
+
+
+def _ours_failed(record: Record) -> bool:
+    return not {OURS, "row"}.isdisjoint(record["errors"])
 
 
 def run_job(job: Job, config: Config, before: Record | None = None) -> Record:
@@ -107,26 +127,48 @@ def run_job(job: Job, config: Config, before: Record | None = None) -> Record:
     Args:
       job: the row, with its measures and entries.
       config: the options.
-      before: a record to add to, or None.
+      before: a record to add to, or None. Where ours failed there is nothing to add to.
     """
-    measures: dict[str, Timing] = dict(before["measures"]) if before else {}
-    measured = set(before["measured"]) if before else set()
+    kept = set(before["measured"]) - set(job.measures) if before else set()
+    if before is None or _ours_failed(before) or not kept:
+        before = {name: {} for name in ("measures", "measured", *_SAID)}
+    measures: dict[str, Timing] = dict(before["measures"])
+    measured: dict[str, Record] = dict(before["measured"])
     built = Built({}, {}, {}, {}, {})
     try:
         built = _build(job, config, "sequence" if job.group == ROWS else "train")
     except Exception as error:  # a row that fails is written down; the rest go on
         built.errors["row"] = describe(error)
     for measure in job.measures:
+        measured[measure] = {"rounds": _rounds(measure, config), "load": os.getloadavg()[0]}
         try:
             measures |= _MEASURES[measure](built.programs, job, config)
         except Exception as error:
             built.errors[measure] = describe(error)
-        measured.add(measure)
-    record = built._asdict() | {"measures": measures, "measured": sorted(measured)}
-    del record["programs"], built
+    record: Record = {"measures": measures, "measured": measured, **_said(before, built, job)}
+    del built
     jax.clear_caches()  # the compiled programs of past rows would pile up
     gc.collect()
     return record
+
+
+_SAID = ("not_run", "errors", "agreement", "notes")  # of `Built`: all but the programs
+
+
+def _said(before: Record, built: Built, job: Job) -> Record:
+    """Return what is to be said of the entries: now, and of what is kept from before."""
+    said = {name: before[name] | getattr(built, name) for name in _SAID}
+    for measure in set(job.measures) - set(built.errors):  # failed before, and not now
+        said["errors"].pop(measure, None)
+    for entry, note in before["notes"].items():
+        # torch may have had other numbers of threads: both are said.
+        now = said["notes"][entry]
+        said["notes"][entry] = note if now in note else f"{note}; later: {now}"
+    return said
+
+
+def _rounds(measure: str, config: Config) -> int:
+    return {"compile": config.compile_rounds, "memory": 1}.get(measure, config.rounds)
 
 
 def _build(job: Job, config: Config, numbers: str) -> Built:
@@ -157,7 +199,10 @@ def _stream(programs: Mapping[str, Program], job: Job, config: Config) -> dict[s
         built = _build(job._replace(row=row, entries=entries), config, "stream")
         timing = time_stream(built.programs, config.rounds)
         timing["errors"] |= built.errors
-        found[f"stream-b{batch_size}"] = timing | {"not_run": built.not_run}
+        found[f"stream-b{batch_size}"] = timing | {
+            "not_run": built.not_run,
+            "notes": built.notes,
+        }
     return found
 
 

@@ -35,6 +35,7 @@ class Program(NamedTuple):
     train_arguments: tuple[Any, ...] = ()  # those of the compiled train step
     make_stream: Callable[[], Stream] | None = None  # None: not for this row
     note: str = ""  # what the reader of a row should know
+    stream_note: str = ""  # likewise, of its single steps
 
 
 class BuildFn(Protocol):

@@ -18,11 +18,12 @@ class JaxModel(NamedTuple):
     params: Any  # what is trained
     apply: Callable[[Any, Any], Any]  # (params, x) -> y
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None  # (params, state, x_t)
-    step_params: Any = None  # what step is given; None: params
     state: Any = None  # before the first step
+    step_params: Any = None  # what step is given; None: params
     batch_major: bool = False  # x and y are [B, T, size], not [T, B, size]
     input_dtype: Any = jnp.float32
     note: str = ""
+    stream_note: str = ""
 
 
 def make_program(workload: Workload, model: JaxModel) -> Program:
@@ -66,4 +67,5 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
         train_arguments=(params, x),
         make_stream=None if model.step is None else make_stream,
         note=model.note,
+        stream_note=model.stream_note,
     )

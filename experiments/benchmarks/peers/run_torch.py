@@ -67,10 +67,10 @@ def build(workload: Workload, threads: int | None = None) -> Program:
     on_forward = _fastest(torch, forward, counts)
     on_train = _fastest(torch, train, counts)
     inputs = list(x[:, None]) if module is not None else []
-    is_streamed = module is not None and not row.bidirectional
+    is_streamed, stream_note = module is not None and not row.bidirectional, ""
     if is_streamed:
         on_step = _fastest(torch, lambda: step(None, inputs[0]), counts)
-        step = _with_threads(torch, step, on_step)
+        step, stream_note = _with_threads(torch, step, on_step), f"threads: {on_step}"
     note = "; ".join(filter(None, [note, f"threads: forward {on_forward}, train {on_train}"]))
     return Program(
         forward=_with_threads(torch, forward, on_forward),
@@ -79,6 +79,7 @@ def build(workload: Workload, threads: int | None = None) -> Program:
         to_numpy=lambda y: np.asarray(y.detach().float().cpu().numpy()),
         make_stream=(lambda: Stream(step, None, inputs)) if is_streamed else None,
         note=note,
+        stream_note=stream_note,
     )
 
 
