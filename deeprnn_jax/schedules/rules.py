@@ -49,7 +49,7 @@ def prefer_wavefront(num_layers: int, num_rows: int, width: int, num_steps: int)
         (32, 2, 16)      0.65  1.20    0.54  0.63
 
     2 cores, jax 0.10.2; again with
-    `python -m experiments.benchmarks --schedules --rows 'lstm/16x4x256x32x32' ...`.
+    `python -m experiments.benchmarks --rows rules --schedules --peers`.
     Not measured on an accelerator yet, where it stays with "layerwise".
 
     Args:
