@@ -173,7 +173,14 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
 
 
 def choose_checkpoints(function: str, every: Any, num_steps: int) -> int | None:
-    """Give `checkpoint_every` as a number of steps or None, or raise ValueError."""
+    """Give `checkpoint_every` as a number of steps or None, or raise ValueError.
+
+    Args:
+      function: the public function's name.
+      every: what the caller gave: an int, "sqrt" or None.
+      num_steps: of the loop that is cut. "sqrt" is a divisor of it near its root, if there
+        is one within a factor of two, else the root, rounded up.
+    """
     if every is None:
         return None
     if isinstance(every, str) and every == "sqrt":

@@ -33,7 +33,12 @@ class Fixed(NamedTuple):
 
 
 def compute_fixed(program: Program, params: Sequence[Array]) -> Fixed:
-    """Compute all that depends on the parameters alone."""
+    """Compute all that depends on the parameters alone.
+
+    Args:
+      program: the step.
+      params: the values of `program.params`.
+    """
     env = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
     env.update(zip(program.params, params, strict=True))
     for eqn in program.fixed_eqns:
@@ -70,8 +75,8 @@ def hoist(
             index = indices[id(eqn)]
             product = program.hoisted_products[index]
             left = env[varying_operand(product)]
-            multiply = multiply_stacked_for_vjp if for_vjp else multiply_stacked
-            found = [multiply(product, left, fixed.hoisted_matrices[index])]
+            multiply_all = multiply_stacked_for_vjp if for_vjp else multiply_stacked
+            found = [multiply_all(product, left, fixed.hoisted_matrices[index])]
         else:
             stacked = [var for var in operands_of(eqn) if var in env]
 
@@ -86,7 +91,16 @@ def hoist(
 def run_step(
     program: Program, fixed: Fixed, varying: Sequence[Array]
 ) -> tuple[list[Array], Callable[[Sequence[Any]], list[Array]]]:
-    """Run the step; give its outputs, and a function that reads any variable's value."""
+    """Run the step on what was hoisted.
+
+    Args:
+      program: the step.
+      fixed: from `compute_fixed`.
+      varying: the values of `program.varying`.
+
+    Returns:
+      The step's outputs, and a function that gives the values of any variables of it.
+    """
     env = start(program, fixed, varying)
     products = {id(product.eqn): index for index, product in enumerate(program.products)}
     sums = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
