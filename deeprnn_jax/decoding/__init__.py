@@ -1,24 +1,34 @@
-"""Decoding: sampling.
+"""Decoding: sampling, beam search over any state.
 
-What it reads from is a step,
+All are functions of arrays, for any number of batch axes, with one loop over time; jit,
+vmap and shard them as you like. What they read from is a step,
 
     (state, token [*B]) -> (state, logits [*B, V])
 
 with any pytree as its state: `rnn.step` with an embedding before it and a readout after
-it, say.
+it, or a decoder that is fed by attention. What goes step by step is time-major, `[T, *B]`,
+as everywhere; the hypotheses that a search finds are `[*B, N, length]`, the best first.
 
     generate, sample_logits, restrict_logits, Sampling     temperature, top-k, top-p
+    beam_search, gnmt_penalty, power_penalty               the most probable sequences
 """
 
+from deeprnn_jax.decoding.beam import beam_search
 from deeprnn_jax.decoding.generation import Generated, generate
+from deeprnn_jax.decoding.hypotheses import Hypotheses
+from deeprnn_jax.decoding.length_penalties import gnmt_penalty, power_penalty
 from deeprnn_jax.decoding.sampling import Sampling, restrict_logits, sample_logits
 from deeprnn_jax.decoding.steps import StepFn
 
 __all__ = [
     "Generated",
+    "Hypotheses",
     "Sampling",
     "StepFn",
+    "beam_search",
     "generate",
+    "gnmt_penalty",
+    "power_penalty",
     "restrict_logits",
     "sample_logits",
 ]

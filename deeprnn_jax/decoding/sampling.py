@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from deeprnn_jax.checks import check_floating, check_key
@@ -57,7 +58,7 @@ class Sampling:
                 f"Sampling: temperature must be finite and >= 0, got {self.temperature!r}; 0 "
                 "takes the most probable symbol, 1 draws from the model as it is"
             )
-        is_int = isinstance(self.top_k, int) and not isinstance(self.top_k, bool)
+        is_int = isinstance(self.top_k, int | np.integer) and not isinstance(self.top_k, bool)
         if self.top_k is not None and not (is_int and self.top_k >= 1):
             raise ValueError(
                 f"Sampling: top_k must be >= 1, got {self.top_k!r}; leave it away for all"
