@@ -34,6 +34,12 @@ def search_tables(tables, divisors, beam_size, num_results, normalize=True, end=
     )
 
 
+@functools.partial(jax.jit, static_argnames=("beam_size", "num_results"))
+def search_one_by_one(tables, divisors, beam_size, num_results):
+    """Search tables `[B, T, histories, V]` each in a loop of its own, which stops by itself."""
+    return jax.lax.map(lambda table: search_tables(table, divisors, beam_size, num_results), tables)
+
+
 def assert_row_is(got, row, expected, *, exact=False, end=END):
     """Compare a row of hypotheses with a list of (tokens, score, log-probability, finished)."""
     num_results, num_steps = got.tokens.shape[-2:]
@@ -110,7 +116,7 @@ def test_a_narrow_beam_is_the_search_without_its_stop(seed, sizes, name, lift):
     tables[2:4][rng.random((2, *tables.shape[1:])) < 0.02] = np.nan
     divisors = divisors_of(PENALTIES[name], 5)
     with jax.enable_x64(True):
-        got = jax.device_get(search_tables(tables, divisors, beam_size, num_results))
+        got = jax.device_get(search_one_by_one(tables, divisors, beam_size, num_results))
     for row in range(8):
         log_probs = oracles.log_softmax(tables[row])
         expected = oracles.beam(log_probs, END, 1 / divisors, beam_size, num_results)
@@ -177,6 +183,27 @@ def test_it_stops_when_nothing_can_change():
     assert len(calls) == 4
     assert got.lengths.tolist() == [[1], [4]]
     assert got.finished.all()
+
+
+def test_it_does_not_stop_while_a_longer_one_may_pass():
+    """Two tokens would not do, but four have a better mean: -1.1 / 4 > -0.4."""
+
+    def step(t, tokens):
+        first = jnp.log(jnp.array([0.33, 0.67, 0.0]))
+        end = jnp.where((t < 3)[..., None], jnp.array([0.0, -np.inf, -np.inf]), jnp.eye(3)[1] * 99)
+        return t + 1, jnp.where((t == 0)[..., None], first, end)
+
+    got = beam_search(
+        step,
+        jnp.int32(0),
+        0,
+        end_token=1,
+        beam_size=2,
+        max_steps=4,
+        num_results=1,
+        length_penalty=power_penalty(),
+    )
+    assert got.tokens.tolist() == [[0, 0, 0, 1]]
 
 
 def test_one_beam_is_greedy():
