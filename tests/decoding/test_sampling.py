@@ -27,6 +27,7 @@ def test_top_k(top_k, expected):
     ("top_p", "expected"),
     [
         (1e-9, [1]),  # never empty
+        (1e-50, [1]),  # not even where float32 has 0
         (0.49, [1]),
         (0.51, [1, 3]),
         (0.74, [1, 3]),
