@@ -74,13 +74,12 @@ PENALTIES = {
 
 
 @pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
-@pytest.mark.parametrize("num_results", [5, 81])
-def test_a_wide_beam_is_exhaustive_search(x64, penalty, num_results):
+def test_a_wide_beam_is_exhaustive_search(x64, penalty):
     size, num_steps, rows = 3, 4, 6
     rng = np.random.default_rng(1)
     tables = np.stack([history_logits(rng, size, num_steps) for _ in range(rows)])
     divisors = divisors_of(penalty, num_steps)
-    got = jax.device_get(search_tables(tables, divisors, size**num_steps, num_results))
+    got = jax.device_get(search_tables(tables, divisors, size**num_steps, size**num_steps))
     for row in range(rows):
         expected = oracles.exhaustive(oracles.log_softmax(tables[row]), END, 1 / divisors)
         assert_row_is(got, row, expected)

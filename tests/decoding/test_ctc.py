@@ -60,8 +60,8 @@ def test_greedy_keeps_labels_that_a_blank_parts():
     assert got.labels.shape == (10,)
 
 
-@pytest.mark.parametrize("blank", [0, 1])
-def test_a_wide_beam_is_the_sum_over_all_alignments(x64, blank):
+def test_a_wide_beam_is_the_sum_over_all_alignments(x64):
+    blank = 1
     logits = draw_logits(1, 5, 6, 3)
     logits[1, 3, 2] = -np.inf  # some alignments cannot be
     for row, length in enumerate(LENGTHS):
