@@ -1,6 +1,6 @@
 """Deep recurrent networks for JAX: cells as pure functions, run by exact schedules."""
 
-from deeprnn_jax import initializers, interop
+from deeprnn_jax import decoding, initializers, interop
 from deeprnn_jax.cells.elman import elman
 from deeprnn_jax.cells.gru import gru
 from deeprnn_jax.cells.independent import independent
@@ -23,6 +23,7 @@ __all__ = [
     "Cell",
     "DeepParams",
     "DeepRNN",
+    "decoding",
     "deep_rnn",
     "elman",
     "gru",

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
-from experiments.common.sampling import Sampling, checked
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
@@ -149,8 +149,15 @@ class Config:
 
     @property
     def sampling(self) -> Sampling:
-        """Return how the sample is drawn."""
-        return checked(self.temperature, self.top_k, self.top_p)
+        """Return how the sample is drawn.
+
+        Raises:
+          InputError: a value out of range.
+        """
+        try:
+            return Sampling(self.temperature, self.top_k, self.top_p)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from deeprnn_jax.decoding import Sampling, sample_logits
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.records import RUN_FILE, read_json
-from experiments.common.sampling import Sampling, sample
 from experiments.text_generation.config import config_from_dict
 from experiments.text_generation.data import Ids, Vocabulary
 from experiments.text_generation.model import Model, ModelParams, language_model
@@ -54,7 +54,7 @@ def stream_ids(
 
     @jax.jit
     def draw(logits: jax.Array, i: jax.Array) -> jax.Array:
-        return sample(jax.random.fold_in(key, i), logits, sampling)
+        return sample_logits(jax.random.fold_in(key, i), logits, sampling)
 
     rows = jnp.asarray(prompt, jnp.int32)[:, None]  # [N, B = 1]
     state, logits = read(params, rows[0], model.initial_state(params, 1))

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
+from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
-from experiments.common.sampling import Sampling
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Vocabulary
 from experiments.text_generation.evaluate import evaluate, lay_out, make_score

@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common.errors import InputError
-from experiments.common.sampling import Sampling, checked, restrict, sample
+from deeprnn_jax.decoding import Sampling, restrict_logits, sample_logits
 
 P = np.array([0.1, 0.5, 0.15, 0.25], np.float32)
 LOGITS = jnp.log(P)
 
 
-def kept(logits, top_k=None, top_p=1.0) -> list[int]:
-    return np.flatnonzero(np.isfinite(restrict(logits, top_k, top_p))).tolist()
+def kept(logits, **settings):
+    return np.flatnonzero(np.isfinite(restrict_logits(logits, Sampling(**settings)))).tolist()
 
 
 @pytest.mark.parametrize(
@@ -28,6 +27,7 @@ def test_top_k(top_k, expected):
     ("top_p", "expected"),
     [
         (1e-9, [1]),  # never empty
+        (1e-50, [1]),  # not even where float32 has 0
         (0.49, [1]),
         (0.51, [1, 3]),
         (0.74, [1, 3]),
@@ -51,27 +51,47 @@ def test_equal_logits_leave_exactly_k():
 
 def test_restrict_leaves_what_it_keeps_and_works_row_by_row():
     rows = jnp.stack([LOGITS, LOGITS[::-1]])
-    out = restrict(rows, 2, 1.0)
+    out = restrict_logits(rows, Sampling(top_k=2))
     assert out.dtype == rows.dtype
     np.testing.assert_array_equal(out[0], jnp.where(P >= 0.25, LOGITS, -jnp.inf))
     np.testing.assert_array_equal(out[1], out[0][::-1])
 
 
+def test_restrict_keeps_bfloat16_and_sums_in_float32():
+    # In bfloat16 a sum of 300 probabilities of 1/300 stops growing long before 0.9.
+    out = restrict_logits(jnp.zeros(300, jnp.bfloat16), Sampling(top_p=0.9))
+    assert out.dtype == jnp.bfloat16
+    assert abs(int(jnp.isfinite(out).sum()) - 270) <= 1
+    assert kept(jnp.asarray(LOGITS, jnp.bfloat16), top_k=2, top_p=0.6) == [1]
+
+
+def test_restrict_under_jit_and_vmap_takes_settings_as_they_are():
+    rows = jnp.stack([LOGITS, LOGITS[::-1]])
+    settings = Sampling(top_k=3, top_p=0.8)
+    expected = restrict_logits(rows, settings)
+    np.testing.assert_array_equal(jax.jit(restrict_logits)(rows, settings), expected)
+    np.testing.assert_array_equal(
+        jax.vmap(lambda row: restrict_logits(row, settings))(rows), expected
+    )
+
+
 def test_temperature_zero_is_greedy_and_needs_no_key():
-    drawn = sample(jax.random.key(0), jnp.stack([LOGITS] * 8), Sampling(0.0, None, 1.0))
+    drawn = sample_logits(jax.random.key(0), jnp.stack([LOGITS] * 8), Sampling(0.0, None, 1.0))
     assert drawn.tolist() == [1] * 8
     assert drawn.dtype == jnp.int32
 
 
 def test_a_tiny_temperature_is_nearly_greedy_and_finite():
-    drawn = sample(jax.random.key(0), jnp.stack([LOGITS] * 64), Sampling(1e-30))
+    drawn = sample_logits(jax.random.key(0), jnp.stack([LOGITS] * 64), Sampling(1e-30))
     assert set(drawn.tolist()) == {1}
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_distribution(temperature):
     n = 20_000
-    drawn = sample(jax.random.key(1), jnp.broadcast_to(LOGITS, (n, 4)), Sampling(temperature))
+    drawn = sample_logits(
+        jax.random.key(1), jnp.broadcast_to(LOGITS, (n, 4)), Sampling(temperature)
+    )
     found = np.bincount(drawn, minlength=4) / n
     expected = P ** (1 / temperature)
     # Four standard deviations of a share of n draws, at most 0.5 / sqrt(n) each.
@@ -80,7 +100,7 @@ def test_draws_follow_the_distribution(temperature):
 
 def test_draws_stay_within_the_restriction():
     logits = jnp.broadcast_to(LOGITS, (500, 4))
-    drawn = sample(jax.random.key(2), logits, Sampling(5.0, top_k=3, top_p=0.9))
+    drawn = sample_logits(jax.random.key(2), logits, Sampling(5.0, top_k=3, top_p=0.9))
     assert set(drawn.tolist()) <= {1, 2, 3}
 
 
@@ -90,17 +110,29 @@ def test_draws_stay_within_the_restriction():
         ((-0.1, None, 1.0), "temperature"),
         ((float("nan"), None, 1.0), "temperature"),
         ((float("inf"), None, 1.0), "temperature"),
+        (("1", None, 1.0), "temperature"),
         ((1.0, 0, 1.0), "top_k"),
         ((1.0, -3, 1.0), "top_k"),
+        ((1.0, 2.0, 1.0), "top_k"),
+        ((1.0, True, 1.0), "top_k"),
         ((1.0, None, 0.0), "top_p"),
         ((1.0, None, 1.1), "top_p"),
         ((1.0, None, float("nan")), "top_p"),
     ],
 )
 def test_refuses_settings_out_of_range(settings, named):
-    with pytest.raises(InputError, match=f"sampling: {named} must be"):
-        checked(*settings)
+    with pytest.raises(ValueError, match=f"Sampling: {named} must be"):
+        Sampling(*settings)
 
 
 def test_accepts_the_edges():
-    assert checked(0.0, 1, 1.0) == Sampling(0.0, 1, 1.0)
+    assert Sampling(0, 1, 1) == Sampling(0.0, 1, 1.0)
+
+
+def test_refuses_what_is_no_logits_and_no_key():
+    with pytest.raises(ValueError, match="restrict_logits: logits must be floating point, got int"):
+        restrict_logits(jnp.zeros(3, int), Sampling())
+    with pytest.raises(ValueError, match=r"sample_logits: logits must be \[\*B, V\]"):
+        sample_logits(jax.random.key(0), jnp.float32(1.0))
+    with pytest.raises(ValueError, match="sample_logits: key must be one random key, got 0"):
+        sample_logits(0, LOGITS)

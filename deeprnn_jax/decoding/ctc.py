@@ -1,0 +1,118 @@
+"""CTC: labels from the network's outputs of every step, blanks and repetitions taken out.
+
+    B(a a - a b b) = a a b            - is the blank
+
+`ctc_greedy` follows the most probable alignment; `prefix_beam` adds up those that give
+the same labels.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deeprnn_jax.checks import check_floating, check_lengths
+from deeprnn_jax.decoding.steps import check_index, log_softmax
+from deeprnn_jax.sequences import make_steps, where_flag
+from deeprnn_jax.types import Array
+
+
+class BestPath(NamedTuple):
+    """The labels of the most probable alignment."""
+
+    labels: Array  # int32 [*B, T]; blank past the length
+    lengths: Array  # int32 [*B], how many labels
+    log_probs: Array  # [*B], of the alignment, not of the labels
+
+
+def ctc_greedy(logits: Array, lengths: Array | None = None, *, blank: int = 0) -> BestPath:
+    """Give the labels of the most probable alignment: of each step's largest logit.
+
+    The labels' own probability is the sum over all of their alignments, which may be
+    largest for others: see `ctc_prefix_beam`. The lower index wins among equal logits.
+
+    Args:
+      logits: `[T, *B, V]`, floating point; what stands past a row's length is not read.
+      lengths: int `[*B]`, the real steps of each row; None: all T.
+      blank: the index of the blank.
+
+    Returns:
+      A `BestPath`, its log-probabilities in float32 or wider.
+
+    Raises:
+      ValueError: if logits are not floating point `[T, *B, V]`, lengths do not fit them,
+        or `blank` is outside [0, V).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from deeprnn_jax.decoding import ctc_greedy
+      >>> logits = 9 * jax.nn.one_hot(jnp.array([1, 1, 0, 1, 2, 2]), 3)
+      >>> best = ctc_greedy(logits)
+      >>> best.labels.tolist(), best.lengths.tolist()
+      ([1, 1, 2, 0, 0, 0], 3)
+
+    References:
+      Graves et al. 2006, section 3.2, "best path decoding".
+    """
+    return _follow(*read_logits("ctc_greedy", logits, lengths, blank), blank=blank)
+
+
+@partial(jax.jit, static_argnames="blank")
+def _follow(log_probs: Array, mask: Array, *, blank: int) -> BestPath:
+    """Follow the best path of log-probabilities `[T, *B, V]`."""
+    num_steps, *batch_shape, _ = log_probs.shape
+    path = jnp.argmax(log_probs, axis=-1).astype(jnp.int32)  # blank where masked
+    before = jnp.concatenate([jnp.full((1, *batch_shape), blank, jnp.int32), path])[:-1]
+    is_label = (path != blank) & (path != before)
+    count = jnp.cumsum(is_label, axis=0, dtype=jnp.int32)
+    # The n-th label goes to place n - 1; what is no label, out of bounds, where it is dropped.
+    places = jnp.where(is_label, count - 1, num_steps)
+    labels = jnp.put_along_axis(
+        jnp.full(path.shape, blank, jnp.int32), places, path, axis=0, inplace=False, mode="drop"
+    )
+    best = jnp.where(mask, log_probs.max(axis=-1), 0.0)
+    return BestPath(
+        labels=jnp.moveaxis(labels, 0, -1),
+        lengths=is_label.sum(axis=0, dtype=jnp.int32),
+        log_probs=best.sum(axis=0),
+    )
+
+
+def read_logits(function: str, logits: Any, lengths: Any, blank: Any) -> tuple[Array, Array]:
+    """Give log-probabilities `[T, *B, V]` and the mask `[T, *B]` of real steps.
+
+    A masked step is a certain blank: it leaves the labels, and their probabilities, as
+    they are.
+
+    Args:
+      function: the public function's name.
+      logits: `[T, *B, V]`, as the caller gave them.
+      lengths: int `[*B]`, or None.
+      blank: the index of the blank.
+
+    Raises:
+      ValueError: if one of them does not fit.
+    """
+    check_floating(function, "logits", logits)
+    if logits.ndim < 2 or logits.shape[-1] < 1:
+        raise ValueError(
+            f"{function}: logits must be [T, *B, V] with V of 1 or more, got shape {logits.shape}"
+        )
+    num_steps, *batch_shape, size = logits.shape
+    check_index(function, "blank", blank, size)
+    if lengths is None:
+        lengths = np.full(batch_shape, num_steps, np.int32)
+    check_lengths(function, lengths, num_steps, tuple(batch_shape))
+    return _read(logits, lengths, blank=blank)
+
+
+@partial(jax.jit, static_argnames="blank")
+def _read(logits: Array, lengths: Array, *, blank: int) -> tuple[Array, Array]:
+    num_steps, size = logits.shape[0], logits.shape[-1]
+    mask = make_steps(lengths, None, None, num_steps).mask
+    assert mask is not None  # there are lengths
+    log_probs = log_softmax(logits)
+    certain = jnp.where(jnp.arange(size) == blank, 0.0, -jnp.inf).astype(log_probs.dtype)
+    return where_flag(mask, log_probs, jnp.broadcast_to(certain, log_probs.shape)), mask
