@@ -102,18 +102,9 @@ def run_step(
       The step's outputs, and a function that gives the values of any variables of it.
     """
     env = start(program, fixed, varying)
-    products = {id(product.eqn): index for index, product in enumerate(program.products)}
-    sums = {id(eqn): index for index, (eqn, _) in enumerate(program.additions)}
+    do = operation_of(program, fixed)
     for eqn in program.varying_eqns:
-        if id(eqn) in products:
-            index = products[id(eqn)]
-            found = [multiply(env, program.products[index], fixed.matrices[index])]
-        elif id(eqn) in sums:
-            addition = program.additions[sums[id(eqn)]]
-            found = [add_fixed(env, addition, fixed.addends[sums[id(eqn)]])]
-        else:
-            found = bind(eqn, env)
-        env.update(zip(eqn.outvars, found, strict=True))
+        env.update(zip(eqn.outvars, do(eqn, env), strict=True))
     return read_values(env, program.jaxpr.outvars), partial(read_values, env)
 
 
@@ -128,17 +119,10 @@ def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> 
     env = dict(zip(program.shared, fixed.shared, strict=True))
     env.update(zip(program.hoisted_shared, fixed.hoisted_shared, strict=True))
     env.update(zip([*program.carry, *program.inputs], varying, strict=True))
-    matrices = {
-        id(product.eqn): (product, matrix)
-        for product, matrix in (
-            *zip(program.hoisted_products, fixed.hoisted_matrices, strict=True),
-            *zip(program.products, fixed.matrices, strict=True),
-        )
-    }
     addends = {
         id(eqn): addend for (eqn, _), addend in zip(program.additions, fixed.addends, strict=True)
     }
-    variables = {id(eqn): var for eqn, var in program.additions}
+    do = operation_of(program, fixed)
     skipped, totals = set(), {}
     for merge in program.merges:
         skipped.add(id(program.hoisted_products[merge.hoisted].eqn))
@@ -166,12 +150,8 @@ def run_whole_step(program: Program, fixed: Fixed, varying: Sequence[Array]) -> 
                 preferred_element_type=dtype_of(h_product.eqn.outvars[0]),
             )
             found = [found if merge.bias is None else found + addends[id(merge.bias)]]
-        elif id(eqn) in matrices:
-            found = [multiply(env, *matrices[id(eqn)])]
-        elif id(eqn) in addends:
-            found = bind(eqn, {**env, variables[id(eqn)]: addends[id(eqn)]})
         else:
-            found = bind(eqn, env)
+            found = do(eqn, env)
         env.update(zip(eqn.outvars, found, strict=True))
     return read_values(env, program.jaxpr.outvars)
 
@@ -181,6 +161,35 @@ def start(program: Program, fixed: Fixed, varying: Sequence[Array]) -> dict[Var,
     env = dict(zip(program.shared, fixed.shared, strict=True))
     env.update(zip(program.varying, varying, strict=True))
     return env
+
+
+def operation_of(
+    program: Program, fixed: Fixed
+) -> Callable[[JaxprEqn, dict[Var, Array]], list[Array]]:
+    """Give a function `(operation, values) -> results` for a step's operations.
+
+    Products and additions take their matrix or addend from `fixed`.
+    """
+    products = {
+        id(product.eqn): (product, matrix)
+        for product, matrix in (
+            *zip(program.hoisted_products, fixed.hoisted_matrices, strict=True),
+            *zip(program.products, fixed.matrices, strict=True),
+        )
+    }
+    additions = {
+        id(addition[0]): (addition, addend)
+        for addition, addend in zip(program.additions, fixed.addends, strict=True)
+    }
+
+    def do(eqn: JaxprEqn, env: dict[Var, Array]) -> list[Array]:
+        if id(eqn) in products:
+            return [multiply(env, *products[id(eqn)])]
+        if id(eqn) in additions:
+            return [add_fixed(env, *additions[id(eqn)])]
+        return bind(eqn, env)
+
+    return do
 
 
 def add_fixed(env: dict, addition: tuple[JaxprEqn, Var], addend: Array) -> Array:

@@ -8,7 +8,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn, Var
 
 from deeprnn_jax.schedules.choices import FROM_RESULT
-from deeprnn_jax.schedules.evaluation import Fixed, add_fixed, start
+from deeprnn_jax.schedules.evaluation import Fixed, add_fixed, operation_of, start
 from deeprnn_jax.schedules.matrices import Product, pull_left, transpose_matrix, varying_operand
 from deeprnn_jax.schedules.operations import (
     as_function,
@@ -81,17 +81,14 @@ def left_operands(
     """Give the varying operand of every product, from what the backward pass has."""
     given = dict(zip(program.made, made, strict=True))
     env = start(program, fixed, varying)
-    addends = {
-        id(eqn): {var: addend}
-        for (eqn, var), addend in zip(program.additions, fixed.addends, strict=True)
-    }
+    do = operation_of(program, fixed)
     products = {id(product.eqn) for product in program.products}
     for eqn in program.varying_eqns:
         if id(eqn) in products or any(var in given for var in eqn.outvars):
             # what is not kept here, nobody reads
             found = [given[var] if var in given else zeros_of(var) for var in eqn.outvars]
         else:
-            found = bind(eqn, {**env, **addends.get(id(eqn), {})})
+            found = do(eqn, env)
         env.update(zip(eqn.outvars, found, strict=True))
     return read_values(env, [varying_operand(product) for product in program.products])
 
