@@ -16,6 +16,11 @@ from jax.core import Tracer
 from deeprnn_jax.types import Cell
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether `value` is a real number, which True and False are not taken for."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def check_cell(function: str, cell: Any) -> None:
     """Raise ValueError unless `cell` is a cell."""
     if not isinstance(cell, Cell):
@@ -33,7 +38,7 @@ def check_size(function: str, argument: str, value: Any) -> None:
 
 def check_rate(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a probability below 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < 1:
+    if not is_number(value) or not 0 <= float(value) < 1:
         raise ValueError(f"{function}: {argument} must be a probability in [0, 1), got {value!r}")
 
 
@@ -60,7 +65,7 @@ def check_initializers(function: str, **initializers: Any) -> None:
 
 def check_bias(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a number or an initialiser."""
-    if not callable(value) and (isinstance(value, bool) or not isinstance(value, Real)):
+    if not callable(value) and not is_number(value):
         raise ValueError(
             f"{function}: {argument} must be a number or an initialiser, got {value!r}; for "
             "example 1.0 or drnn.initializers.chrono(100)"

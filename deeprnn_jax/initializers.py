@@ -9,12 +9,12 @@ gates.
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from deeprnn_jax.checks import is_number
 from deeprnn_jax.types import Array
 
 Initializer = Callable[..., Array]
@@ -37,7 +37,7 @@ def uniform(bound: float | None = None) -> Initializer:
     Raises:
       ValueError: if the bound is not above 0.
     """
-    if bound is not None and not (_is_number(bound) and bound > 0):
+    if bound is not None and not (is_number(bound) and bound > 0):
         raise ValueError(f"uniform: bound must be a number above 0, got {bound!r}")
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -99,7 +99,7 @@ def chrono(t_max: float) -> Initializer:
     References:
       Tallec and Ollivier 2018, "Can recurrent neural networks warp time?", eq. 16.
     """
-    if not (_is_number(t_max) and t_max > 2):
+    if not (is_number(t_max) and t_max > 2):
         raise ValueError(f"chrono: t_max must be above 2 steps, got {t_max!r}")
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -153,7 +153,3 @@ def key_after(key: Array, tree: Any) -> Array:
         return key ^ bit
     data = jax.random.key_data(key) ^ bit
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -149,6 +149,12 @@ MERGES = {
 }
 
 
+def scheduled(causal: Network, both: Network) -> dict[str, Network]:
+    """Give a network for each schedule; after "-both", one that runs in both directions."""
+    one_way = dict.fromkeys(("reference", "layerwise", "wavefront"), causal)
+    return one_way | dict.fromkeys(("reference-both", "layerwise-both"), both)
+
+
 def stack_of(cell, modifier="none", depth=3, size=H, **options):
     return Network(((cell, size, modifier),) * depth, **options)
 

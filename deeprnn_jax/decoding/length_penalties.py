@@ -7,14 +7,13 @@ do. Lengths are floating point, and count the end token.
 """
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from deeprnn_jax.checks import check_callable
+from deeprnn_jax.checks import check_callable, is_number
 from deeprnn_jax.types import Array
 
 LengthPenalty = Callable[[Any], Any]  # lengths, any array or number -> divisors
@@ -95,6 +94,5 @@ def make_factors(length_penalty: LengthPenalty | None, max_steps: int, dtype: An
 
 
 def _check_alpha(function: str, alpha: Any) -> None:
-    is_number = isinstance(alpha, Real) and not isinstance(alpha, bool)
-    if not is_number or not abs(float(alpha)) < float("inf"):
+    if not is_number(alpha) or not abs(float(alpha)) < float("inf"):
         raise ValueError(f"{function}: alpha must be a finite number, got {alpha!r}; 0 is none")

@@ -10,7 +10,6 @@ index, so that exactly k remain.
 """
 
 import dataclasses
-from numbers import Real
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deeprnn_jax.checks import check_floating, check_key
+from deeprnn_jax.checks import check_floating, check_key, is_number
 from deeprnn_jax.decoding.steps import widen
 from deeprnn_jax.types import Array
 
@@ -53,7 +52,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if not (_is_number(self.temperature) and 0.0 <= self.temperature < float("inf")):
+        if not (is_number(self.temperature) and 0.0 <= self.temperature < float("inf")):
             raise ValueError(
                 f"Sampling: temperature must be finite and >= 0, got {self.temperature!r}; 0 "
                 "takes the most probable symbol, 1 draws from the model as it is"
@@ -63,12 +62,8 @@ class Sampling:
             raise ValueError(
                 f"Sampling: top_k must be >= 1, got {self.top_k!r}; leave it away for all"
             )
-        if not (_is_number(self.top_p) and 0.0 < self.top_p <= 1.0):
+        if not (is_number(self.top_p) and 0.0 < self.top_p <= 1.0):
             raise ValueError(f"Sampling: top_p must be in (0, 1], got {self.top_p!r}; 1 keeps all")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def restrict_logits(logits: Array, sampling: Sampling) -> Array:

@@ -16,13 +16,7 @@ ROWS = 3
 # Noise and dropout are cut into chunks with the rest.
 CAUSAL = registry.stack_of("elman", "zoneout", depth=2, size=2, dropout=0.3)
 BOTH = registry.stack_of("elman", depth=1, size=2, bidirectional=True)
-SCHEDULED = {
-    "reference": CAUSAL,
-    "layerwise": CAUSAL,
-    "wavefront": CAUSAL,
-    "reference-both": BOTH,
-    "layerwise-both": BOTH,
-}
+SCHEDULED = registry.scheduled(CAUSAL, BOTH)
 # Chunks of 1, 2 and 3, with one step left over or none.
 CASES = [(name, 7, every) for name in SCHEDULED for every in (1, 2, "sqrt")] + [
     ("layerwise", 6, 2),

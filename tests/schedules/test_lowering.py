@@ -28,13 +28,7 @@ PRECISIONS = {
     "float32": {},
     "bfloat16": {"compute_dtype": jnp.bfloat16},
 }
-SCHEDULED = {
-    "reference": CAUSAL,
-    "layerwise": CAUSAL,
-    "wavefront": CAUSAL,
-    "reference-both": BOTH,
-    "layerwise-both": BOTH,
-}
+SCHEDULED = registry.scheduled(CAUSAL, BOTH)
 
 
 def shapes_for(rnn):
