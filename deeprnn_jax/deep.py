@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax import arguments, execution, network
+from deeprnn_jax import arguments, execution, network, stacking
 from deeprnn_jax.checks import check_bools, check_key, check_size
 from deeprnn_jax.execution import DeepParams, DeepState
 from deeprnn_jax.layers import Merge
@@ -273,7 +273,7 @@ def deep_rnn(
         initial_state=checked_initial_state,
         apply=apply,
         step=step,
-        unstack=execution.unstack,
-        stack=partial(execution.stack, plan),
+        unstack=stacking.unstack,
+        stack=partial(stacking.stack, plan),
         plan=plan,
     )

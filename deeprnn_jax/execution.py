@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax import initializers, layers, network
+from deeprnn_jax import initializers, layers, network, stacking
 from deeprnn_jax.cells.products import dot
 from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.modifiers.precision import cast_floating
@@ -82,34 +82,6 @@ def name_the_reference(schedule: str) -> Iterator[None]:
             f"apply: schedule={schedule!r} has no forward-mode derivative (jvp, jacfwd); "
             "use schedule='reference'"
         ) from error
-
-
-def unstack(tree: Sequence[Any]) -> list[Any]:
-    """Give one entry a layer of `params.layers`, a state, or the like."""
-    sizes = [{leaf.shape[:1] for leaf in jax.tree.leaves(run)} for run in tree]
-    if any(len(size) != 1 or size == {()} for size in sizes):
-        raise ValueError(
-            "unstack: needs one entry a run of equal layers, whose arrays share a leading axis "
-            f"of layers, got leading sizes {sizes}; give params.layers, or a state"
-        )
-    return [
-        jax.tree.map(lambda leaf, index=index: leaf[index], run)
-        for run, ((count,),) in zip(tree, sizes, strict=True)
-        for index in range(count)
-    ]
-
-
-def stack(plan: network.Plan, entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Join one entry a layer into one a run of equal layers."""
-    if len(entries) != len(plan.cells):
-        raise ValueError(
-            f"stack: needs one entry for each of the {len(plan.cells)} layers, got "
-            f"{len(entries)}; give what rnn.unstack gave, in its order"
-        )
-    return tuple(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *entries[run.start : run.start + run.size])
-        for run in plan.runs
-    )
 
 
 def init_params(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
@@ -198,7 +170,7 @@ def run_plan(
         y = dot(y, w)
         y = y + params.readout.b.astype(y.dtype)
     y = zero_where_masked(y, steps.mask)
-    return tuple(finals), y, None if traces is None else unstack(traces)
+    return tuple(finals), y, None if traces is None else stacking.unstack(traces)
 
 
 def _run_layers(
@@ -215,9 +187,12 @@ def _run_layers(
     unroll: int,
 ) -> tuple[list[State], Array, list[LayerTrace | None] | None]:
     """Run one layer after the other."""
+    runs = list(map(stacking.RunValues, plan.runs, params.layers, states, keys))
+    if len(plan.cells) > max(unroll, rules.FIRST_LAYER_APART):
+        runs = stacking.join_first(plan, runs, x.shape[-1])
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []
-    for run, run_params, run_state, key in zip(plan.runs, params.layers, states, keys, strict=True):
+    for run, run_params, run_state, key in runs:
         final, y, trace = run_stack(
             run_lanes,
             run.layer,
@@ -234,6 +209,7 @@ def _run_layers(
         below.append(y)
         finals.append(final)
         traces.append(trace)
+    finals, traces = (stacking.part_first(found, len(plan.runs)) for found in (finals, traces))
     return finals, y, traces if want_trace else None
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -418,3 +419,40 @@ def test_the_gradient_of_an_empty_batch_is_zero(schedule):
 
     for gradient in jax.tree.leaves(quick_jit(jax.grad(loss))(params)):
         assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "input_size", "lengths"),
+    [
+        ({}, 3, [12]),  # all in one loop
+        ({"bidirectional": True, "merge": "sum"}, 3, [12]),
+        ({}, 5, [11]),  # the first layer is another
+        ({"bidirectional": True}, 3, [11]),
+        ({"skip": "residual"}, 3, [11]),
+        ({"layer_norm": True}, 3, [11]),
+        ({"stack_layers": False}, 3, []),
+    ],
+    ids=str,
+)
+def test_many_equal_layers_are_one_loop(options, input_size, lengths):
+    rnn = drnn.deep_rnn(drnn.gru(3), 12, **options)
+    params = jax.eval_shape(partial(rnn.init, input_size=input_size), jax.random.key(0))
+    (jitted,) = jax.make_jaxpr(rnn.apply)(params, jnp.zeros((5, 2, input_size))).eqns
+    loops = [
+        eqn.params["length"]
+        for eqn in jitted.params["jaxpr"].eqns
+        if eqn.primitive.name == "scan" and eqn.params["length"] > 5
+    ]
+    assert loops == lengths
+
+
+def test_many_equal_layers_give_the_numbers_of_their_steps():
+    rnn = drnn.deep_rnn(drnn.gru(3), 12)
+    params = rnn.init(jax.random.key(0), input_size=3)
+    x = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    state, y = quick_jit(rnn.apply)(params, x)
+    stepped, step = rnn.initial_state(params, 4), quick_jit(rnn.step)
+    for t in range(2):
+        stepped, y_t = step(params, stepped, x[t])
+        np.testing.assert_allclose(y[t], y_t, atol=1e-6)
+    chex.assert_trees_all_close(state, stepped, atol=1e-6)

@@ -21,6 +21,7 @@ ORDER = (
     "sequences",
     "layers",
     "network",
+    "stacking",
     "schedules",
     "execution",
     "deep",

@@ -6,6 +6,9 @@ import jax
 # loop, 2 cores, jax 0.10.2: LSTM 0.92 at (L, B, T, H) = (4, 32, 64, 128), 0.96 at
 # (4, 64, 64, 512); Elman 0.81 at (4, 8, 256, 64). Compile time 0.94 at 4 layers, 1.5 at 8.
 UNROLLED_LAYERS = 4
+# Above so many layers the first runs in the loop of the others where it is equal to them:
+# one layer is compiled in place of two, for a copy of the parameters at every call.
+FIRST_LAYER_APART = 8
 # A single step has no loop over time to compile, and the copies weigh more.
 UNROLLED_LAYERS_OF_A_STEP = 32
 
