@@ -1,6 +1,7 @@
 """Deep networks as values: chunks, steps, batch axes, transformations, depth."""
 
 from functools import partial
+from unittest import mock
 
 import chex
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import rules
 from tests import oracle, programs, registry
 from tests.comparing import assert_close
 from tests.programs import quick_jit
@@ -456,3 +458,29 @@ def test_many_equal_layers_give_the_numbers_of_their_steps():
         stepped, y_t = step(params, stepped, x[t])
         np.testing.assert_allclose(y[t], y_t, atol=1e-6)
     chex.assert_trees_all_close(state, stepped, atol=1e-6)
+
+
+def test_the_first_layer_draws_and_learns_alike_apart_and_among_the_rest():
+    """Dropout, zoneout, lengths, states of every step, and gradients."""
+    x = jax.random.normal(jax.random.key(1), (4, 3, 3))
+
+    def run():
+        # a new network: what one has traced it does not trace again
+        rnn = drnn.deep_rnn(drnn.zoneout(drnn.gru(3), 0.2), 6, dropout=0.3)
+        params = rnn.init(jax.random.key(0), input_size=3)
+
+        def loss(params, x):
+            found = rnn.apply(
+                params, x, lengths=jnp.array([4, 2, 0]), key=jax.random.key(2), return_states=True
+            )
+            return jax.tree.reduce(lambda a, b: a + jnp.sum(b**2), found, 0.0), found
+
+        graded = jax.value_and_grad(loss, (0, 1), has_aux=True)
+        lowered = quick_jit(graded).lower(params, x)
+        return quick_jit(graded)(params, x), lowered.as_text()
+
+    apart, one = run()
+    with mock.patch.object(rules, "FIRST_LAYER_APART", 0):
+        among, other = run()
+    assert len(other) < 0.8 * len(one)  # one layer in place of two
+    chex.assert_trees_all_close(among, apart, rtol=1e-5, atol=1e-6)
