@@ -188,7 +188,8 @@ def _run_layers(
 ) -> tuple[list[State], Array, list[LayerTrace | None] | None]:
     """Run one layer after the other."""
     runs = list(map(stacking.RunValues, plan.runs, params.layers, states, keys))
-    if len(plan.cells) > max(unroll, rules.FIRST_LAYER_APART):
+    num_layers, num_steps = len(plan.cells), math.prod(x.shape[:-1])
+    if num_layers > unroll and rules.joins_first_layer(num_layers, num_steps):
         runs = stacking.join_first(plan, runs, x.shape[-1])
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []

@@ -42,7 +42,9 @@ def quick_jit(function, **options):
 @contextmanager
 def as_if_large():
     """Let the schedules do with small arrays, while tracing, what they do with large ones."""
-    with mock.patch.multiple(rules, SMALL_SLICES=0, LARGE_MATRICES=0, FIRST_LAYER_APART=0):
+    with mock.patch.multiple(
+        rules, SMALL_SLICES=0, LARGE_MATRICES=0, FIRST_LAYER_APART=0, STEPS_FOR_A_COPY=0
+    ):
         yield
 
 
