@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def finite_flags(**trees: Any) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def check_finite(step: int, flags: Mapping[str, Any], order: tuple[str, ...]) ->
     """
     for name in order:
         leaves = jax.tree_util.tree_leaves_with_path(flags[name])
-        bad = [name + jax.tree_util.keystr(path) for path, ok in leaves if not ok]
+        bad = [name + jax.tree_util.keystr(path) for path, ok in leaves if not np.all(ok)]
         if bad:
             raise FloatingPointError(
                 f"check_finite: step {step}: not finite: {', '.join(bad)}; lower the "

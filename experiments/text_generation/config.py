@@ -11,12 +11,13 @@ The longer, tuned runs are in `configs/`, one file each, by the name for `--pres
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
+from experiments.common.settings import check_settings, require
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
@@ -54,6 +55,8 @@ class Config:
     """Size of the vector that stands for a symbol."""
     embedding_scale: float | None = None
     """Deviation of the embedding's first values; else 1, or tied 1/sqrt(embedding_size)."""
+    init_scale: float | None = None
+    """Draw every parameter uniformly from -this to this, in place of each part's own way."""
     tied_embeddings: bool = False
     """Read the logits out with the embedding's own matrix; helps with many words."""
     skip: Literal["none", "residual", "highway", "dense"] = "none"
@@ -79,10 +82,20 @@ class Config:
     """Streams of text that are read side by side."""
     chunk_length: int = 20
     """Symbols each stream is read on by in a step: how far gradients reach back."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or gradient descent without momentum."""
     learning_rate: float = 8e-3
-    """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
+    """The highest learning rate."""
+    rate_schedule: Literal["cosine", "steps"] = "cosine"
+    """A warm-up and a cosine to zero; or constant at first and then smaller step by step."""
     warmup_steps: int = 100
-    """Steps in which the learning rate rises from zero."""
+    """cosine: steps in which the learning rate rises from zero."""
+    constant_steps: int = 0
+    """steps: how many keep the first learning rate."""
+    decay_interval: int = 1000
+    """steps: after those, how many steps lie between two decays."""
+    decay_factor: float = 0.5
+    """steps: what the learning rate is multiplied by each time."""
     adam_b2: float = 0.99
     """Decay of AdamW's second moment."""
     weight_decay: float = 0.0
@@ -122,29 +135,20 @@ class Config:
         Raises:
           InputError: names the option, what it may be and what it is.
         """
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise InputError(_message(name, ">= 1", getattr(self, name)))
-        for name in _NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(_message(name, ">= 0", getattr(self, name)))
-        for name in _RATES:
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise InputError(_message(name, "in [0, 1)", getattr(self, name)))
-        for name in ("learning_rate", "clip_norm"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise InputError(_message(name, "> 0 and finite", getattr(self, name)))
-        if self.embedding_scale is not None and not 0.0 < self.embedding_scale < float("inf"):
-            raise InputError(_message("embedding_scale", "> 0", self.embedding_scale))
-        if self.keep_checkpoints < 2:
-            # The one before is what a damaged last checkpoint falls back on.
-            raise InputError(_message("keep_checkpoints", ">= 2", self.keep_checkpoints))
-        if self.warmup_steps >= self.steps:
-            raise InputError(
-                _message("warmup_steps", f"below steps={self.steps}", self.warmup_steps)
-            )
-        if self.sample_prompt == "":
-            raise InputError(_message("sample_prompt", "one symbol or more", "none"))
+        check_settings(
+            self,
+            at_least_one=_AT_LEAST_ONE,
+            not_negative=_NOT_NEGATIVE,
+            rates=_RATES,
+            positive=("learning_rate", "clip_norm", "decay_factor"),
+        )
+        for name in ("embedding_scale", "init_scale"):
+            scale = getattr(self, name)
+            require(scale is None or 0.0 < scale < float("inf"), self, name, "> 0")
+        # The one before is what a damaged last checkpoint falls back on.
+        require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
+        require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
+        require(self.sample_prompt != "", self, "sample_prompt", "one symbol or more")
         _ = self.sampling  # which checks its own
 
     @property
@@ -176,42 +180,14 @@ _AT_LEAST_ONE = (
     "eval_streams",
     "log_interval",
     "checkpoint_interval",
+    "decay_interval",
 )
-_NOT_NEGATIVE = ("seed", "warmup_steps", "weight_decay", "eval_context", "sample_length")
+_NOT_NEGATIVE = (
+    "seed",
+    "warmup_steps",
+    "constant_steps",
+    "weight_decay",
+    "eval_context",
+    "sample_length",
+)
 _RATES = ("dropout", "embedding_dropout", "weight_drop", "adam_b2", "ema_decay")
-
-
-def _message(name: str, expected: str, got: Any) -> str:
-    option = "--" + name.replace("_", "-")
-    return f"Config: {option} must be {expected}, got {got}"
-
-
-def differing_fields(config: Config, other: dict[str, Any]) -> list[str]:
-    """Return the names of the fields that shape the parameters and are not equal.
-
-    Args:
-      config: a config.
-      other: another one as a dictionary, as a run's file holds it.
-    """
-    mine = dataclasses.asdict(config)
-    return [
-        name
-        for name, value in mine.items()
-        if name not in FREE_ON_RESUME and other.get(name) != value
-    ]
-
-
-def config_from_dict(values: dict[str, Any]) -> Config:
-    """Return the config that a run's file holds.
-
-    Raises:
-      InputError: the file has fields that there are no more, or lacks some.
-    """
-    known = {field.name for field in dataclasses.fields(Config)}
-    odd = sorted(known.symmetric_difference(values))
-    if odd:
-        raise InputError(
-            f"config_from_dict: the run was made by another version: {', '.join(odd)}; "
-            "check that version out or start a new run"
-        )
-    return Config(**values)

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax.decoding import Sampling, sample_logits
-from experiments.common import checkpoints
 from experiments.common.errors import InputError
-from experiments.common.records import RUN_FILE, read_json
-from experiments.text_generation.config import config_from_dict
+from experiments.common.run_folder import read_run, restore_best
+from experiments.common.settings import config_from_dict
+from experiments.common.updates import evaluated_params
+from experiments.text_generation.config import Config
 from experiments.text_generation.data import Ids, Vocabulary
 from experiments.text_generation.model import Model, ModelParams, language_model
-from experiments.text_generation.update import evaluated_params, initial_train_state
+from experiments.text_generation.update import initial_train_state
 
 
 class Writer(NamedTuple):
@@ -89,16 +90,10 @@ def load_writer(workdir: Path, warn: Callable[[str], None] = print) -> Writer:
     Raises:
       InputError: the folder holds no run, or no checkpoint that can be read.
     """
-    if not (workdir / RUN_FILE).is_file():
-        raise InputError(f"generate: {workdir} holds no run; train one first")
-    run = read_json(workdir / RUN_FILE)
-    config = config_from_dict(run["config"])
+    run = read_run(workdir)
+    config = config_from_dict(Config, run["config"])
     vocabulary = Vocabulary(tuple(run["vocabulary"]), run["level"])
     model = language_model(config, len(vocabulary))
     target = jax.eval_shape(lambda: initial_train_state(config, model))
-    folder = workdir / "checkpoints"
-    best = checkpoints.best_first(folder, "validation_nats")
-    restored = checkpoints.restore_first(folder, best, target, warn)
-    if restored is None:
-        raise InputError(f"generate: {workdir} has no checkpoint yet; train on first")
+    restored = restore_best(workdir, target, warn)
     return Writer(model, evaluated_params(restored.state, config.ema_decay), vocabulary)

@@ -116,11 +116,12 @@ def language_model(config: Config, vocab_size: int) -> Model:
         readout = None
         if not config.tied_embeddings:
             readout = dense.init(dense_key, jnp.zeros((0, config.hidden_size)))
-        return ModelParams(
+        params = ModelParams(
             embedding=embed.init(embed_key, no_symbols),
             rnn=rnn.init(rnn_key, config.embedding_size),
             readout=readout,
         )
+        return params if config.init_scale is None else _uniform(key, params, config.init_scale)
 
     def initial_state(params: ModelParams, batch_size: int) -> State:
         return rnn.initial_state(params.rnn, batch_size)
@@ -161,6 +162,12 @@ def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return dropout.apply({}, x, rngs={"dropout": key})
 
 
-def num_parameters(params: ModelParams) -> int:
-    """Return how many numbers are learned."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+def _uniform(key: jax.Array, params: ModelParams, scale: float) -> ModelParams:
+    """Draw every parameter anew, uniformly from -scale to scale."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [
+        jax.random.uniform(k, leaf.shape, leaf.dtype, -scale, scale)
+        for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)

@@ -5,18 +5,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.common import checkpoints
+from experiments.common.fit import fit
 from experiments.common.records import environment, write_json
+from experiments.common.run_folder import START, Standing, open_run, restore
+from experiments.common.updates import num_parameters
 from experiments.text_generation import report
 from experiments.text_generation.batches import chunks_per_epoch
-from experiments.text_generation.config import Config
+from experiments.text_generation.config import FREE_ON_RESUME, Config
 from experiments.text_generation.data import load_corpus
 from experiments.text_generation.evaluate import evaluate, lay_out
-from experiments.text_generation.fit import Run, fit, make_run
 from experiments.text_generation.generate import Writer, load_writer, stream_text
-from experiments.text_generation.model import language_model, num_parameters
+from experiments.text_generation.model import language_model
+from experiments.text_generation.run import Run, make_run, training_of
 from experiments.text_generation.update import initial_train_state
-from experiments.text_generation.workdir import START, Standing, open_run, restore
 
 
 def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
 
     Args:
       config: the settings.
-      workdir: the run's folder; see `workdir.py` for what it will hold.
+      workdir: the run's folder; see `common.run_folder` for what it will hold.
       resume: go on from the newest undamaged checkpoint in `workdir`, or start where
         there is none yet. The parameters become, bit for bit, those of a run that was
         never interrupted.
@@ -44,7 +45,17 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)
     corpus.vocabulary.encode(report.sample_prompt(config, corpus))
     print(report.describe(corpus), flush=True)
-    open_run(config, corpus, workdir, resume)
+    open_run(
+        workdir,
+        config,
+        free=FREE_ON_RESUME,
+        data_sha256=corpus.digest,
+        resume=resume,
+        extra={
+            "level": corpus.vocabulary.level,
+            "vocabulary": list(corpus.vocabulary.symbols),
+        },
+    )
     model = language_model(config, len(corpus.vocabulary))
     state, standing = initial_train_state(config, model), START
     restored = restore(workdir, state) if resume else None
@@ -54,12 +65,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     parameters = num_parameters(state.params)
     print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
     run = make_run(config, corpus, model, workdir)
-    try:
-        state, standing = fit(run, state, standing)
-    except FloatingPointError as error:
-        kept = checkpoints.newest_first(workdir / "checkpoints")
-        last = f"step {kept[0]:,}" if kept else "none yet"
-        raise FloatingPointError(f"{error}; last good checkpoint: {last}") from error
+    state, standing = fit(training_of(run), state, standing)
     writer = load_writer(workdir)
     result = measure(run, writer, standing) | {
         "parameters": parameters,
@@ -87,9 +93,9 @@ def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
         "corpus": corpus.name,
         "best_step": standing.best.step,
         "validation_symbols": len(corpus.valid),
-        "validation_nats": standing.best.nats,
-        f"validation_{scale.key}": scale.of_nats(standing.best.nats),
-        "last_validation_nats": standing.last_nats,
+        "validation_nats": standing.best.value,
+        f"validation_{scale.key}": scale.of_nats(standing.best.value),
+        "last_validation_nats": standing.value,
         "test_nats": None,
         "baseline_nats": report.baselines(corpus),
         "seconds": standing.seconds,

@@ -11,14 +11,15 @@ import pytest
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
+from experiments.common.updates import evaluated_params, num_parameters
+from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Vocabulary
 from experiments.text_generation.evaluate import evaluate, lay_out, make_score
 from experiments.text_generation.generate import Writer, stream_ids, stream_text
-from experiments.text_generation.model import CELLS, language_model, num_parameters
+from experiments.text_generation.model import CELLS, language_model
 from experiments.text_generation.ngram import nats_per_symbol
 from experiments.text_generation.update import (
-    evaluated_params,
     initial_train_state,
     learning_rate_schedule,
     make_train_step,
@@ -212,6 +213,38 @@ def test_the_learning_rate_rises_and_falls_to_zero():
     np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 
 
+def test_the_learning_rate_falls_step_by_step():
+    """Zaremba et al. (2014): constant for some epochs, then halved at each of the rest."""
+    config = dataclasses.replace(
+        SMALL, rate_schedule="steps", learning_rate=1.0, constant_steps=4, decay_interval=3
+    )
+    schedule = learning_rate_schedule(config)
+    rates = [float(schedule(step)) for step in range(12)]
+    np.testing.assert_allclose(rates, [1.0] * 4 + [0.5] * 3 + [0.25] * 3 + [0.125] * 2)
+
+
+def test_gradient_descent_moves_by_the_clipped_gradient():
+    config = dataclasses.replace(
+        SMALL,
+        optimizer="sgd",
+        rate_schedule="steps",
+        learning_rate=2.0,
+        constant_steps=9,
+        clip_norm=5.0,
+    )
+    params, gradients = {"w": jnp.zeros(2)}, {"w": jnp.array([30.0, 40.0])}
+    tx = optimizer(config)
+    updates, _ = tx.update(gradients, tx.init(params), params)
+    np.testing.assert_allclose(updates["w"], [-6.0, -8.0], rtol=1e-6)
+
+
+def test_an_initial_scale_holds_for_every_parameter():
+    params = language_model(dataclasses.replace(SMALL, init_scale=0.1), V).init(jax.random.key(0))
+    for leaf in jax.tree.leaves(params):
+        assert 0.08 < np.abs(leaf).max() <= 0.1
+        assert abs(np.mean(leaf)) < 0.1 / np.sqrt(leaf.size) * 3
+
+
 def test_only_matrices_decay():
     config = dataclasses.replace(SMALL, weight_decay=0.5, warmup_steps=0)
     _, params = make()
@@ -237,8 +270,8 @@ def test_a_step_carries_the_state_and_a_fresh_one_does_not():
 
     def losses(fresh):
         state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
-        state, first = train_step(state, x, labels, True)
-        _, second = train_step(state, x, labels, fresh)
+        state, first = train_step(state, Batch(x, labels, True))
+        _, second = train_step(state, Batch(x, labels, fresh))
         return float(first.loss), float(second.loss)
 
     first, second = losses(fresh=True)
@@ -253,7 +286,7 @@ def test_the_running_mean_is_that_of_the_parameters():
     train_step, state = make_train_step(config, model), initial_train_state(config, model)
     mean, weight = 0.0, 0.0
     for step in range(3):
-        state, _ = train_step(state, symbols(8, 3), symbols(8, 3, seed=1), step == 0)
+        state, _ = train_step(state, Batch(symbols(8, 3), symbols(8, 3, seed=1), step == 0))
         mean = 0.5 * mean + 0.5 * np.asarray(state.params.embedding["params"]["embedding"])
         weight = 0.5 * weight + 0.5
     found = evaluated_params(state, 0.5).embedding["params"]["embedding"]

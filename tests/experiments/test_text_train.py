@@ -20,18 +20,15 @@ from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.common.records import read_json
-from experiments.text_generation import fit as fit_module
+from experiments.common.updates import evaluated_params
+from experiments.text_generation import run as run_module
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import load_corpus
 from experiments.text_generation.generate import load_writer
 from experiments.text_generation.model import language_model
 from experiments.text_generation.report import summary
 from experiments.text_generation.train import train
-from experiments.text_generation.update import (
-    evaluated_params,
-    initial_train_state,
-    make_train_step,
-)
+from experiments.text_generation.update import initial_train_state, make_train_step
 
 WORDS = "the cat sat on the mat and the dog ran to the sea to see a rat at tea "
 
@@ -99,7 +96,7 @@ def bits(config: Config, workdir: Path, step: int) -> dict[str, bytes]:
 
 def records(workdir: Path) -> list[dict[str, float]]:
     """The records without what depends on the clock."""
-    clock = ("seconds", "symbols_per_second")
+    clock = ("seconds", "steps_per_second")
     return [
         {name: value for name, value in record.items() if name not in clock}
         for record in read_metrics(workdir)
@@ -193,7 +190,7 @@ def test_going_on_with_another_text_is_refused(tmp_path):
     train(config, tmp_path / "run")
     file = Path(config.corpus)
     file.write_text(file.read_text()[::-1])
-    with pytest.raises(InputError, match=r"is not the one that .* was started on"):
+    with pytest.raises(InputError, match=r"the data are not those that .* was started on"):
         train(config, tmp_path / "run", resume=True)
 
 
@@ -216,9 +213,10 @@ def test_what_cannot_work_leaves_no_run_behind(tmp_path):
 
 SCRIPT = """
 import json, sys
-from experiments.text_generation.config import config_from_dict
+from experiments.common.settings import config_from_dict
+from experiments.text_generation.config import Config
 from experiments.text_generation.train import train
-train(config_from_dict(json.loads(sys.argv[1])), sys.argv[2], resume=True)
+train(config_from_dict(Config, json.loads(sys.argv[1])), sys.argv[2], resume=True)
 """
 
 
@@ -280,15 +278,15 @@ def test_a_number_that_is_not_finite_is_never_written(config, tmp_path, monkeypa
     def make_spoiled_step(config, model):
         train_step = make_train_step(config, model)
 
-        def spoiled_step(state, x, labels, fresh):
+        def spoiled_step(state, batch):
             if int(state.step) == 9:
                 spoil = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), state.params.readout)
                 state = state._replace(params=state.params._replace(readout=spoil))
-            return train_step(state, x, labels, fresh)
+            return train_step(state, batch)
 
         return spoiled_step
 
-    monkeypatch.setattr(fit_module, "make_train_step", make_spoiled_step)
+    monkeypatch.setattr(run_module, "make_train_step", make_spoiled_step)
     message = r"step 10: not finite: loss; .*last good checkpoint: step 8"
     with pytest.raises(FloatingPointError, match=message):
         train(config, tmp_path / "run")

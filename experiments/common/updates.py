@@ -1,0 +1,133 @@
+"""One training step: a pure function from a state and a batch to a state.
+
+    loss, carry = loss_fn(params, batch, carry, key)
+
+`carry` is what one batch hands to the next, a recurrent state for example, or None.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.common.non_finite import finite_flags
+
+# The trees of `StepReport.finite` in the order in which a step computes them.
+FINITE_ORDER = ("loss", "gradients", "parameters", "carry")
+
+
+class TrainState(NamedTuple):
+    """All that a step changes; a checkpoint holds exactly this."""
+
+    step: jax.Array  # int32, the steps done
+    params: Any
+    opt_state: optax.OptState
+    ema: Any  # an optax.EmaState or None: the running mean of the parameters, where one is kept
+    carry: Any  # from batch to batch, or None
+    key: jax.Array  # never changes: step s draws from fold_in(key, s)
+
+
+class StepReport(NamedTuple):
+    """What a step tells about itself."""
+
+    loss: jax.Array
+    gradient_norm: jax.Array  # before clipping
+    learning_rate: jax.Array
+    finite: dict[str, Any]  # a flag for every leaf; see common.non_finite
+
+
+LossFn = Callable[[Any, Any, Any, jax.Array], tuple[jax.Array, Any]]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, StepReport]]
+
+
+def initial_train_state(
+    params: Any,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    carry: Any = None,
+    ema_decay: float = 0.0,
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+      params: the first parameters.
+      tx: the optimiser.
+      key: what all steps' noise is drawn from.
+      carry: what the first batch is handed.
+      ema_decay: decay of the parameters' running mean; 0: none is kept.
+    """
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=tx.init(params),
+        ema=optax.ema(ema_decay).init(params) if ema_decay else None,
+        carry=carry,
+        key=key,
+    )
+
+
+def evaluated_params(state: TrainState, ema_decay: float) -> Any:
+    """Return the parameters to evaluate: their running mean, or at decay 0 themselves."""
+    if state.ema is None:
+        return state.params
+    return optax.tree.bias_correction(state.ema.ema, ema_decay, state.ema.count)
+
+
+def train_step_fn(
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """Return the step `(state, batch) -> (state, report)`, to be jitted or vmapped.
+
+    Args:
+      loss_fn: `(params, batch, carry, key) -> (loss, carry)`.
+      tx: the optimiser.
+      schedule: its learning rate, which the report tells.
+      ema_decay: as for `initial_train_state`.
+    """
+    ema = optax.ema(ema_decay)
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
+        key = jax.random.fold_in(state.key, state.step)
+        # The carry comes in as data: no gradient flows to earlier batches.
+        (loss, carry), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.params, batch, state.carry, key
+        )
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        averages = None if state.ema is None else ema.update(params, state.ema)[1]
+        report = StepReport(
+            loss=loss,
+            gradient_norm=optax.tree.norm(gradients),
+            learning_rate=jnp.asarray(schedule(state.step)),
+            # The carry too: an LSTM's c can be infinite where its h, and the loss, are not.
+            finite=finite_flags(loss=loss, gradients=gradients, parameters=params, carry=carry),
+        )
+        return TrainState(state.step + 1, params, opt_state, averages, carry, state.key), report
+
+    return train_step
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """Return `train_step_fn` compiled.
+
+    The state's buffers are given up to the result: a caller must not use it again.
+    """
+    return jax.jit(train_step_fn(loss_fn, tx, schedule, ema_decay=ema_decay), donate_argnums=0)
+
+
+def num_parameters(params: Any) -> int:
+    """Return how many numbers are learned."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,44 @@
+"""A 2 x 650 LSTM with tied embeddings on Penn Treebank words; ready, not trained here.
+
+Command:   python -m experiments.text_generation --preset ptb-tied
+Expected:  test perplexity 75.96 in the example it follows; not measured here
+Hardware:  a GPU
+Source:    PyTorch's word language model example, `--emsize 650 --nhid 650 --dropout 0.5
+           --epochs 40 --tied`
+
+The example divides its rate by four whenever the validation stalls; here the rate is
+held for 20 epochs and then divided by four every fifth one, which needs no validation
+and so keeps every step a function of its number.
+"""
+
+from experiments.text_generation.config import Config
+
+STEPS_PER_EPOCH = 1327  # (929,589 - 35) // 20 // 35
+
+CONFIG = Config(
+    corpus="ptb",
+    hidden_size=650,
+    embedding_size=650,
+    tied_embeddings=True,
+    init_scale=0.1,
+    dropout=0.5,
+    embedding_dropout=0.5,
+    batch_size=20,
+    chunk_length=35,
+    optimizer="sgd",
+    learning_rate=20.0,
+    clip_norm=0.25,
+    rate_schedule="steps",
+    constant_steps=20 * STEPS_PER_EPOCH,
+    decay_interval=5 * STEPS_PER_EPOCH,
+    decay_factor=0.25,
+    warmup_steps=0,
+    steps=40 * STEPS_PER_EPOCH,
+    eval_interval=STEPS_PER_EPOCH,
+    checkpoint_interval=STEPS_PER_EPOCH,
+    log_interval=200,
+    eval_streams=20,
+    eval_context=128,
+    sample_length=120,
+    temperature=1.0,
+)
