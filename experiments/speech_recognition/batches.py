@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.speech_recognition.data import Examples, Labels
+from experiments.speech_recognition.alphabet import Labels
+from experiments.speech_recognition.data import Examples
 from experiments.speech_recognition.features import Frames
 
 # Sorting is by length times 1 ± this.

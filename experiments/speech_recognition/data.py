@@ -24,42 +24,12 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.speech_recognition import an4, formants, fsdd
+from experiments.speech_recognition.alphabet import Alphabet, Labels
 from experiments.speech_recognition.audio import change_speed
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.digits import SAMPLE_RATE
 from experiments.speech_recognition.features import Frames, LogMel, Moments, moments
 from experiments.speech_recognition.utterances import Splits, Utterance
-
-Labels = NDArray[np.int32]
-
-BLANK = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Alphabet:
-    """Characters by their label; label 0 is CTC's blank.
-
-    Attributes:
-      characters: that of label 1, 2, ...
-    """
-
-    characters: str
-
-    @property
-    def size(self) -> int:
-        """Return V, the blank counted in."""
-        return 1 + len(self.characters)
-
-    def encode(self, text: str) -> Labels:
-        """Return the labels `[N]` of a text; characters that there are not are left out."""
-        places = (self.characters.find(character) for character in text)
-        return np.array([1 + place for place in places if place >= 0], np.int32)
-
-    def decode(self, labels: Sequence[int] | NDArray[np.integer]) -> str:
-        """Return the text of labels, without blanks, single spaces between words."""
-        text = "".join(self.characters[label - 1] for label in labels if label != BLANK)
-        return " ".join(text.split())
-
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
@@ -80,7 +50,7 @@ class Corpus:
     @property
     def alphabet(self) -> Alphabet:
         """Return the characters of the training transcripts."""
-        return Alphabet("".join(sorted({c for u in self.splits.train for c in u.text})))
+        return Alphabet.of_texts(u.text for u in self.splits.train)
 
     @property
     def digest(self) -> str:
@@ -119,6 +89,7 @@ class Examples:
       labels: `[N]`, each int32 `[L]`.
       copies: for each speed, `[N]` normalised spectrograms `[T, F]`.
       usable: bool `[speeds, N]`, whether a copy has enough steps for its labels.
+      as_spoken: which of the copies is at speed 1.
     """
 
     names: tuple[str, ...]
@@ -126,6 +97,7 @@ class Examples:
     labels: tuple[Labels, ...]
     copies: tuple[tuple[Frames, ...], ...]
     usable: NDArray[np.bool_]
+    as_spoken: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -164,7 +136,7 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
       InputError: an utterance is too short for the front end: not one copy of it that
         is in the training part has steps enough.
     """
-    spectrogram = log_mel(corpus.sample_rate, config)
+    spectrogram = log_mel(corpus.sample_rate, config.num_bands)
     alphabet = corpus.alphabet
     raw = {
         (part, speed): [
@@ -173,7 +145,7 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
         for part in ("train", "valid", "test")
         for speed in (config.speeds if part == "train" else (1.0,))
     }
-    overall = moments(raw["train", config.speeds[0]])
+    overall = moments(raw["train", 1.0])
 
     def examples(part: str) -> Examples:
         utterances: Sequence[Utterance] = getattr(corpus.splits, part)
@@ -197,6 +169,7 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
                     for copy in copies
                 ]
             ),
+            as_spoken=config.speeds.index(1.0) if part == "train" else 0,
         )
 
     train, valid, test = map(examples, ("train", "valid", "test"))
@@ -210,9 +183,9 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
     return Dataset(corpus, alphabet, overall, train, valid, test, num_too_short)
 
 
-def log_mel(sample_rate: int, config: Config) -> LogMel:
-    """Return the front end of a config."""
-    return LogMel(sample_rate, num_bands=config.num_bands)
+def log_mel(sample_rate: int, num_bands: int) -> LogMel:
+    """Return the front end at a rate in Hz."""
+    return LogMel(sample_rate, num_bands=num_bands)
 
 
 def steps_needed(labels: Labels) -> int:
@@ -235,11 +208,6 @@ def normalize(
     if config.normalization == "global":
         return [overall.normalize(x) for x in frames]
     groups = [u.speaker if config.normalization == "speaker" else u.name for u in utterances]
-    return normalize_groups(frames, groups)
-
-
-def normalize_groups(frames: Sequence[Frames], groups: Sequence[str]) -> list[Frames]:
-    """Normalise each spectrogram by the moments of its group."""
     members: dict[str, list[Frames]] = {}
     for x, group in zip(frames, groups, strict=True):
         members.setdefault(group, []).append(x)

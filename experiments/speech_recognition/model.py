@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
+from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.batches import Batch
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.data import BLANK
 
 CELLS = {"lstm": drnn.lstm, "gru": drnn.gru, "elman": drnn.elman}
 
@@ -146,22 +146,3 @@ def ctc_loss(
         (places >= num_labels[:, None]).astype(jnp.float32),
         blank_id=BLANK,
     )
-
-
-def make_loss(model: Model) -> Any:
-    """Return `(params, batch, carry, key) -> (nats a label, carry)`; carry is None."""
-
-    def loss_fn(
-        params: ModelParams, batch: Batch, carry: None, key: jax.Array
-    ) -> tuple[jax.Array, None]:
-        logits, lengths = model.apply(params, batch.frames, batch.num_frames, key)
-        nats = ctc_loss(logits, lengths, batch.labels, batch.num_labels)
-        # By the label, not by the row: else batches of long utterances would weigh most.
-        return nats.sum() / batch.num_labels.sum(), carry
-
-    return loss_fn
-
-
-def num_parameters(params: ModelParams) -> int:
-    """Return how many numbers are learned."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
