@@ -21,9 +21,7 @@ Signal = NDArray[np.float32]
 SILENCE = 5e-4
 
 
-def read_audio(
-    path: str | Path, sample_rate: int, note: Callable[[str], None] = print
-) -> Signal:
+def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] = print) -> Signal:
     """Return a file's signal at `sample_rate` Hz, its channels averaged.
 
     Args:

@@ -30,9 +30,7 @@ def most_frequent(train: Sequence[str], references: Sequence[str]) -> list[str]:
     return [text] * len(references)
 
 
-def most_probable(
-    model: Automaton, alphabet: Alphabet, references: Sequence[str]
-) -> list[str]:
+def most_probable(model: Automaton, alphabet: Alphabet, references: Sequence[str]) -> list[str]:
     """Return the model's most probable text of each reference's own length."""
     lengths = {len(text) for text in references}
     texts = {length: alphabet.decode(model.most_probable(length)) for length in lengths}
@@ -80,9 +78,7 @@ class Templates:
         return "".join(label for label, length in runs if length >= self.shortest)
 
 
-def _frame_labels(
-    spectrogram: LogMel, utterance: Utterance, num_frames: int
-) -> NDArray[np.str_]:
+def _frame_labels(spectrogram: LogMel, utterance: Utterance, num_frames: int) -> NDArray[np.str_]:
     """Return what is spoken at the middle of each frame, `[T]`."""
     middle = np.arange(num_frames) * spectrogram.hop + spectrogram.window // 2
     labels = np.full(num_frames, SILENCE, dtype="<U1")

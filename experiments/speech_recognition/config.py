@@ -116,7 +116,10 @@ class Config:
           InputError: names the option, what it may be and what it is.
         """
         check_settings(
-            self, at_least_one=_AT_LEAST_ONE, not_negative=_NOT_NEGATIVE, rates=_RATES,
+            self,
+            at_least_one=_AT_LEAST_ONE,
+            not_negative=_NOT_NEGATIVE,
+            rates=_RATES,
             positive=("learning_rate", "clip_norm"),
         )
         # The one before is what a damaged last checkpoint falls back on.

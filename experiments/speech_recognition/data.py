@@ -31,6 +31,7 @@ from experiments.speech_recognition.digits import SAMPLE_RATE
 from experiments.speech_recognition.features import Frames, LogMel, Moments, moments
 from experiments.speech_recognition.utterances import Splits, Utterance
 
+
 @dataclasses.dataclass(frozen=True)
 class Corpus:
     """Recordings in splits.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,7 +78,8 @@ def greedy(outputs: Outputs, alphabet: Alphabet) -> list[str]:
     """Return the text of each utterance's most probable alignment."""
     texts = []
     for part in _in_parts(outputs):
-        labels = np.asarray(ctc_greedy(part.logits, part.lengths, blank=BLANK).labels)
+        logits, lengths = map(jnp.asarray, part)
+        labels = np.asarray(ctc_greedy(logits, lengths, blank=BLANK).labels)
         texts += [alphabet.decode(row) for row in labels]
     return texts[: len(outputs.lengths)]
 

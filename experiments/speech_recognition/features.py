@@ -75,9 +75,9 @@ class LogMel:
         if num_frames == 0:
             return np.zeros((0, self.num_bands), np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(wave, self.window)[:: self.hop]
-        hann = signal.get_window("hann", self.window).astype(np.float32)
-        spectrum = fft.rfft(frames * hann, self.fft_size, axis=-1)
-        power = spectrum.real**2 + spectrum.imag**2
+        hann = np.asarray(signal.get_window("hann", self.window), np.float32)
+        spectrum = np.asarray(fft.rfft(frames * hann, self.fft_size, axis=-1))
+        power = np.real(spectrum) ** 2 + np.imag(spectrum) ** 2
         return np.log(power @ mel_triangles(self).T + _FLOOR).astype(np.float32)
 
 
@@ -123,4 +123,4 @@ def moments(utterances: Sequence[Frames]) -> Moments:
     mean = sum(frames.sum(axis=0, dtype=np.float64) for frames in utterances) / count
     squares = sum(np.square(frames - mean).sum(axis=0) for frames in utterances)
     deviation = np.maximum(np.sqrt(squares / count), _SMALLEST_DEVIATION)
-    return Moments(np.float32(mean), np.float32(deviation))
+    return Moments(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))

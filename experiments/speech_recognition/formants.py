@@ -178,7 +178,7 @@ def _hiss(phone: Phone, voice: Voice, length: int, rng: np.random.Generator) -> 
     """Return white noise through a phone's resonance, of deviation 1."""
     centre = min(phone.noise_hz * voice.tract, 0.95 * SAMPLE_RATE / 2)
     b, a = signal.iirpeak(centre, centre / phone.noise_width, fs=SAMPLE_RATE)
-    noise = signal.lfilter(b, a, rng.normal(size=length))
+    noise = np.asarray(signal.lfilter(b, a, rng.normal(size=length)))
     return noise / noise.std()
 
 

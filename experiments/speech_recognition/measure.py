@@ -70,9 +70,7 @@ def choose_fusion(search: BeamSearch, valid: Outputs, references: Sequence[str])
     return min(tried, key=lambda fusion: score(references, search(valid, fusion)).cer)
 
 
-def guess(
-    dataset: Dataset, num_bands: int, language_model: Automaton
-) -> Mapping[str, list[str]]:
+def guess(dataset: Dataset, num_bands: int, language_model: Automaton) -> Mapping[str, list[str]]:
     """Return the baselines' texts for the test part, by name."""
     train, references = dataset.train, dataset.test.texts
     found = {
@@ -84,9 +82,7 @@ def guess(
     utterances = dataset.corpus.splits.train
     if all(utterance.segments for utterance in utterances):
         spectrogram = log_mel(dataset.corpus.sample_rate, num_bands)
-        templates = baselines.Templates(
-            spectrogram, utterances, train.copies[train.as_spoken]
-        )
+        templates = baselines.Templates(spectrogram, utterances, train.copies[train.as_spoken])
         templates.tune(dataset.valid.texts, dataset.valid.copies[0])
         found["nearest mean spectrum, frame by frame"] = [
             templates.read(frames) for frames in dataset.test.copies[0]

@@ -20,7 +20,6 @@ import optax
 
 import deeprnn_jax as drnn
 from experiments.speech_recognition.alphabet import BLANK
-from experiments.speech_recognition.batches import Batch
 from experiments.speech_recognition.config import Config
 
 CELLS = {"lstm": drnn.lstm, "gru": drnn.gru, "elman": drnn.elman}

@@ -32,8 +32,7 @@ def describe(dataset: Dataset) -> str:
     ]
     if dataset.num_too_short:
         lines.append(
-            f"{dataset.num_too_short} training copies have fewer steps than labels and are "
-            "not used"
+            f"{dataset.num_too_short} training copies have fewer steps than labels and are not used"
         )
     for name, part in (("validation", dataset.valid), ("test", dataset.test)):
         known = set(dataset.alphabet.characters)
@@ -98,9 +97,7 @@ def _examples(dataset: Dataset, texts: Mapping[str, Sequence[str]]) -> list[str]
 def transcripts(dataset: Dataset, texts: Mapping[str, Sequence[str]]) -> str:
     """Return all test utterances with their references and hypotheses, as lines."""
     lines = []
-    for i, (name, reference) in enumerate(
-        zip(dataset.test.names, dataset.test.texts, strict=True)
-    ):
+    for i, (name, reference) in enumerate(zip(dataset.test.names, dataset.test.texts, strict=True)):
         lines += [name, f"  reference {reference}"]
         lines += [f"  {decoder:9} {found[i]}" for decoder, found in texts.items()]
     return "\n".join(lines) + "\n"
@@ -111,7 +108,10 @@ def plot_learning(workdir: Path, result: Mapping[str, Any]) -> Path:
     records = read_metrics(workdir)
     curves = {
         name: [(int(r["step"]), 100 * r[key]) for r in records if key in r]
-        for name, key in (("validation CER", "validation_cer"), ("validation WER", "validation_wer"))
+        for name, key in (
+            ("validation CER", "validation_cer"),
+            ("validation WER", "validation_wer"),
+        )
     }
     levels = {
         f"test CER: {name}": 100 * rates["cer"]
@@ -158,8 +158,13 @@ def plot_posteriors(
     for label in range(alphabet.size):
         blank = label == BLANK
         name = "blank" if blank else None
-        below.plot(ends, probs[:, label], "--" if blank else "-", color="0.7" if blank else None,
-                   label=name)
+        below.plot(
+            ends,
+            probs[:, label],
+            "--" if blank else "-",
+            color="0.7" if blank else None,
+            label=name,
+        )
     for step, label in enumerate(best):
         if label != BLANK and (step == 0 or best[step - 1] != label):
             character = alphabet.characters[label - 1].replace(" ", "␣")

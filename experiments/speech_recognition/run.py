@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import updates
@@ -73,10 +74,11 @@ def make_train_step(config: Config, model: Model) -> updates.TrainStep:
         params: ModelParams, batch: Batch, carry: None, key: jax.Array
     ) -> tuple[jax.Array, None]:
         """Return the nats a label; no state goes from batch to batch."""
-        logits, lengths = model.apply(params, batch.frames, batch.num_frames, key)
-        nats = ctc_loss(logits, lengths, batch.labels, batch.num_labels)
+        frames, num_frames, labels, num_labels = map(jnp.asarray, batch)
+        logits, lengths = model.apply(params, frames, num_frames, key)
+        nats = ctc_loss(logits, lengths, labels, num_labels)
         # By the label, not by the row: else batches of long utterances would weigh most.
-        return nats.sum() / batch.num_labels.sum(), carry
+        return nats.sum() / num_labels.sum(), carry
 
     return updates.make_train_step(
         loss_fn, optimizer(config), _schedule(config), ema_decay=config.ema_decay
