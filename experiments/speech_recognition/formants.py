@@ -142,7 +142,8 @@ def speak(digit: str, voice: Voice, rng: np.random.Generator) -> Signal:
             gain = _glide(np.eye(len(phones))[i] * phone.noise * voice.breath, counts, 10.0)
             wave += gain * _hiss(phone, voice, sum(counts), rng)
     ends = np.minimum(1.0, np.minimum(*_distances(len(wave))) / (0.01 * SAMPLE_RATE))
-    return (0.2 * rng.uniform(0.7, 1.4) * ends * wave).astype(np.float32)
+    wave *= ends * rng.uniform(0.15, 0.4) / np.abs(wave).max()
+    return wave.astype(np.float32)
 
 
 def _glide(values: Track, counts: list[int], ms: float) -> Track:
