@@ -1,0 +1,81 @@
+"""The command line: parse, then train or transcribe."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.common import command
+from experiments.speech_recognition.config import Config
+from experiments.speech_recognition.configs import PRESETS
+from experiments.speech_recognition.recognizer import load_recognizer
+from experiments.speech_recognition.train import train
+from experiments.speech_recognition.transcribe import Decoder, transcribe
+
+RUNS = Path("runs/speech_recognition")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(command.Task):
+    """What to do, apart from a run's settings."""
+
+    preset: Literal["default", "an4", "fsdd"] = "default"
+    """Settings to start from; the other options change them one by one. --data an4 and
+    --data fsdd start from those of that name."""
+    transcribe: tuple[Path, ...] = ()
+    """Write down these recordings with a trained model, instead of training."""
+    decoder: Decoder = "ngram"
+    """How to: the best path (greedy), a prefix beam, or that with the n-gram model."""
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether there must be a run already."""
+        return self.resume or bool(self.transcribe)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "formants"
+
+
+def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
+    """Return what is asked for; see `common.command.parse`."""
+    # Settings that suit the corpus, unless a preset is asked for.
+    wanted, _ = tyro.cli(_Data, args=arguments, add_help=False, return_unknown_args=True)
+    return command.parse(
+        arguments,
+        name="speech_recognition",
+        about="Train a speech recogniser, or write down recordings with a trained one.",
+        task=Task,
+        presets={**PRESETS, "default": PRESETS.get(wanted.data, PRESETS["default"])},
+        runs=RUNS,
+    )
+
+
+def write_down(workdir: Path, files: Sequence[Path], decoder: Decoder) -> None:
+    """Print each recording's text on a line, with its name where there are several."""
+
+    def note(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    recognizer = load_recognizer(workdir, warn=note)
+    for path, text in transcribe(recognizer, files, decoder, note):
+        print(f"{path}: {text}" if len(files) > 1 else text, flush=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line."""
+    with command.plain_errors():
+        task, config = parse(arguments)
+        if task.transcribe and task.workdir is not None:
+            write_down(task.workdir, task.transcribe, task.decoder)
+            return
+        name = f"{config.data}-{config.cell}"
+        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,85 @@
+"""Recordings: from a file to a mono signal at the rate that the model was trained at.
+
+A signal is float32 `[N]`, full scale at ±1. Formats are those of libsndfile (wav, flac,
+ogg, mp3, aiff ...), whatever the sample's width.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy import signal
+
+from experiments.common.errors import InputError
+
+Signal = NDArray[np.float32]
+
+# Below this peak, -66 dB of full scale, a file is taken for silence: 16 steps of 16 bits.
+SILENCE = 5e-4
+
+
+def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] = print) -> Signal:
+    """Return a file's signal at `sample_rate` Hz, its channels averaged.
+
+    Args:
+      path: the file.
+      sample_rate: in Hz; another rate is resampled by a polyphase filter.
+      note: is given one line for each change that was made.
+
+    Returns:
+      float32 `[N]`, N >= 1.
+
+    Raises:
+      InputError: no such file, not audio, no samples, a sample that is not finite, or
+        silence.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"read_audio: there is no file {path}; give the path of a recording")
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw
+        raise InputError(
+            f"read_audio: {path} is not a recording that can be read ({error}); convert it "
+            "to wav, 16 bits"
+        ) from error
+    if wave.shape[0] == 0:
+        raise InputError(f"read_audio: {path} has no samples; record it again")
+    if not np.isfinite(wave).all():
+        raise InputError(f"read_audio: {path} has samples that are not finite; export it again")
+    if wave.shape[1] > 1:
+        note(f"{path}: {wave.shape[1]} channels, averaged to one")
+    mono = wave.mean(axis=1)
+    if np.abs(mono).max() < SILENCE:
+        raise InputError(
+            f"read_audio: {path} is silent: its largest sample is {np.abs(mono).max():.1e} of "
+            f"full scale, under {SILENCE:.0e}; check the microphone or the channel"
+        )
+    if rate != sample_rate:
+        note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz")
+        mono = resample(mono, rate, sample_rate)
+    return mono
+
+
+def resample(wave: Signal, rate: int, to_rate: int) -> Signal:
+    """Return a signal at another rate, with a low-pass filter against aliases."""
+    ratio = Fraction(to_rate, rate)
+    return signal.resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
+
+
+def change_speed(wave: Signal, factor: float) -> Signal:
+    """Return a signal spoken `factor` times as fast, and as much higher in pitch.
+
+    The samples of the resampled signal are played at the old rate, as SoX's `speed`
+    does: N samples become ceil(N / factor).
+
+    References:
+      Ko et al. 2015, "Audio augmentation for speech recognition", section 2: 0.9, 1, 1.1.
+    """
+    if factor == 1.0:
+        return wave
+    ratio = Fraction(factor).limit_denominator(100)
+    return signal.resample_poly(wave, ratio.denominator, ratio.numerator).astype(np.float32)

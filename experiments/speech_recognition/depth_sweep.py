@@ -1,0 +1,133 @@
+"""How the error falls with depth: 1, 2, 3 and 5 layers of 250 units, as Graves et al. did.
+
+Command:   python -m experiments.speech_recognition.depth_sweep
+Hardware:  2 CPU cores
+Paper:     Graves, Mohamed, Hinton 2013, "Speech recognition with deep recurrent neural
+           networks", table 1: phone errors on TIMIT with 1, 2, 3 and 5 bidirectional
+           layers of 250 LSTM units and CTC: 23.9, 21.0, 18.6, 18.4 %
+
+All depths have the same schedule, data and noise; what differs is the number of layers.
+The schedule is a short one (see `CONFIG`), so that the errors are above those of
+`configs/an4.py`: compare them with each other, not with published ones.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.common import command
+from experiments.common.metrics import read_metrics
+from experiments.common.plots import learning_curve
+from experiments.common.records import RUN_FILE, new_run, read_json, write_json
+from experiments.speech_recognition.config import Config
+from experiments.speech_recognition.configs import an4
+from experiments.speech_recognition.recognizer import RESULT_FILE
+from experiments.speech_recognition.train import train
+
+RUNS = Path("runs/speech_recognition_depth")
+EPOCHS = 20
+
+CONFIG = dataclasses.replace(
+    an4.CONFIG,
+    hidden_size=250,
+    steps=EPOCHS * an4.STEPS_PER_EPOCH,
+    speeds=(1.0,),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train networks of several depths on one schedule and compare their errors."""
+
+    config: tyro.conf.OmitArgPrefixes[Config] = dataclasses.field(default_factory=lambda: CONFIG)
+    depths: tuple[int, ...] = (1, 2, 3, 5)
+    """Numbers of layers."""
+    workdir: Path | None = None
+    """Where the runs go, a folder each; one that is there is gone on with."""
+
+
+def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
+    """Train each depth, or go on with it, and write table and picture.
+
+    Args:
+      settings: what to train.
+      workdir: the folder; a finished run in it is not run again.
+
+    Returns:
+      A row a depth: layers, parameters, error rates of validation and test part.
+    """
+    rows = []
+    for depth in settings.depths:
+        folder = workdir / f"layers-{depth}"
+        config = dataclasses.replace(settings.config, num_layers=depth)
+        if (folder / RESULT_FILE).is_file():
+            result = read_json(folder / RESULT_FILE)
+        else:
+            result = train(config, folder, resume=(folder / RUN_FILE).is_file())
+        rows.append(_row(depth, result))
+    table = format_table(rows, settings.config)
+    (workdir / "depth.md").write_text(table + "\n", encoding="utf-8")
+    write_json(workdir / "depth.json", rows)
+    curves = {
+        f"{depth} layers": [
+            (int(record["step"]), 100 * record["validation_cer"])
+            for record in read_metrics(workdir / f"layers-{depth}")
+            if "validation_cer" in record
+        ]
+        for depth in settings.depths
+    }
+    title = f"{settings.config.data}: bidirectional {settings.config.cell}, by depth"
+    learning_curve(workdir / "depth.png", curves, {}, "validation CER in %, best path", title)
+    print(table)
+    return rows
+
+
+def _row(depth: int, result: dict[str, Any]) -> dict[str, Any]:
+    best = result["decoders"]["greedy"]
+    return {
+        "layers": depth,
+        "parameters": result["parameters"],
+        "validation_cer": best["validation"]["cer"],
+        "test_cer": best["test"]["cer"],
+        "test_wer": best["test"]["wer"],
+        "seconds": result["seconds"],
+    }
+
+
+def format_table(rows: Sequence[dict[str, Any]], config: Config) -> str:
+    """Return the rows as a table in Markdown, under a line that states the schedule."""
+    lines = [
+        f"{config.data}, {config.hidden_size} {config.cell} units a layer and direction, "
+        f"{config.steps:,} steps of {config.batch_size} utterances, seed {config.seed}; "
+        "best path, errors in %",
+        "",
+        "| layers | parameters | validation CER | test CER | test WER | training, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rates = " | ".join(
+            f"{100 * row[name]:.2f}" for name in ("validation_cer", "test_cer", "test_wer")
+        )
+        lines.append(
+            f"| {row['layers']} | {row['parameters']:,} | {rates} | {row['seconds']:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line."""
+    with command.plain_errors():
+        settings = tyro.cli(
+            Sweep, prog="python -m experiments.speech_recognition.depth_sweep", args=arguments
+        )
+        workdir = settings.workdir or new_run(RUNS, settings.config.data)
+        workdir.mkdir(parents=True, exist_ok=True)
+        sweep(settings, workdir)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,78 @@
+"""Clips of single digits, joined to strings of digits as a telephone number is spoken."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.speech_recognition.audio import Signal
+from experiments.speech_recognition.utterances import Segment, Utterance
+
+SAMPLE_RATE = 8_000
+SHORTEST, LONGEST = 3, 7  # digits in a string
+_GAP_MS = (20, 150)  # between two clips, and at both ends
+
+
+class Clip(NamedTuple):
+    """One spoken digit."""
+
+    digit: str
+    speaker: str
+    wave: Signal
+
+
+class Noise(NamedTuple):
+    """White noise under a whole string: how far below it, drawn evenly from a range."""
+
+    low_db: float
+    high_db: float
+
+
+def join_clips(
+    clips: Sequence[Clip], rounds: int, noise: Noise, rng: np.random.Generator, name: str
+) -> list[Utterance]:
+    """Join clips to strings of one speaker each.
+
+    In each round every clip is used exactly once: a speaker's clips are shuffled and cut
+    at random lengths of 3 to 7. What is left at the end, fewer than 3, joins the string
+    before.
+
+    Args:
+      clips: the clips.
+      rounds: how many times to go through them.
+      noise: what to add.
+      rng: draws it all.
+      name: begins the name of each string.
+    """
+    strings = []
+    for _ in range(rounds):
+        for speaker in sorted({clip.speaker for clip in clips}):
+            mine = [clip for clip in clips if clip.speaker == speaker]
+            mine = [mine[i] for i in rng.permutation(len(mine))]
+            while mine:
+                length = int(rng.integers(SHORTEST, LONGEST + 1))
+                if len(mine) - length < SHORTEST:
+                    length = len(mine)
+                taken, mine = mine[:length], mine[length:]
+                strings.append(_join(taken, noise, rng, f"{name}-{len(strings):04d}"))
+    return strings
+
+
+def _join(clips: Sequence[Clip], noise: Noise, rng: np.random.Generator, name: str) -> Utterance:
+    """Join the clips of one string, with pauses and noise."""
+    low, high = (ms * SAMPLE_RATE // 1000 for ms in _GAP_MS)
+    pieces: list[Signal] = []
+    segments, place = [], 0
+    for clip in clips:
+        gap = int(rng.integers(low, high + 1))
+        start = place + gap
+        place = start + len(clip.wave)
+        segments.append(Segment(start, place, clip.digit))
+        pieces += [np.zeros(gap, np.float32), clip.wave]
+    pieces.append(np.zeros(int(rng.integers(low, high + 1)), np.float32))
+    wave = np.concatenate(pieces)
+    below = rng.uniform(noise.low_db, noise.high_db)
+    level = np.sqrt(np.mean(wave**2)) * 10.0 ** (-below / 20.0)
+    wave = wave + rng.normal(0.0, level, len(wave))
+    text = "".join(clip.digit for clip in clips)
+    return Utterance(name, clips[0].speaker, text, wave.astype(np.float32), tuple(segments))

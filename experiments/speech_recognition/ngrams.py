@@ -1,0 +1,130 @@
+"""n-gram models of characters, as tables that a search on any device can walk through.
+
+The model is an automaton: a state is what of the past still matters, and
+
+    log_probs [S, V]   of each next label in each state; label 0 is the end of the text
+    successors [S, V]  the state after it
+
+so that one step of a search is two look-ups, and a state is one int: `LanguageModel`'s
+interface as it is. words.py makes the same tables of words.
+
+Of a character n-gram, a state is a context h: the longest suffix of the last n - 1 labels
+that the training texts have. Smoothing is Witten and Bell's, as in
+`text_generation/ngram.py`, with h' the context without its oldest label:
+
+    p(c | h) = (count(h, c) + kinds(h) p(c | h')) / (count(h) + kinds(h)),  p(c | ) over 1/V
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprnn_jax.decoding import LanguageModel
+from experiments.speech_recognition.alphabet import BLANK, Alphabet
+
+# In texts, label 0 is their end; it also stands before their beginning.
+END = BLANK
+
+Context = tuple[int, ...]
+
+
+class Automaton(NamedTuple):
+    """A language model over labels as tables."""
+
+    log_probs: NDArray[np.float32]  # [S, V], natural logarithms; each row's exp sums to 1
+    successors: NDArray[np.int32]  # [S, V]; after the end comes the start
+    start: int  # the state before the first label
+
+    def log_prob(self, labels: Iterable[int]) -> float:
+        """Return ln p of a whole text, its end counted in."""
+        state, total = self.start, 0.0
+        for label in (*labels, END):
+            total += float(self.log_probs[state, label])
+            state = int(self.successors[state, label])
+        return total
+
+    def most_probable(self, length: int) -> list[int]:
+        """Return the most probable labels of exactly this length, by dynamic programming.
+
+        best_l(s) = max_c ln p(c | s) + best_{l-1}(successor of s by c), best_0 the end's.
+        """
+        best, choices = self.log_probs[:, END], []
+        for _ in range(length):
+            total = self.log_probs + best[self.successors]
+            total[:, END] = -np.inf
+            choices.append(total.argmax(axis=1))
+            best = total.max(axis=1)
+        state, labels = self.start, []
+        for choice in reversed(choices):
+            labels.append(int(choice[state]))
+            state = int(self.successors[state, labels[-1]])
+        return labels
+
+    def language_model(self, num_rows: int, weight: jax.Array | float) -> LanguageModel:
+        """Return this as what `ctc_prefix_beam` asks for.
+
+        Args:
+          num_rows: B, how many utterances are decoded side by side.
+          weight: what its log-probabilities are multiplied by.
+        """
+        log_probs, successors = jnp.asarray(self.log_probs), jnp.asarray(self.successors)
+
+        def step(state: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
+            state = successors[state, tokens]
+            return state, log_probs[state]
+
+        # It begins by reading the end, which leads to the start from wherever it is.
+        states = jnp.full((num_rows,), self.start, jnp.int32)
+        return LanguageModel(step, states, END, weight, END)
+
+
+def character_ngram(texts: Iterable[str], alphabet: Alphabet, order: int) -> Automaton:
+    """Return the n-gram model of some texts.
+
+    Args:
+      texts: what to learn from.
+      alphabet: the labels.
+      order: n >= 1.
+    """
+    counts = _count(texts, alphabet, order)
+    states = {context: state for state, context in enumerate(counts)}
+    probs: dict[Context, NDArray[np.float64]] = {}
+    for context, count in sorted(counts.items(), key=lambda item: len(item[0])):
+        shorter = probs[context[1:]] if context else np.full(alphabet.size, 1 / alphabet.size)
+        kinds = (count > 0).sum()
+        probs[context] = (count + kinds * shorter) / (count.sum() + kinds)
+
+    def state_after(context: Context, label: int) -> int:
+        after = (END,) if label == END else (*context, label)
+        after = after[max(0, len(after) - order + 1) :]
+        while after not in states:
+            after = after[1:]
+        return states[after]
+
+    successors = [
+        [state_after(context, label) for label in range(alphabet.size)] for context in counts
+    ]
+    return Automaton(
+        np.log(np.array([probs[context] for context in counts])).astype(np.float32),
+        np.array(successors, np.int32),
+        state_after((), END),
+    )
+
+
+def _count(
+    texts: Iterable[str], alphabet: Alphabet, order: int
+) -> Mapping[Context, NDArray[np.float64]]:
+    """Return how often each label follows each context of up to n - 1 labels."""
+    counts: dict[Context, NDArray[np.float64]] = {(): np.zeros(alphabet.size)}
+    for text in texts:
+        labels = (END, *map(int, alphabet.encode(text)), END)
+        for i in range(1, len(labels)):
+            for size in range(min(order, i + 1)):
+                context = labels[i - size : i]
+                count = counts.setdefault(context, np.zeros(alphabet.size))
+                count[labels[i]] += 1
+    return counts

@@ -1,0 +1,91 @@
+"""A trained model with all that it takes to turn a recording into text."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.common.records import read_json
+from experiments.common.run_folder import read_run, restore_best
+from experiments.common.settings import config_from_dict
+from experiments.common.updates import evaluated_params
+from experiments.speech_recognition.alphabet import Alphabet
+from experiments.speech_recognition.config import Config
+from experiments.speech_recognition.data import Dataset
+from experiments.speech_recognition.decode import Fusion
+from experiments.speech_recognition.features import Moments
+from experiments.speech_recognition.model import Model, ModelParams, acoustic_model
+from experiments.speech_recognition.ngrams import Automaton, character_ngram
+from experiments.speech_recognition.run import initial_train_state
+from experiments.speech_recognition.words import word_bigram
+
+RESULT_FILE = "result.json"
+# Before a run has measured what is best on its validation part.
+DEFAULT_FUSION = Fusion(0.5, 0.5)
+
+
+class Recognizer(NamedTuple):
+    """A trained model."""
+
+    config: Config
+    alphabet: Alphabet
+    sample_rate: int  # Hz
+    longest: float  # seconds of the longest training utterance
+    moments: Moments  # of the training part
+    model: Model
+    params: ModelParams
+    language_model: Automaton
+    fusion: Fusion
+
+
+def described(dataset: Dataset) -> dict[str, Any]:
+    """Return what a run's file has to hold for `load_recognizer`, as JSON."""
+    corpus, moments = dataset.corpus, dataset.moments
+    samples = max(len(utterance.wave) for utterance in corpus.splits.train)
+    return {
+        "characters": dataset.alphabet.characters,
+        "sample_rate": corpus.sample_rate,
+        "longest_seconds": samples / corpus.sample_rate,
+        "mean": [float(value) for value in moments.mean],
+        "deviation": [float(value) for value in moments.deviation],
+        "transcripts": list(dataset.train.texts),
+    }
+
+
+def load_recognizer(workdir: Path, warn: Callable[[str], None] = print) -> Recognizer:
+    """Read the best undamaged checkpoint of a run: the one of the best validation.
+
+    Raises:
+      InputError: the folder holds no run, or no checkpoint that can be read.
+    """
+    run = read_run(workdir)
+    config = config_from_dict(Config, run["config"])
+    alphabet = Alphabet(run["characters"])
+    model = acoustic_model(config, alphabet.size)
+    target = jax.eval_shape(lambda: initial_train_state(config, model))
+    restored = restore_best(workdir, target, warn)
+    fusion, result = DEFAULT_FUSION, workdir / RESULT_FILE
+    if result.is_file():
+        fusion = Fusion(**read_json(result)["fusion"])
+    return Recognizer(
+        config=config,
+        alphabet=alphabet,
+        sample_rate=run["sample_rate"],
+        longest=run["longest_seconds"],
+        moments=Moments(*(np.array(run[name], np.float32) for name in ("mean", "deviation"))),
+        model=model,
+        params=evaluated_params(restored.state, config.ema_decay),
+        language_model=make_language_model(config, alphabet, run["transcripts"]),
+        fusion=fusion,
+    )
+
+
+def make_language_model(
+    config: Config, alphabet: Alphabet, transcripts: Sequence[str]
+) -> Automaton:
+    """Return the n-gram model that a config asks for."""
+    if config.ngram == "word":
+        return word_bigram(transcripts, alphabet)
+    return character_ngram(transcripts, alphabet, config.ngram_order)

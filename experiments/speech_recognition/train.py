@@ -1,0 +1,95 @@
+"""Training from the first step, or from a checkpoint, to the run's files."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.common.fit import fit
+from experiments.common.records import PACKAGES, environment, write_json
+from experiments.common.run_folder import START, open_run, restore
+from experiments.common.settings import as_stored
+from experiments.common.updates import num_parameters
+from experiments.speech_recognition import report
+from experiments.speech_recognition.config import FREE_ON_RESUME, Config
+from experiments.speech_recognition.data import load_corpus, prepare
+from experiments.speech_recognition.measure import Findings, measure
+from experiments.speech_recognition.recognizer import RESULT_FILE, described, load_recognizer
+from experiments.speech_recognition.run import Run, initial_train_state, make_run, training_of
+
+_PACKAGES = (*PACKAGES, "scipy", "soundfile", "jiwer")
+
+
+def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train a recogniser, write a run's files and print what came out.
+
+    Args:
+      config: the settings.
+      workdir: the run's folder; see `common.run_folder` for what it will hold.
+      resume: go on from the newest undamaged checkpoint in `workdir`, or start where
+        there is none yet. The parameters become, bit for bit, those of a run that was
+        never interrupted.
+
+    Returns:
+      The content of `result.json`: error rates by decoder and part, those of the
+      baselines, the settings, versions, hardware and times.
+
+    Raises:
+      InputError: a corpus, a folder or a setting that cannot be used.
+      FloatingPointError: a number that is not finite; names the step and the tensor.
+    """
+    began, workdir = time.perf_counter(), Path(workdir)
+    corpus = load_corpus(config)
+    dataset = prepare(corpus, config)
+    print(report.describe(dataset), flush=True)
+    open_run(
+        workdir,
+        config,
+        free=FREE_ON_RESUME,
+        data_sha256=corpus.digest,
+        resume=resume,
+        extra=described(dataset),
+    )
+    run = make_run(config, dataset, workdir)
+    state, standing = initial_train_state(config, run.model), START
+    restored = restore(workdir, state) if resume else None
+    if restored is not None:
+        state, standing = restored
+        print(f"going on from step {standing.step:,}", flush=True)
+    parameters = num_parameters(state.params)
+    print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
+    state, standing = fit(training_of(run), state, standing)
+    findings = measure(run, load_recognizer(workdir))
+    result = {
+        "corpus": corpus.name,
+        "best_step": standing.best.step,
+        "validation_cer": standing.best.value,
+        "decoders": findings.decoders,
+        "baselines": findings.baselines,
+        "fusion": findings.fusion._asdict(),
+        "parameters": parameters,
+        "training_copies_too_short": dataset.num_too_short,
+        "seconds": standing.seconds,
+        "wall_seconds": time.perf_counter() - began,
+        "config": as_stored(config),
+        "environment": environment(_PACKAGES),
+    }
+    _finish(run, result, findings)
+    return result
+
+
+def _finish(run: Run, result: dict[str, Any], findings: Findings) -> None:
+    """Write transcripts, pictures and result, and print the summary."""
+    dataset, workdir = run.dataset, run.workdir
+    text = report.transcripts(dataset, findings.texts)
+    (workdir / "transcripts.txt").write_text(text, encoding="utf-8")
+    report.plot_learning(workdir, result)
+    report.plot_posteriors(
+        workdir / "posteriors.png",
+        dataset.test.copies[0][0],
+        findings.outputs.logits[: findings.outputs.lengths[0], 0],
+        dataset.alphabet,
+        run.config.stack,
+        f"{dataset.test.names[0]}: {dataset.test.texts[0]}",
+    )
+    write_json(workdir / RESULT_FILE, result)
+    print(report.summary(result, findings.texts, dataset, workdir))

@@ -1,0 +1,150 @@
+"""The network and its loss: alignments by brute force, padding, masks."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.speech_recognition.augment import SpecAugment
+from experiments.speech_recognition.config import Config
+from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack_frames
+
+TINY = Config(num_bands=3, hidden_size=4, max_bands=2, dropout=0.2)
+LOSS = jax.jit(ctc_loss)
+
+
+def log_prob(logits, labels):
+    """Add up all alignments of `[T, V]` that give the labels."""
+    probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    total = 0.0
+    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+        if [label for label, _ in itertools.groupby(path) if label != 0] == list(labels):
+            total += np.prod([p[label] for p, label in zip(probs, path, strict=True)])
+    return np.log(total)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_loss_is_the_sum_over_all_alignments_whatever_the_padding(seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0.0, 2.0, (6, 3, 3)).astype(np.float32)
+    lengths, num_labels = np.array([6, 4, 3]), np.array([2, 3, 1])
+    labels = rng.integers(1, 3, (3, 3)).astype(np.int32)
+    labels[1] = [1, 2, 1]  # three labels in four steps, which repetitions would not leave
+    found = LOSS(logits, lengths, labels, num_labels)
+    for row, (steps, count) in enumerate(zip(lengths, num_labels, strict=True)):
+        expected = -log_prob(logits[:steps, row].astype(float), labels[row, :count])
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_gradient_goes_to_padding():
+    logits = jax.random.normal(jax.random.key(0), (6, 3, 3))
+    lengths, num_labels = jnp.array([6, 4, 3]), jnp.array([2, 2, 1])
+    labels = jnp.array([[1, 1, 2], [1, 2, 2], [2, 1, 1]])
+    gradient = jax.grad(lambda x: ctc_loss(x, lengths, labels, num_labels).sum())(logits)
+    past = np.arange(6)[:, None] >= np.asarray(lengths)
+    np.testing.assert_array_equal(np.asarray(gradient)[past], 0.0)
+    assert (np.abs(np.asarray(gradient)[~past]).max(axis=-1) > 0).all()
+
+
+def test_labels_that_no_alignment_gives_are_told_from_a_loss():
+    logits = np.zeros((6, 3, 3), np.float32)
+    labels = np.array([[1, 1, 1], [1, 1, 1], [1, 2, 1]], np.int32)
+    # Three equal labels need five steps; three that differ, three.
+    found = LOSS(logits, np.array([4, 5, 3]), labels, np.array([3, 3, 3]))
+    assert found[0] > 1e4
+    assert found[1] < 10
+    assert found[2] < 10
+
+
+def test_stacked_frames_lie_side_by_side():
+    frames = jnp.arange(7 * 2 * 3, dtype=jnp.float32).reshape(7, 2, 3)
+    x = stack_frames(frames, 3)
+    assert x.shape == (3, 2, 9)
+    for t, row in itertools.product(range(2), range(2)):
+        np.testing.assert_array_equal(x[t, row], frames[3 * t : 3 * t + 3, row].reshape(-1))
+    np.testing.assert_array_equal(x[2, 1], [*frames[6, 1], 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(stack_frames(frames, 1), frames)
+
+
+def test_neither_padding_nor_neighbours_change_a_row():
+    model = acoustic_model(TINY, 5)
+    params = model.init(jax.random.key(0))
+    frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
+    num_frames = jnp.array([8, 12])
+    frames = frames.at[8:, 0].set(0.0)  # as the batches pad
+    logits, lengths = model.apply(params, frames, num_frames)
+    np.testing.assert_array_equal(lengths, [3, 4])
+    alone, _ = model.apply(params, frames[:8, :1], num_frames[:1])
+    np.testing.assert_allclose(logits[:3, 0], alone[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_hears_what_comes_later_if_and_only_if_bidirectional():
+    frames = jax.random.normal(jax.random.key(1), (12, 1, 3))
+    changed = frames.at[-1].add(1.0)
+    for bidirectional in (True, False):
+        model = acoustic_model(dataclasses.replace(TINY, bidirectional=bidirectional), 5)
+        params = model.init(jax.random.key(0))
+        first, second = (model.apply(params, x, jnp.array([12]))[0][0] for x in (frames, changed))
+        assert bool((first != second).any()) == bidirectional
+
+
+def test_noise_is_on_with_a_key_only():
+    model = acoustic_model(TINY, 5)
+    params = model.init(jax.random.key(0))
+    frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
+    apply = jax.jit(model.apply)
+    plain = apply(params, frames, count)[0]
+    np.testing.assert_array_equal(plain, apply(params, frames, count)[0])
+    noisy = [apply(params, frames, count, jax.random.key(i))[0] for i in range(2)]
+    assert (noisy[0] != plain).any()
+    assert (noisy[0] != noisy[1]).any()
+
+
+def test_masks_stay_within_their_bounds():
+    mask = jax.jit(SpecAugment(band_masks=1, max_bands=3, time_masks=1, max_frames=6))
+    num_frames = jnp.array([20, 10])
+    bands, times = set(), set()
+    for seed in range(60):
+        kept = np.asarray(mask(jax.random.key(seed), jnp.ones((20, 2, 8)), num_frames)) == 1.0
+        for row, longest in enumerate((4, 2)):  # a fifth of 20, and of 10
+            off_bands = ~kept[:, row].any(axis=0)
+            off_times = ~kept[:, row][:, ~off_bands].any(axis=1)
+            # One run each, of the widths that are allowed, inside the row.
+            assert np.flatnonzero(np.diff(np.pad(off_bands, 1).astype(int))).size in (0, 2)
+            assert off_bands.sum() <= 3
+            assert off_times.sum() <= longest
+            assert not off_times[num_frames[row] :].any()
+            bands.add(int(off_bands.sum()))
+            times.add((row, int(off_times.sum())))
+    assert bands == {0, 1, 2, 3}
+    assert times == {(0, n) for n in range(5)} | {(1, n) for n in range(3)}
+
+
+def test_no_masks_change_nothing():
+    x = jax.random.normal(jax.random.key(0), (20, 2, 8))
+    for settings in (SpecAugment(0, 3, 0, 6), SpecAugment(2, 0, 2, 0)):
+        np.testing.assert_array_equal(settings(jax.random.key(1), x, jnp.array([20, 7])), x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stack": 0}, "--stack must be >= 1"),
+        ({"dropout": 1.0}, "--dropout must be in"),
+        ({"speeds": ()}, "--speeds"),
+        ({"speeds": (0.9, 1.1)}, "with 1.0 among them"),
+        ({"speeds": (1.0, 5.0)}, "different, 0.5 to 2"),
+        ({"speeds": (1.0, 1.0)}, "different"),
+        ({"max_bands": 99}, "at most --num-bands"),
+        ({"warmup_steps": 400}, "below steps=400"),
+        ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**options)
