@@ -111,7 +111,7 @@ class Config:
     """Divides the logits: 0 takes each key that is more probable than not, 1 the model as it is."""
     min_notes: int = 0
     """A frame in which fewer keys were drawn gets the most probable ones besides."""
-    max_notes: int = NUM_KEYS
+    max_notes: int = 4
     """A frame in which more keys were drawn keeps the most probable of them."""
     sample_seed: int = 0
     """Seed of what is composed."""

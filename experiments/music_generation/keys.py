@@ -1,10 +1,9 @@
 """The key of a piece, estimated, so that a model that knows one key can go on in another.
 
 The published rolls of both corpora are moved to C: by the estimate below 180 of Bach's
-229 training chorales and 620 of Nottingham's 694 training tunes are in C major or minor
-(most others in F or G, the keys next to it). So a
-user's music is moved there before a model of these reads it, and what it composes is
-moved back.
+229 training chorales and 620 of Nottingham's 694 training tunes are in C major or minor,
+most others in F or G, the keys next to it. So a user's music is moved to C before a model
+of these reads it, and what is composed is moved back.
 """
 
 from typing import NamedTuple
