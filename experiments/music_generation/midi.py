@@ -1,0 +1,188 @@
+"""MIDI files in and out.
+
+Reading. Time is counted in quarter notes, as the file's notation does, and frames last a
+corpus's `frame_beats` of them. A tempo so changes nothing about the roll; the file's first
+one is kept, for what is written as an answer. A frame holds the notes that sound a
+quarter of a frame after it begins: late or early keys do no harm, and short notes between
+the beats are left out. A note so short that it is over by then still counts if it began
+with the frame. Frames before the first note are left out.
+
+What is left out is told: drums (channel 10), notes outside of the piano's 88 keys, notes
+between frames.
+
+Writing. A key that sounds in neighbouring frames is one held note, as a roll does not
+tell whether it is struck again.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import mido
+import numpy as np
+
+from experiments.common.errors import InputError
+from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, Roll
+
+TICKS_PER_BEAT = 480
+DEFAULT_TEMPO = mido.bpm2tempo(100)  # microseconds a quarter note
+_DRUMS = 9  # channel 10, counted from 0
+_VELOCITY = 80
+_MOST_FRAMES = 20_000  # more is no seed but a stuck note or a wrong resolution
+
+
+class Note(NamedTuple):
+    """A note of a file; times in ticks from the beginning."""
+
+    number: int  # MIDI's, 0 to 127
+    start: int
+    end: int
+
+
+class Score(NamedTuple):
+    """A file as a roll."""
+
+    roll: Roll  # [T, 88], T >= 1, with a note in the first frame
+    tempo: int  # microseconds a quarter note
+    left_out: tuple[str, ...]  # what is not in the roll, for the user to read
+
+
+def read_midi(path: Path, frame_beats: float) -> Score:
+    """Read a MIDI file of type 0 or 1.
+
+    Args:
+      path: the file.
+      frame_beats: how long a frame lasts, in quarter notes.
+
+    Raises:
+      InputError: no such file, no MIDI, one whose time is not counted in quarter notes,
+        or one without a note to play.
+    """
+    file = _open(path)
+    found = [_notes_of(track) for track in file.tracks]
+    notes = [note for notes, _ in found for note in notes]
+    drums = sum(count for _, count in found)
+    on_piano = [n for n in notes if LOWEST_NOTE <= n.number < LOWEST_NOTE + NUM_KEYS]
+    spans = [
+        (note, _frames(note, file.ticks_per_beat * frame_beats))
+        for note in sorted(on_piano, key=lambda note: note.start)
+    ]
+    kept = [(note, frames) for note, frames in spans if len(frames)]
+    left_out = [
+        f"{count} {what}"
+        for count, what in (
+            (drums, "drum notes (channel 10)"),
+            (len(notes) - len(on_piano), "notes outside of the piano's 88 keys"),
+            (len(spans) - len(kept), f"notes between the frames of {frame_beats:g} quarter notes"),
+        )
+        if count
+    ]
+    if not kept:
+        also = f" but {', '.join(left_out)}" if left_out else ""
+        raise InputError(
+            f"read_midi: {path} has no notes{also}; give a MIDI file with notes of a "
+            "melody instrument"
+        )
+    first = min(frames.start for _, frames in kept)
+    length = max(frames.stop for _, frames in kept) - first
+    if length > _MOST_FRAMES:
+        raise InputError(
+            f"read_midi: {path} lasts {length:,} frames of {frame_beats:g} quarter notes, at "
+            f"most {_MOST_FRAMES:,} are read; cut it"
+        )
+    roll = np.zeros((length, NUM_KEYS), np.uint8)
+    for note, frames in kept:
+        roll[frames.start - first : frames.stop - first, note.number - LOWEST_NOTE] = 1
+    return Score(roll, _first_tempo(file), tuple(left_out))
+
+
+def _open(path: Path) -> mido.MidiFile:
+    """Open a file and check that its time is counted in quarter notes."""
+    if not path.is_file():
+        raise InputError(f"read_midi: there is no file {path}; give the path of a MIDI file")
+    try:
+        # `clip`: a data byte above 127, which some programs write, is read as 127.
+        file = mido.MidiFile(path, clip=True)
+    except Exception as error:
+        # mido lets whatever a damaged file leads to out: OSError, EOFError, ValueError, ...
+        raise InputError(
+            f"read_midi: {path} is no MIDI file, or a damaged one "
+            f"({type(error).__name__}: {error}); give a .mid file of type 0 or 1"
+        ) from error
+    if file.type == 2:
+        raise InputError(
+            f"read_midi: {path} is a MIDI file of type 2, whose tracks share no time; save it "
+            "as type 0 or 1"
+        )
+    if file.ticks_per_beat <= 0:
+        raise InputError(
+            f"read_midi: {path} counts time in SMPTE frames, not in quarter notes; save it "
+            "with a resolution in ticks a quarter note"
+        )
+    return file
+
+
+def _notes_of(track: mido.MidiTrack) -> tuple[list[Note], int]:
+    """Return the notes of a track, and how many drum notes it has besides.
+
+    A note that is struck again while it sounds ends there; one that is never ended
+    ends with the track.
+    """
+    notes, drums, now = [], 0, 0
+    sounding: dict[tuple[int, int], int] = {}  # (channel, number) -> start
+    for message in track:
+        now += message.time
+        if message.type not in ("note_on", "note_off"):
+            continue
+        begins = message.type == "note_on" and message.velocity > 0
+        if message.channel == _DRUMS:
+            drums += begins
+            continue
+        voice = (message.channel, message.note)
+        if voice in sounding:
+            notes.append(Note(message.note, sounding.pop(voice), now))
+        if begins:
+            sounding[voice] = now
+    notes += [Note(number, start, now) for (_, number), start in sounding.items()]
+    return notes, drums
+
+
+def _frames(note: Note, frame_ticks: float) -> range:
+    """Return the frames in which a note sounds; none, if it falls between them."""
+    start, end = note.start / frame_ticks, note.end / frame_ticks
+    first, stop = math.ceil(start - 0.25), math.ceil(end - 0.25)
+    if first >= stop and abs(start - round(start)) <= 0.25 and end > start:
+        return range(round(start), round(start) + 1)
+    return range(first, max(stop, first))
+
+
+def _first_tempo(file: mido.MidiFile) -> int:
+    tempos = (m.tempo for track in file.tracks for m in track if m.type == "set_tempo")
+    return next((tempo for tempo in tempos if tempo > 0), DEFAULT_TEMPO)
+
+
+def write_midi(path: Path, roll: Roll, frame_beats: float, tempo: int = DEFAULT_TEMPO) -> None:
+    """Write a roll as a MIDI file of one track, for a piano.
+
+    Args:
+      path: the file to write.
+      roll: `[T, 88]`.
+      frame_beats: how long a frame lasts, in quarter notes.
+      tempo: microseconds a quarter note.
+    """
+    frame_ticks = round(TICKS_PER_BEAT * frame_beats)
+    track = mido.MidiTrack()
+    track.append(mido.MetaMessage("set_tempo", tempo=tempo))
+    padded = np.pad(roll.astype(np.int8), ((1, 1), (0, 0)))
+    changes = np.diff(padded, axis=0)  # [T + 1, 88]: 1 begins, -1 ends
+    now = 0
+    for t, changed in enumerate(changes):
+        # Ends first: a key may end and another begin on one tick.
+        for key in sorted(np.flatnonzero(changed), key=lambda key: changed[key]):
+            kind = "note_on" if changed[key] > 0 else "note_off"
+            time = t * frame_ticks - now
+            number = LOWEST_NOTE + int(key)
+            track.append(mido.Message(kind, note=number, velocity=_VELOCITY, time=time))
+            now = t * frame_ticks
+    track.append(mido.MetaMessage("end_of_track", time=len(roll) * frame_ticks - now))
+    mido.MidiFile(type=0, tracks=[track], ticks_per_beat=TICKS_PER_BEAT).save(path)

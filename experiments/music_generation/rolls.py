@@ -1,0 +1,35 @@
+"""Piano rolls: which of a piano's 88 keys sound in each frame.
+
+A roll is uint8 `[T, 88]`, 1 where a key sounds. Key 0 is the piano's lowest, MIDI's note
+21. A roll does not tell whether a note that sounds in two frames is held or struck again.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Roll = NDArray[np.uint8]  # [T, NUM_KEYS]
+
+NUM_KEYS = 88
+LOWEST_NOTE = 21  # MIDI's number of key 0
+
+
+def transposable(roll: Roll, most: int) -> tuple[int, int]:
+    """Return how far a roll can go down and up, in semitones, at most `most` each way.
+
+    Returns:
+      The lowest shift, <= 0, and the highest, >= 0, with which no note is lost.
+    """
+    used = np.flatnonzero(roll.any(axis=0))
+    if len(used) == 0:
+        return 0, 0
+    return -min(most, int(used[0])), min(most, NUM_KEYS - 1 - int(used[-1]))
+
+
+def transpose(roll: Roll, semitones: int) -> Roll:
+    """Return a roll moved by semitones; what would leave the keyboard is lost."""
+    moved = np.zeros_like(roll)
+    if semitones >= 0:
+        moved[:, semitones:] = roll[:, : NUM_KEYS - semitones]
+    else:
+        moved[:, :semitones] = roll[:, -semitones:]
+    return moved
