@@ -102,12 +102,13 @@ def data_dir_or_default(data_dir: str | None) -> Path | None:
     return folder
 
 
-def fetch(source: Source, data_dir: str | None = None) -> Path:
+def fetch(source: Source, data_dir: str | None = None, *, progressbar: bool = True) -> Path:
     """Return the path of a checked file, downloading it where need be.
 
     Args:
       source: which file.
       data_dir: a folder that already holds it; see `data_dir_or_default`.
+      progressbar: whether a download shows its own.
 
     Returns:
       The path: inside the data folder, or inside the cache folder
@@ -119,7 +120,7 @@ def fetch(source: Source, data_dir: str | None = None) -> Path:
     """
     folder = data_dir_or_default(data_dir)
     if folder is None:
-        return _download(source, Path(pooch.os_cache("deeprnn_jax")))
+        return _download(source, Path(pooch.os_cache("deeprnn_jax")), progressbar)
     path = folder / source.file
     if not path.is_file():
         raise InputError(
@@ -135,7 +136,7 @@ def fetch(source: Source, data_dir: str | None = None) -> Path:
     return path
 
 
-def _download(source: Source, cache: Path) -> Path:
+def _download(source: Source, cache: Path, progressbar: bool) -> Path:
     """Download into the cache unless a file of the right checksum is there."""
     target = cache / source.file
     try:
@@ -145,7 +146,7 @@ def _download(source: Source, cache: Path) -> Path:
                 known_hash=f"sha256:{source.sha256}",
                 fname=target.name,
                 path=target.parent,
-                progressbar=True,
+                progressbar=progressbar,
             )
         )
     except ValueError as error:  # pooch: the downloaded bytes have another hash

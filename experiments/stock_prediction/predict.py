@@ -1,0 +1,2 @@
+def predict(*a, **k):
+    raise NotImplementedError
