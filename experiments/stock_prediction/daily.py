@@ -162,6 +162,7 @@ def _described(
 
     fold = data.folds[-1]
     return {
+        "num_folds": len(data.folds),
         "train": as_text(fold.train),
         "valid": as_text(fold.valid),
         "moves": list(data.moves),

@@ -12,6 +12,7 @@ into the period before.
 import datetime
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,12 +63,16 @@ def load_hours(data_dir: str | None) -> Hours:
     return read_hours(fetch(ETTH1, data_dir))
 
 
-def read_hours(path: Path) -> Hours:
+def read_hours(path: Path, wanted: Sequence[str] | None = None) -> Hours:
     """Return the hourly values of a CSV file: a column `date`, and numbers in all others.
 
+    Args:
+      path: the file.
+      wanted: the variables that it must have, in this order; None: any.
+
     Raises:
-      InputError: there is no date, a value that is missing or no number, or an hour that
-        is missing or there twice; names the file and the line.
+      InputError: there is no date, there are other variables, a value is missing or no
+        number, or an hour is missing or there twice; names the file and the line.
     """
     header, rows = read_table(path)
     names = [name.lower() for name in header]
@@ -77,6 +82,13 @@ def read_hours(path: Path) -> Hours:
             "at least one with values"
         )
     column = names.index("date")
+    kept = tuple(name for i, name in enumerate(header) if i != column)
+    if wanted is not None and list(kept) != list(wanted):
+        raise InputError(
+            f"read_hours: {path} has the columns {', '.join(header)}, but the run has learned "
+            f"date, {', '.join(wanted)}; give these, in this order, or with --workdir a run "
+            "on other data"
+        )
     times, values = [], []
     for line, row in rows:
         times.append(_parse_time(path, line, row.pop(column)))
@@ -86,7 +98,6 @@ def read_hours(path: Path) -> Hours:
                 f"read_hours: {path}, line {line}: {times[-1]} follows {times[-2]}; every hour "
                 "must be there once, in order: fill gaps or cut the file at them"
             )
-    kept = tuple(name for i, name in enumerate(header) if i != column)
     return Hours(kept, np.array(times, "datetime64[h]"), np.array(values))
 
 

@@ -22,6 +22,7 @@ dividends are no gains and losses.
 
 import csv
 import datetime
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def read_prices(path: Path, name: str | None = None) -> PriceFile:
     _check_daily(path, dates, prices)
     pieces = _cut_at_gaps(PriceSeries(name or path.stem, dates, prices))
     if len(pieces) > 1:
-        cuts = ", ".join(f"{a.dates[-1]} to {b.dates[0]}" for a, b in _pairs(pieces))
+        cuts = ", ".join(f"{a.dates[-1]} to {b.dates[0]}" for a, b in itertools.pairwise(pieces))
         notes.append(f"cut at gaps of more than {MAX_GAP_DAYS} days: {cuts}")
     return PriceFile(pieces, tuple(notes + _leaps(dates, prices)))
 
@@ -205,10 +206,6 @@ def _cut_at_gaps(series: PriceSeries) -> tuple[PriceSeries, ...]:
 
 def _rows(count: int) -> str:
     return f"{count} row{'s' if count > 1 else ''}"
-
-
-def _pairs(pieces: Sequence[PriceSeries]) -> list[tuple[PriceSeries, PriceSeries]]:
-    return list(zip(pieces[:-1], pieces[1:], strict=True))
 
 
 def _leaps(dates: NDArray[np.datetime64], prices: NDArray[np.float64]) -> list[str]:

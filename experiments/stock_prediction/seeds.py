@@ -8,6 +8,7 @@ parameters of model m are those of the evaluation where its own validation loss 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from experiments.common.updates import (
     train_step_fn,
 )
 from experiments.stock_prediction.config import Config
+from experiments.stock_prediction.model import InitFn
 from experiments.stock_prediction.problem import Problem
 
 
@@ -36,16 +38,25 @@ def model_names(num_folds: int, num_seeds: int) -> list[str]:
     return [f"fold{f + 1}_seed{s}" for f in range(num_folds) for s in range(num_seeds)]
 
 
-def initial_states(config: Config, problem: Problem) -> TrainState:
+def initial_states(config: Config, init: InitFn, num_folds: int) -> TrainState:
     """Return the states before the first step, `[M, ...]`, drawn from the seeds."""
+    return jax.jit(partial(_initial_states, config, init, num_folds))()
+
+
+def state_shapes(config: Config, init: InitFn, num_folds: int) -> TrainState:
+    """Return the shapes of the states, to read a checkpoint into."""
+    return jax.eval_shape(partial(_initial_states, config, init, num_folds))
+
+
+def _initial_states(config: Config, init: InitFn, num_folds: int) -> TrainState:
     tx, _ = _optimizer(config)
 
     def initial(seed: jax.Array, fold: jax.Array) -> TrainState:
         init_key, key = jax.random.split(jax.random.fold_in(jax.random.key(seed), fold))
-        return initial_train_state(problem.init(init_key), tx, key)
+        return initial_train_state(init(init_key), tx, key)
 
-    folds, seeds = np.divmod(np.arange(problem.num_folds * config.num_seeds), config.num_seeds)
-    return jax.jit(jax.vmap(initial))(jnp.asarray(config.seed + seeds), jnp.asarray(folds))
+    folds, seeds = np.divmod(np.arange(num_folds * config.num_seeds), config.num_seeds)
+    return jax.vmap(initial)(jnp.asarray(config.seed + seeds), jnp.asarray(folds))
 
 
 def make_train_step(config: Config, problem: Problem) -> TrainStep:

@@ -51,7 +51,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         resume=resume,
         extra={"data": problem.described},
     )
-    state, standing = initial_states(config, problem), START
+    state, standing = initial_states(config, problem.init, problem.num_folds), START
     names = model_names(problem.num_folds, config.num_seeds)
     restored = restore(folder, state) if resume else None
     if restored is not None:
