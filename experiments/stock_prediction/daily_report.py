@@ -14,15 +14,15 @@ from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.daily import Daily, untrained_loss
 from experiments.stock_prediction.daily_measure import collect, measure
 from experiments.stock_prediction.figures import ENSEMBLE, NETWORK, NOTE, cell, verdict
-from experiments.stock_prediction.metrics import METRICS
 
 __all__ = ["draw", "measure", "summary"]
 
-# Feng et al. 2019, table 2, on the same stocks, days and labels: mean over five runs.
-PUBLISHED_ACL18 = (
-    "published LSTM 53.18 %, 0.067",
-    "attentive LSTM 54.90 %, 0.104",
-)
+PUBLISHED_ACL18 = "published LSTM (Feng et al. 2019): accuracy 53.18 %, MCC 0.067"
+# What is shown of each question, and by whom it is answered.
+_TABLES = {
+    "direction": (("accuracy", "mcc", "nats"), DIRECTION),
+    "volatility": (("qlike",), VOLATILITY),
+}
 _WORDS = {
     "accuracy": "accuracy of the direction",
     "mcc": "MCC of the direction",
@@ -89,10 +89,10 @@ def summary(result: Mapping[str, Any], folder: Path) -> str:
     for name in ("test", "later"):
         if name in result:
             found = result[name]["comparisons"]
-            lines += ["", *_table(name, result[name]), ""]
+            lines += ["", *_tables(name, result[name]), ""]
             lines += [verdict(_WORDS[metric], one) for metric, one in found.items()]
     if result["data"] == "acl18":
-        lines += ["", f"{'; '.join(PUBLISHED_ACL18)} (accuracy, MCC; Feng et al. 2019)"]
+        lines += ["", PUBLISHED_ACL18]
         test = result["test"]
         low, high = test["methods"]["always up"]["accuracy"]["days"]
         lines.append(
@@ -110,20 +110,22 @@ def summary(result: Mapping[str, Any], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _table(name: str, period: Mapping[str, Any]) -> list[str]:
-    """Return the lines of one period's table."""
+def _tables(name: str, period: Mapping[str, Any]) -> list[str]:
+    """Return the lines of one period's tables, of the direction and of the volatility."""
     lines = [
         f"{name}: {period['from']} to {period['to']}, {period['days']:,} days, "
         f"{period['forecasts']:,} forecasts, {period['moves']:,} of them moves up or down",
-        f"{'':24}" + "".join(f"{metric:>26}" for metric in METRICS),
     ]
-    for method in (NETWORK, ENSEMBLE, *DIRECTION, *VOLATILITY):
-        figures = period["methods"][method]
-        cells = [
-            cell(figures[metric], scale=100.0, digits=2)
-            if metric == "accuracy"
-            else cell(figures[metric])
-            for metric in METRICS
-        ]
-        lines.append(f"{method:24}" + "".join(f"{one:>26}" for one in cells))
+    for title, (metrics, baselines) in _TABLES.items():
+        names = ["accuracy, %" if metric == "accuracy" else metric for metric in metrics]
+        lines.append(f"{title:24}" + "".join(f"{one:>32}" for one in names))
+        for method in (NETWORK, ENSEMBLE, *baselines):
+            found = period["methods"][method]
+            cells = [
+                cell(found[metric], scale=100.0, digits=2)
+                if metric == "accuracy"
+                else cell(found[metric])
+                for metric in metrics
+            ]
+            lines.append(f"  {method:22}" + "".join(f"{one:>32}" for one in cells))
     return lines

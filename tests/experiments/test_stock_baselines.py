@@ -1,12 +1,14 @@
 """The baselines: each finds what it is made for, and nothing of the days to come."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from experiments.stock_prediction import baselines, linear
 from experiments.stock_prediction.features import days_of
-from experiments.stock_prediction.hours import BORDERS, window_starts, windows_at
+from experiments.stock_prediction.hours import BORDERS, PARTS, window_starts, windows_at
 from experiments.stock_prediction.panel import make_panel
 from experiments.stock_prediction.price_files import PriceSeries
 from experiments.stock_prediction.prices import ACL18_MOVES, ANY_MOVE
@@ -20,7 +22,7 @@ def panel_of(*series):
     return make_panel([days_of(one) for one in series], ANY_MOVE)
 
 
-def test_least_squares_is_numpys_own(seed=0):
+def test_least_squares_is_numpys_own():
     panel = panel_of(random_walk(500, 0), random_walk(450, 1))
     days = TRAIN.holds(panel.next_dates)
     rows, targets, squares, answers = [], [], [], []
@@ -129,9 +131,7 @@ def hours():
 
 def test_windows_are_disjoint_ordered_and_complete(hours):
     last = -1
-    for part, (start, end) in zip(
-        ("train", "valid", "test"), zip(BORDERS[:-1], BORDERS[1:], strict=True), strict=True
-    ):
+    for part, (start, end) in zip(PARTS, itertools.pairwise(BORDERS), strict=True):
         starts = window_starts(part, 48, 6, len(hours))
         first_hours = starts + 48
         assert first_hours[0] == max(start, 48)

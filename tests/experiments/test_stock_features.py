@@ -1,6 +1,7 @@
 """Features, folds and chunks: right, and without a look ahead."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_folds_need_days_enough():
 def test_the_published_split_is_disjoint_and_ordered():
     fold = ACL18_FOLD
     ends = [fold.train, fold.valid, fold.test, fold.later]
-    assert all(a.end <= b.start for a, b in zip(ends[:-1], ends[1:], strict=True))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(ends))
 
 
 def test_moves_are_those_of_the_paper():

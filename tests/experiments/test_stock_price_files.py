@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_refused(read, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="cannot read .*none.csv"):
+    with pytest.raises(InputError, match=r"cannot read .*none\.csv"):
         read_prices(tmp_path / "none.csv")
     with pytest.raises(InputError, match="cannot read"):
         read_prices(tmp_path)

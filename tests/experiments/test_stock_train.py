@@ -71,8 +71,8 @@ def test_a_run_leaves_its_files_and_figures(run):
 
 def test_the_default_run_works_offline(tmp_path, capsys):
     pytest.importorskip("bokeh_sampledata")
-    quick = dict(num_seeds=2, num_folds=2, steps=2, warmup_steps=1, eval_interval=2)
-    small = dict(hidden_size=4, batch_size=2, bootstrap_draws=100, chunk_length=20, burn_in=2)
+    quick = {"num_seeds": 2, "num_folds": 2, "steps": 2, "warmup_steps": 1, "eval_interval": 2}
+    small = {"hidden_size": 4, "batch_size": 2, "chunk_length": 20, "burn_in": 2}
     result = train.train(dataclasses.replace(Config(), **quick, **small), tmp_path / "run")
     out = capsys.readouterr().out
     assert "data bokeh: 5 series" in out
