@@ -1,0 +1,74 @@
+"""The command line: parse, then train or forecast."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from experiments.common import command
+from experiments.stock_prediction.config import Config
+from experiments.stock_prediction.configs import PRESETS
+from experiments.stock_prediction.predict import predict
+from experiments.stock_prediction.train import train
+
+RUNS = Path("runs/stock_prediction")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(command.Task):
+    """What to do, apart from a run's settings."""
+
+    preset: Literal["default", "acl18", "etth1"] = "default"
+    """Settings to start from; --data with one of these names starts from it, too."""
+    predict: Path | None = None
+    """Forecast what follows in this CSV file with a trained run, instead of training."""
+    output: Path | None = None
+    """With --predict: write the forecasts for all days of the file, or all hours, to this CSV."""
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether there must be a run already."""
+        return self.resume or self.predict is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    data: str = ""
+    preset: str = ""
+
+
+def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
+    """Return what is asked for; see `common.command.parse`.
+
+    A data set's own settings are where its run starts from: nobody wants those of daily
+    prices for hours.
+    """
+    given, _ = tyro.cli(_Data, args=arguments, add_help=False, return_unknown_args=True)
+    if given.data in PRESETS and not given.preset:
+        arguments = [*arguments, "--preset", given.data]
+    return command.parse(
+        arguments,
+        name="stock_prediction",
+        about="Train recurrent networks on prices or hours, or forecast with trained ones.",
+        task=Task,
+        presets=PRESETS,
+        runs=RUNS,
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line."""
+    with command.plain_errors():
+        task, config = parse(arguments)
+        if task.predict is not None and task.workdir is not None:
+            print(predict(task.workdir, task.predict, output=task.output))
+            return
+        name = f"{Path(config.data).stem}-{config.cell}"
+        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

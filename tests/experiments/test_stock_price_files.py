@@ -1,0 +1,127 @@
+"""CSV files of prices: what is read, what is treated, what is refused."""
+
+import numpy as np
+import pytest
+
+from experiments.common.errors import InputError
+from experiments.stock_prediction.price_files import read_prices
+
+YAHOO = """Date,Open,High,Low,Close,Adj Close,Volume
+2024-01-02,1,2,1,2.0,1.5,100
+2024-01-03,1,2,1,2.2,1.6,100
+2024-01-04,1,2,1,2.1,1.7,100
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_text(text):
+        path = tmp_path / "prices.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_prices(path)
+
+    return read_text
+
+
+def rows(*lines):
+    return "date,close\n" + "".join(f"{line}\n" for line in lines)
+
+
+def test_the_adjusted_close_is_taken_where_there_is_one(read):
+    found = read(YAHOO)
+    (series,) = found.pieces
+    assert series.name == "prices"
+    np.testing.assert_array_equal(series.prices, [1.5, 1.6, 1.7])
+    np.testing.assert_array_equal(
+        series.dates, np.array(["2024-01-02", "2024-01-03", "2024-01-04"], "datetime64[D]")
+    )
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffDate,Close\n2024-01-02,1.5\n2024-01-03,1.6\n",
+        "close;date\n1.5;2024-01-02\n1.6;2024-01-03\n",
+        "day\tPrice\r\n20240102\t1.5\r\n20240103\t1.6\r\n\r\n",
+        "Timestamp,Close/Last\n2024/01/02,$1.5\n2024/01/03,$1.6\n",
+        'Date,Adj. Close\n"2024-01-02 00:00:00-05:00",1.5\n2024-01-03T16:00,1.6\n',
+    ],
+)
+def test_headers_and_separators_of_many_sources(read, text):
+    (series,) = read(text).pieces
+    np.testing.assert_array_equal(series.prices, [1.5, 1.6])
+    assert series.dates[0] == np.datetime64("2024-01-02")
+
+
+def test_a_missing_price_is_left_out_and_counted(read):
+    found = read(rows("2024-01-02,1", "2024-01-03,", "2024-01-04,NaN", "2024-01-05,2"))
+    np.testing.assert_array_equal(found.pieces[0].prices, [1, 2])
+    assert found.notes[0] == "2 rows without a price left out"
+
+
+def test_dates_out_of_order_are_sorted_and_said_so(read):
+    found = read(rows("2024-01-04,3", "2024-01-03,2", "2024-01-02,1"))
+    np.testing.assert_array_equal(found.pieces[0].prices, [1, 2, 3])
+    assert "out of order" in found.notes[0]
+
+
+def test_a_row_that_is_there_twice_is_kept_once(read):
+    found = read(rows("2024-01-02,1", "2024-01-03,2", "2024-01-03,2", "2024-01-04,2.5"))
+    np.testing.assert_array_equal(found.pieces[0].prices, [1, 2, 2.5])
+    assert found.notes == ("1 row there twice, kept once",)
+
+
+def test_weekends_are_no_gaps_and_gaps_cut(read):
+    days = ["2024-01-05", "2024-01-08", "2024-01-18", "2024-01-29", "2024-01-30", "2024-01-31"]
+    found = read(rows(*(f"{day},{i}" for i, day in enumerate(days, 1))))
+    assert [piece.prices.tolist() for piece in found.pieces] == [[1, 2, 3], [4, 5, 6]]
+    assert "cut at gaps of more than 10 days: 2024-01-18 to 2024-01-29" in found.notes
+
+
+def test_a_split_is_pointed_out(read):
+    found = read(rows("2024-01-02,700", "2024-01-03,100", "2024-01-04,101"))
+    assert len(found.notes) == 1
+    assert "2024-01-03" in found.notes[0]
+    assert "split" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no rows"),
+        ("date,close\n", "has no rows"),
+        (rows("2024-01-02,1"), "1 prices; a return needs two"),
+        (rows("2024-01-02,", "2024-01-03,nan"), "0 prices"),
+        ("close\n1\n2\n", "no column with a date"),
+        ("date,volume\n2024-01-02,1\n", "no column with a closing price"),
+        ("date,close,close\n2024-01-02,1,2\n2024-01-03,1,2\n", "close more than once"),
+        (rows("2024-01-02,1", "2024-01-03,0"), "line 3: the price is 0, and must be more than 0"),
+        (rows("2024-01-02,1", "2024-01-03,-4"), "line 3: the price is -4"),
+        (rows("2024-01-02,1", "2024-01-03,inf"), "line 3: the price is inf"),
+        (rows("2024-01-02,1", "2024-01-03,1e999"), "line 3: the price is 1e999"),
+        (rows("2024-01-02,one", "2024-01-03,2"), "line 2: the price is 'one'"),
+        (rows("01/02/2024,1", "01/03/2024,2"), "line 2: the date is '01/02/2024'"),
+        (rows("2024-02-30,1", "2024-03-01,2"), "line 2: the date is '2024-02-30'"),
+        (rows(",1", "2024-01-03,2"), "line 2: the date is ''"),
+        (rows("2024-01-02,1", "2024-01-03,1,5"), "line 3: 3 values for 2 columns"),
+        ('date;close\n2024-01-02;"1,5"\n2024-01-03;2\n', "the price is '1,5'"),
+        (rows("2024-01-02,1", "2024-01-02,2"), "two prices for 2024-01-02: 1 and 2"),
+        (rows("2024-01-01,1", "2024-01-08,2", "2024-01-15,3"), "7 days apart; give daily"),
+        (rows("2024-01-01,3", "2024-01-02,3", "2024-01-03,3"), "never moves"),
+        (b"date,close\n2024-01-02,\xff\n", "not UTF-8"),
+    ],
+    ids=lambda value: None if isinstance(value, bytes) or "\n" in value else value[:24],
+)
+def test_what_cannot_be_used_is_refused(read, text, message):
+    with pytest.raises(InputError) as caught:
+        read(text)
+    assert message in str(caught.value)
+    assert "prices.csv" in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*none\.csv"):
+        read_prices(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="cannot read"):
+        read_prices(tmp_path)
