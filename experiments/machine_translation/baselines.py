@@ -11,6 +11,7 @@ References:
   section 4.2.
 """
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -50,12 +51,31 @@ def trigrams(line: str) -> list[str]:
     return [text[i : i + 3] for i in range(len(text) - 2)]
 
 
+class _Conventions(dateutil_parser.parserinfo):
+    """The task's own meaning of two-digit years; dateutil's moves with today's date."""
+
+    def convertyear(self, year: int, century_specified: bool = False) -> int:
+        if century_specified or year >= 100:
+            return year
+        return year + (1900 if year >= 50 else 2000)
+
+
 def parsed_date(line: str) -> str:
-    """Return what python-dateutil reads in a line as ISO 8601; nothing if it cannot."""
+    """Return what python-dateutil reads in a line as ISO 8601; nothing if it cannot.
+
+    It is told the task's conventions, and fills what it does not find with ones.
+    """
     try:
-        return dateutil_parser.parse(line, fuzzy=True).date().isoformat()
+        date = dateutil_parser.parse(
+            line,
+            parserinfo=_Conventions(),
+            dayfirst="." in line,
+            fuzzy=True,
+            default=datetime.datetime(1, 1, 1),
+        )
     except (ValueError, OverflowError):
         return ""
+    return date.date().isoformat()
 
 
 def nearest(train: Pairs, lines: Sequence[str], terms: Terms) -> list[str]:

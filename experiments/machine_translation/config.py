@@ -19,6 +19,7 @@ FREE_ON_RESUME = frozenset(
         "data_dir",
         "log_interval",
         "eval_interval",
+        "eval_buckets",
         "eval_batch_size",
         "checkpoint_interval",
         "keep_checkpoints",
@@ -41,7 +42,7 @@ class Config:
     """Take only so many training pairs, the first ones; 0: all."""
     reverse_source: bool = False
     """Read the source from its end to its start (Sutskever et al. 2014)."""
-    source_pieces: int = 160
+    source_pieces: int = 200
     """Subwords of the source, four special ones counted in; 0: characters."""
     target_pieces: int = 0
     """Subwords of the target; 0: characters."""
@@ -77,11 +78,11 @@ class Config:
 
     seed: int = 0
     """Seed of initial parameters, dropout and the order of the data."""
-    steps: int = 600
+    steps: int = 450
     """Training steps."""
     batch_size: int = 64
     """Pairs a step."""
-    buckets: int = 2
+    buckets: int = 1
     """How many shapes of batches there are, at most; each is compiled once."""
     learning_rate: float = 4e-3
     """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
@@ -100,6 +101,8 @@ class Config:
 
     eval_interval: int = 200
     """Steps between evaluations of the validation split."""
+    eval_buckets: int = 1
+    """How many shapes of batches there are in evaluations, at most."""
     eval_batch_size: int = 125
     """Sentences that are translated side by side."""
     selection: Literal["nats", "score"] = "nats"
@@ -147,6 +150,7 @@ _AT_LEAST_ONE = (
     "batch_size",
     "buckets",
     "eval_interval",
+    "eval_buckets",
     "eval_batch_size",
     "log_interval",
     "checkpoint_interval",

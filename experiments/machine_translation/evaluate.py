@@ -11,9 +11,6 @@ from experiments.machine_translation.batches import Batch, make_buckets, pack
 from experiments.machine_translation.data import normalise
 from experiments.machine_translation.subwords import Encoded
 
-_BUCKETS = 3  # of validation and test: each is a shape to compile
-
-
 # By corpus: the figure of whole translations, in percent.
 SCORES = {"dates": "exact", "multi30k": "bleu"}
 LABELS = {"exact": "exact matches, %", "bleu": "BLEU"}
@@ -56,14 +53,19 @@ def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score
 
 
 def nats_per_token(
-    score: Callable[[Any, Batch], jax.Array], params: Any, pairs: Encoded, batch_size: int
+    score: Callable[[Any, Batch], jax.Array],
+    params: Any,
+    pairs: Encoded,
+    buckets: int,
+    batch_size: int,
 ) -> float:
     """Return the mean nats a target token, END counted in, without dropout.
 
     Args:
-      score: `make_score(model)`, made once so that it is compiled once a shape.
+      score: `make_score(model)`.
       params: the parameters.
       pairs: the split.
+      buckets: how many shapes of batches there are, at most.
       batch_size: pairs that are read side by side.
 
     Returns:
@@ -71,7 +73,7 @@ def nats_per_token(
     """
     size = min(batch_size, len(pairs.sources))
     total, count = 0.0, 0
-    for bucket in make_buckets(pairs, _BUCKETS, size):
+    for bucket in make_buckets(pairs, buckets, size):
         for start in range(0, len(bucket.rows), size):
             batch = pack(pairs, bucket.rows[start : start + size], bucket, size)
             total += np.asarray(score(params, batch), np.float64).sum()

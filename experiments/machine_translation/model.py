@@ -9,6 +9,7 @@ The softmax is part of the loss. Logits are one product over all steps, after th
 decoder's loop.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -44,6 +45,7 @@ class Translator(NamedTuple):
     step: Any  # (params, memory, state, tokens [*B]) -> (state, logits [*B, V])
 
 
+@lru_cache(maxsize=16)  # equal models have the same functions, which are compiled once
 def make_translator(config: Config, source_size: int, target_size: int) -> Translator:
     """Return the model of a config.
 

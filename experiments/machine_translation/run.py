@@ -68,7 +68,13 @@ def training_of(run: Run) -> Training:
 
     def evaluate(state: TrainState, step: int) -> dict[str, float]:
         params = evaluated_params(state, config.ema_decay)
-        nats = nats_per_token(nats_of, params, run.valid, config.eval_batch_size)
+        nats = nats_per_token(
+            nats_of,
+            params,
+            run.valid,
+            buckets=config.eval_buckets,
+            batch_size=config.eval_batch_size,
+        )
         ids = translate_ids(find, params, run.valid.sources, config.eval_batch_size)
         lines = [run.vocabularies.target.decode(i) for i in ids]
         score = score_lines(run.corpus.name, lines, run.corpus.valid.targets).value

@@ -94,7 +94,7 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
       of greedy and of beam search.
     """
     config, name = run.config, run.corpus.name
-    nats_of, size = make_score(run.model), config.eval_batch_size
+    nats_of = make_score(run.model)
     result: dict[str, Any] = {
         "corpus": name,
         "score": SCORES[name],
@@ -105,7 +105,15 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
     found: dict[str, list[str]] = {}
     for split, pairs in (("validation", run.corpus.valid), ("test", run.corpus.test)):
         encoded = run.vocabularies.encode(pairs, config.reverse_source)
-        result[split] = {"nats": nats_per_token(nats_of, trained.params, encoded, size)}
+        result[split] = {
+            "nats": nats_per_token(
+                nats_of,
+                trained.params,
+                encoded,
+                buckets=config.eval_buckets,
+                batch_size=config.eval_batch_size,
+            )
+        }
         for how, search in searches.items():
             found[how] = translate_lines(trained, pairs.sources, search)
             score = score_lines(name, found[how], pairs.targets)

@@ -1,6 +1,7 @@
 """Translating: a beam search over the decoder's steps, sentences of like length together."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ def search_of(config: Config) -> Search:
     return Search(config.beam_size, config.length_penalty)
 
 
+@lru_cache(maxsize=16)
 def make_search(model: Translator, search: Search) -> SearchFn:
     """Return the compiled `(params, source [S, B], lengths [B]) -> (tokens, lengths)`.
 
@@ -69,7 +71,7 @@ def translate_ids(
     """Translate sentences; an empty one becomes an empty one.
 
     Args:
-      find: what `make_search` gave, made once so that each shape is compiled once.
+      find: what `make_search` gave.
       params: the parameters.
       sources: ids `[N]` of each.
       batch_size: how many are translated side by side.
@@ -91,6 +93,7 @@ def translate_ids(
     return found
 
 
+@lru_cache(maxsize=16)
 def make_align(model: Translator) -> Callable[[Any, Batch], jax.Array]:
     """Return the compiled `(params, batch) -> weights [T, B, S]`: what each step attends to."""
 

@@ -1,6 +1,7 @@
 """What a training step descends: cross-entropy with smoothed labels over real tokens."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -50,6 +51,7 @@ def make_loss(model: Translator, smoothing: float) -> LossFn:
     return loss_fn
 
 
+@lru_cache(maxsize=16)
 def make_score(model: Translator) -> Callable[[Any, Batch], jax.Array]:
     """Return the compiled `(params, batch) -> nats [T, B]`: not smoothed, 0 for padding."""
 

@@ -30,6 +30,7 @@ CONFIG = Config(
     ema_decay=0.999,
     label_smoothing=0.1,
     eval_interval=500,
+    eval_buckets=3,
     eval_batch_size=64,
     selection="score",
     checkpoint_interval=250,
