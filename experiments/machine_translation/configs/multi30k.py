@@ -1,0 +1,37 @@
+"""Multi30k, English to German.
+
+Command:   python -m experiments.machine_translation --preset multi30k
+Expected:  test2016 BLEU of at least 36 (sacrebleu, lower-cased, 13a); the run's own figures
+           are in experiments/results/
+Hardware:  2 CPU cores
+Time:      TO FILL
+References: Caglayan et al. 2017 (LIUM), text only: 39.00 on lower-cased, tokenised text,
+           a bidirectional GRU encoder, attention, embeddings of 128, 256 units
+"""
+
+from experiments.machine_translation.config import Config
+
+CONFIG = Config(
+    data="multi30k",
+    source_pieces=5000,
+    target_pieces=5000,
+    encoder_size=256,
+    decoder_size=256,
+    context_size=256,
+    embedding_size=160,
+    dropout=0.3,
+    embedding_dropout=0.3,
+    readout_dropout=0.4,
+    steps=11_000,  # 24 epochs
+    buckets=6,
+    learning_rate=1.5e-3,
+    warmup_steps=300,
+    weight_decay=0.01,
+    ema_decay=0.999,
+    label_smoothing=0.1,
+    eval_interval=500,
+    eval_buckets=3,
+    eval_batch_size=64,
+    selection="score",
+    checkpoint_interval=250,
+)

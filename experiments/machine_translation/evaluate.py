@@ -1,0 +1,81 @@
+"""How well a model translates: nats a token, BLEU, exact matches."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+
+from experiments.machine_translation.batches import Batch, make_buckets, pack
+from experiments.machine_translation.data import normalise
+from experiments.machine_translation.subwords import Encoded
+
+# By corpus: the figure of whole translations, in percent.
+SCORES = {"dates": "exact", "multi30k": "bleu"}
+LABELS = {"exact": "exact matches, %", "bleu": "BLEU"}
+
+
+class Score(NamedTuple):
+    """A figure of whole translations, in percent, and what exactly was computed."""
+
+    value: float
+    signature: str
+
+
+def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """Return a corpus's figure of translations; see `SCORES`.
+
+    Raises:
+      ValueError: there are no sentences, or not as many of the one as of the other.
+    """
+    if len(hypotheses) != len(references) or not references:
+        raise ValueError(
+            f"score_lines: there must be as many hypotheses as references, and one at least, "
+            f"got {len(hypotheses)} and {len(references)}"
+        )
+    measure = {"exact": exact_matches, "bleu": bleu}[SCORES[corpus]]
+    return measure(hypotheses, references)
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """Return sacrebleu's BLEU of detokenised text, lower-cased, tokenised by its own 13a."""
+    metric = BLEU(lowercase=True, tokenize="13a")
+    value = metric.corpus_score(list(hypotheses), [list(references)]).score
+    return Score(value, f"sacrebleu {metric.get_signature()}")
+
+
+def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """Return the share of lines that are their reference, both normalised."""
+    pairs = zip(hypotheses, references, strict=True)
+    share = float(np.mean([normalise(a) == normalise(b) for a, b in pairs]))
+    return Score(100.0 * share, f"whole lines, lower-cased, of {len(references):,}")
+
+
+def nats_per_token(
+    score: Callable[[Any, Batch], jax.Array],
+    params: Any,
+    pairs: Encoded,
+    buckets: int,
+    batch_size: int,
+) -> float:
+    """Return the mean nats a target token, END counted in, without dropout.
+
+    Args:
+      score: `make_score(model)`.
+      params: the parameters.
+      pairs: the split.
+      buckets: how many shapes of batches there are, at most.
+      batch_size: pairs that are read side by side.
+
+    Returns:
+      Nats, summed in float64.
+    """
+    size = min(batch_size, len(pairs.sources))
+    total, count = 0.0, 0
+    for bucket in make_buckets(pairs, buckets, size):
+        for start in range(0, len(bucket.rows), size):
+            batch = pack(pairs, bucket.rows[start : start + size], bucket, size)
+            total += np.asarray(score(params, batch), np.float64).sum()
+            count += int(batch.target_lengths.sum())
+    return total / count

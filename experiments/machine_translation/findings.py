@@ -1,0 +1,132 @@
+"""What attention changes: short runs that differ in one thing, in one table.
+
+    python -m experiments.machine_translation.findings                   dates, offline
+    python -m experiments.machine_translation.findings --data multi30k
+
+| finding | source |
+|---|---|
+| attention helps, most with long sentences | Bahdanau et al. 2015, Luong et al. 2015 |
+| so does feeding the context back | Luong et al. 2015, table 1 |
+| without attention, in one direction: the source reversed is easier | Sutskever et al. 2014 |
+
+Runs that are finished are not run again: the same command goes on after a kill.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from experiments.common import command
+from experiments.common.records import RUN_FILE, read_json, write_json
+from experiments.common.settings import as_stored
+from experiments.machine_translation.config import Config
+from experiments.machine_translation.configs.findings import SHORT
+from experiments.machine_translation.evaluate import LABELS, SCORES
+from experiments.machine_translation.train import train
+
+_LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "Luong's attention": {},
+    "Bahdanau's attention": {"attention": "bahdanau"},
+    "Luong's, no input feeding": {"input_feeding": False},
+    "no attention": {"attention": "none"},
+    "no attention, one direction": _LAST_STATE,
+    "no attention, one direction, source reversed": _LAST_STATE | {"reverse_source": True},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train short runs that differ in one thing, and compare them."""
+
+    data: Literal["dates", "multi30k"] = "dates"
+    """dates (made, offline) or multi30k (English to German)."""
+    data_dir: str | None = None
+    """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
+    seeds: int = 1
+    """How many runs of each kind, with the seeds 0, 1, ..."""
+    steps: int | None = None
+    """Training steps, if others than configured."""
+    workdir: Path = Path("runs/machine_translation_findings")
+    """The folder of all the runs."""
+
+
+def compare(options: Options, base: Config) -> list[dict[str, Any]]:
+    """Train what is not trained yet and return a row for each variant.
+
+    Args:
+      options: what to compare.
+      base: the settings that the variants change.
+
+    Returns:
+      For each variant its name, and of the test split the mean over seeds of the figure
+      by beam search and of nats a token; `deviation` of the former with several seeds.
+    """
+    rows = []
+    for name, changes in VARIANTS.items():
+        results = []
+        for seed in range(options.seeds):
+            config = dataclasses.replace(base, seed=seed, **changes)
+            words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
+            folder = options.workdir / f"{options.data}-{words}-{seed}"
+            print(f"\n== {name}, seed {seed}", flush=True)
+            results.append(_trained(config, folder))
+        scores = [result["test"]["beam"] for result in results]
+        rows.append(
+            {
+                "name": name,
+                "score": float(np.mean(scores)),
+                "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+                "nats": float(np.mean([result["test"]["nats"] for result in results])),
+                "parameters": results[0]["parameters"],
+                "seconds": float(np.mean([result["seconds"] for result in results])),
+            }
+        )
+    return rows
+
+
+def _trained(config: Config, folder: Path) -> dict[str, Any]:
+    if (folder / "result.json").is_file():
+        result = read_json(folder / "result.json")
+        if result["config"] == as_stored(config):
+            return result
+    return train(config, folder, resume=(folder / RUN_FILE).is_file())
+
+
+def table(rows: Sequence[Mapping[str, Any]], label: str) -> str:
+    """Return rows as a table in Markdown."""
+    lines = [f"| decoder reads | {label} | nats a token | parameters |", "|---|---|---|---|"]
+    for row in rows:
+        score = f"{row['score']:.2f}"
+        if row["deviation"] is not None:
+            score += f" ± {row['deviation']:.2f}"
+        lines.append(f"| {row['name']} | {score} | {row['nats']:.3f} | {row['parameters']:,} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line."""
+    with command.plain_errors():
+        options = tyro.cli(
+            Options, prog="python -m experiments.machine_translation.findings", args=arguments
+        )
+        base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
+        if options.steps is not None:
+            base = dataclasses.replace(base, steps=options.steps)
+        rows = compare(options, base)
+        label = f"test {LABELS[SCORES[options.data]]}"
+        text = table(rows, label)
+        options.workdir.mkdir(parents=True, exist_ok=True)
+        path = options.workdir / f"{options.data}.md"
+        path.write_text(text + "\n", encoding="utf-8")
+        write_json(path.with_suffix(".json"), rows)
+        print(f"\n{text}\n\n{path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""What a run works with, and what its training does from step to step."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.common.fit import Training
+from experiments.common.updates import TrainState, evaluated_params, make_train_step
+from experiments.machine_translation.batches import (
+    Bucket,
+    batches_per_epoch,
+    make_batch_at,
+    make_buckets,
+)
+from experiments.machine_translation.config import Config
+from experiments.machine_translation.data import Corpus
+from experiments.machine_translation.evaluate import SCORES, nats_per_token, score_lines
+from experiments.machine_translation.model import Translator, make_translator
+from experiments.machine_translation.subwords import Encoded, Vocabularies
+from experiments.machine_translation.translate import GREEDY, make_search, translate_ids
+from experiments.machine_translation.update import (
+    make_loss,
+    make_score,
+    optimizer_of,
+    schedule_of,
+)
+
+
+class Run(NamedTuple):
+    """What does not change from step to step."""
+
+    config: Config
+    corpus: Corpus
+    vocabularies: Vocabularies
+    train: Encoded
+    valid: Encoded
+    buckets: list[Bucket]  # of the training split
+    model: Translator
+    folder: Path
+
+
+def make_run(config: Config, corpus: Corpus, vocabularies: Vocabularies, folder: Path) -> Run:
+    """Return a run."""
+    train, valid = (
+        vocabularies.encode(pairs, config.reverse_source) for pairs in (corpus.train, corpus.valid)
+    )
+    return Run(
+        config=config,
+        corpus=corpus,
+        vocabularies=vocabularies,
+        train=train,
+        valid=valid,
+        buckets=make_buckets(train, config.buckets, config.batch_size),
+        model=make_translator(config, len(vocabularies.source), len(vocabularies.target)),
+        folder=folder,
+    )
+
+
+def training_of(run: Run) -> Training:
+    """Return what the training loop is to do; functions are compiled when first called."""
+    config = run.config
+    steps = batches_per_epoch(run.buckets, config.batch_size)
+    score_of = SCORES[run.corpus.name]
+    nats_of, find = make_score(run.model), make_search(run.model, GREEDY)
+
+    def train_scalars(step: int, loss: float) -> dict[str, float]:
+        return {"epoch": step / steps, "train_loss": loss}
+
+    def evaluate(state: TrainState, step: int) -> dict[str, float]:
+        params = evaluated_params(state, config.ema_decay)
+        nats = nats_per_token(
+            nats_of,
+            params,
+            run.valid,
+            buckets=config.eval_buckets,
+            batch_size=config.eval_batch_size,
+        )
+        ids = translate_ids(find, params, run.valid.sources, config.eval_batch_size)
+        lines = [run.vocabularies.target.decode(i) for i in ids]
+        score = score_lines(run.corpus.name, lines, run.corpus.valid.targets).value
+        return {
+            "validation_nats": nats,
+            f"validation_{score_of}": score,
+            "selection": nats if config.selection == "nats" else -score,
+        }
+
+    def show(record: Mapping[str, float]) -> str:
+        words = f"loss: train {record['train_loss']:.3f}"
+        if "validation_nats" in record:
+            words += (
+                f", validation {record['validation_nats']:.3f} nats a token, greedy "
+                f"{score_of} {record[f'validation_{score_of}']:.2f}"
+            )
+        return words
+
+    return Training(
+        folder=run.folder,
+        steps=config.steps,
+        log_interval=config.log_interval,
+        eval_interval=config.eval_interval,
+        checkpoint_interval=config.checkpoint_interval,
+        keep_checkpoints=config.keep_checkpoints,
+        batch_at=make_batch_at(run.train, run.buckets, config.batch_size, config.seed),
+        train_step=make_train_step(
+            make_loss(run.model, config.label_smoothing),
+            optimizer_of(config),
+            schedule_of(config),
+            ema_decay=config.ema_decay,
+        ),
+        train_scalars=train_scalars,
+        evaluate=evaluate,
+        selection="selection",
+        show=show,
+    )

@@ -1,0 +1,179 @@
+"""Subwords by sentencepiece: learned from the training split, kept in the run's folder.
+
+Byte-pair encoding (Sennrich et al. 2016): from characters on, the most frequent
+neighbours become one piece, until there are as many pieces as wanted. Learning draws
+nothing at random, so that equal lines give equal pieces.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import sentencepiece
+from numpy.typing import NDArray
+
+from experiments.common.errors import InputError
+from experiments.machine_translation.config import Config
+from experiments.machine_translation.data import Pairs, normalise
+
+Ids = NDArray[np.int32]
+
+
+class Encoded(NamedTuple):
+    """Pairs as ids, without START and END."""
+
+    sources: list[Ids]
+    targets: list[Ids]
+
+
+PAD, UNKNOWN, START, END = 0, 1, 2, 3
+SOURCE_FILE, TARGET_FILE = "source.model", "target.model"
+
+
+@dataclasses.dataclass(frozen=True)
+class Subwords:
+    """A trained sentencepiece model.
+
+    Attributes:
+      proto: its serialised form, what a `.model` file holds.
+    """
+
+    proto: bytes
+
+    @cached_property
+    def processor(self) -> sentencepiece.SentencePieceProcessor:
+        """Return sentencepiece's own object."""
+        return sentencepiece.SentencePieceProcessor(model_proto=self.proto)
+
+    def __len__(self) -> int:
+        return self.processor.get_piece_size()
+
+    def encode(self, text: str) -> Ids:
+        """Return the ids `[N]` of a line, normalised; `UNKNOWN` for a character never seen."""
+        return np.array(self.processor.encode(normalise(text)), np.int32)
+
+    def decode(self, ids: Ids) -> str:
+        """Return the line of ids; what stands for no text, as `END`, is left out."""
+        return self.processor.decode(ids.tolist())
+
+    def pieces(self, ids: Ids) -> list[str]:
+        """Return each id's piece of text, `▁` for the space before a word."""
+        return [self.processor.id_to_piece(i) for i in ids.tolist()]
+
+    def unseen(self, text: str) -> list[str]:
+        """Return the pieces of a line that the model never saw, each once, in order."""
+        pieces = self.processor.encode(normalise(text), out_type=str)
+        ids = self.processor.encode(normalise(text))
+        found = [piece for piece, i in zip(pieces, ids, strict=True) if i == UNKNOWN]
+        return list(dict.fromkeys(found))
+
+
+def train_subwords(lines: Sequence[str], size: int) -> Subwords:
+    """Learn subwords.
+
+    Args:
+      lines: the text.
+      size: how many pieces, with the four special ones; 0: characters.
+
+    Raises:
+      InputError: the text has no so many pieces, or more characters than that.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=map(normalise, lines),
+            model_writer=model,
+            model_type="bpe" if size else "char",
+            vocab_size=size or 100_000,
+            hard_vocab_limit=bool(size),
+            character_coverage=1.0,
+            split_digits=True,  # a number is read digit by digit
+            num_threads=1,
+            pad_id=PAD,
+            unk_id=UNKNOWN,
+            bos_id=START,
+            eos_id=END,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise InputError(
+            f"train_subwords: no {size} pieces can be made of {len(lines):,} lines: "
+            f"{str(error).rpartition(']')[2].strip()}; change --source-pieces or "
+            "--target-pieces, or set it to 0 for characters"
+        ) from error
+    return Subwords(model.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabularies:
+    """The subwords of both sides; one and the same where they are shared."""
+
+    source: Subwords
+    target: Subwords
+
+    @property
+    def digest(self) -> str:
+        """Return a SHA-256 of both."""
+        return hashlib.sha256(self.source.proto + b"\0" + self.target.proto).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write both files into a run's folder, each whole or not at all."""
+        for name, subwords in ((SOURCE_FILE, self.source), (TARGET_FILE, self.target)):
+            temporary = folder / f"{name}.tmp"
+            temporary.write_bytes(subwords.proto)
+            os.replace(temporary, folder / name)
+
+    def encode(self, pairs: Pairs, reverse_source: bool) -> Encoded:
+        """Return pairs as ids, the sources from their end to their start if asked for."""
+        order = slice(None, None, -1 if reverse_source else 1)
+        return Encoded(
+            [self.source.encode(line)[order] for line in pairs.sources],
+            [self.target.encode(line) for line in pairs.targets],
+        )
+
+
+def learn_vocabularies(train: Pairs, config: Config) -> Vocabularies:
+    """Learn the subwords of a config from the training split.
+
+    Raises:
+      InputError: see `train_subwords`.
+    """
+    if config.shared_pieces:
+        both = train_subwords([*train.sources, *train.targets], config.source_pieces)
+        return Vocabularies(both, both)
+    return Vocabularies(
+        train_subwords(train.sources, config.source_pieces),
+        train_subwords(train.targets, config.target_pieces),
+    )
+
+
+def load_vocabularies(folder: Path, digest: str) -> Vocabularies:
+    """Read what `Vocabularies.save` wrote.
+
+    Args:
+      folder: the run's folder.
+      digest: what their digest was.
+
+    Raises:
+      InputError: a file is missing or another than it was.
+    """
+    try:
+        protos = [(folder / name).read_bytes() for name in (SOURCE_FILE, TARGET_FILE)]
+    except OSError as error:
+        raise InputError(
+            f"load_vocabularies: cannot read {error.filename}: {error.strerror}; the run "
+            "is not usable without it: bring it back or train anew"
+        ) from error
+    vocabularies = Vocabularies(*map(Subwords, protos))
+    if vocabularies.digest != digest:
+        raise InputError(
+            f"load_vocabularies: {folder / SOURCE_FILE} or {folder / TARGET_FILE} is not what "
+            "the run was trained with; bring it back or train anew"
+        )
+    return vocabularies

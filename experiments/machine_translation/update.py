@@ -1,0 +1,91 @@
+"""What a training step descends: cross-entropy with smoothed labels over real tokens."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.common import optimizers
+from experiments.common.updates import LossFn, TrainState, initial_train_state
+from experiments.machine_translation.batches import Batch
+from experiments.machine_translation.config import Config
+from experiments.machine_translation.model import Translator
+
+
+def is_real(batch: Batch) -> jax.Array:
+    """Tell which labels count, bool `[T, B]`."""
+    return jnp.arange(batch.labels.shape[0])[:, None] < batch.target_lengths
+
+
+def smoothed_nats(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
+    """Return the cross-entropy of each label, `[T, B]` nats.
+
+    Args:
+      logits: `[T, B, V]`.
+      labels: int32 `[T, B]`.
+      smoothing: ε; a label's target is 1 - ε for itself and ε / V for all (Szegedy et al.
+        2016).
+    """
+    if smoothing == 0.0:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    # No one-hot array is made: XLA fuses it into the sum. A train step with closed-form
+    # smoothing took 502 ms of processor time, with this 506 (V=6000, T=18, B=64).
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def make_loss(model: Translator, smoothing: float) -> LossFn:
+    """Return `(params, batch, carry, key) -> (mean nats a real token, carry)`."""
+
+    def loss_fn(
+        params: Any, batch: Batch, carry: Any, key: jax.Array | None
+    ) -> tuple[jax.Array, Any]:
+        logits, _ = model.apply(params, batch.source, batch.source_lengths, batch.target, key)
+        counted = is_real(batch)
+        nats = smoothed_nats(logits, batch.labels, smoothing)
+        return jnp.where(counted, nats, 0.0).sum() / counted.sum(), carry
+
+    return loss_fn
+
+
+@lru_cache(maxsize=16)
+def make_score(model: Translator) -> Callable[[Any, Batch], jax.Array]:
+    """Return the compiled `(params, batch) -> nats [T, B]`: not smoothed, 0 for padding."""
+
+    @jax.jit
+    def score(params: Any, batch: Batch) -> jax.Array:
+        logits, _ = model.apply(params, batch.source, batch.source_lengths, batch.target)
+        return jnp.where(is_real(batch), smoothed_nats(logits, batch.labels, 0.0), 0.0)
+
+    return score
+
+
+def schedule_of(config: Config) -> optax.Schedule:
+    """Return the learning rate of each step."""
+    return optimizers.warmup_cosine(config.learning_rate, config.warmup_steps, config.steps)
+
+
+def optimizer_of(config: Config) -> optax.GradientTransformation:
+    """Return the optimiser."""
+    return optimizers.clipped_adamw(
+        schedule_of(config),
+        clip_norm=config.clip_norm,
+        b2=config.adam_b2,
+        weight_decay=config.weight_decay,
+    )
+
+
+def first_state(config: Config, model: Translator) -> TrainState:
+    """Return the state before the first step, all of it drawn from the seed."""
+
+    # Compiled whole: otherwise some fifty small programs are, one after the other.
+    @jax.jit
+    def initial(seed_key: jax.Array) -> TrainState:
+        init_key, key = jax.random.split(seed_key)
+        params = model.init(init_key)
+        return initial_train_state(params, optimizer_of(config), key, ema_decay=config.ema_decay)
+
+    return initial(jax.random.key(config.seed))
