@@ -78,7 +78,7 @@ def make_loss(apply: ApplyFn, volatility_weight: float) -> Callable[..., jax.Arr
     """
 
     def loss_fn(params: Any, batch: Batch, key: jax.Array) -> jax.Array:
-        out = apply(params, batch.x, key)  # [L, B, 2]
+        out = apply(params, jnp.asarray(batch.x), key)  # [L, B, 2]
         nats = optax.sigmoid_binary_cross_entropy(out[..., 0], batch.up)
         qlike = out[..., 1] + batch.ratio * jnp.exp(-out[..., 1])
         direction = (nats * batch.moved).sum() / jnp.maximum(batch.moved.sum(), 1.0)
@@ -107,7 +107,7 @@ def make_forecast(
 
     def forecast_all(params: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         out = np.asarray(outputs(params, x))
-        p_up = 1.0 / (1.0 + np.exp(-out[..., 0]))
+        p_up = (1.0 / (1.0 + np.exp(-out[..., 0]))).astype(np.float32)
         return p_up, (variance * np.exp(out[..., 1])).astype(np.float32)
 
     return forecast_all

@@ -88,7 +88,7 @@ def make_loss(apply: ApplyFn) -> Callable[..., jax.Array]:
     """Return the loss of one model: the mean squared error, in deviations."""
 
     def loss_fn(params: Any, batch: Batch, key: jax.Array) -> jax.Array:
-        return jnp.mean((apply(params, batch.x, key) - batch.y) ** 2)
+        return jnp.mean((apply(params, jnp.asarray(batch.x), key) - batch.y) ** 2)
 
     return loss_fn
 

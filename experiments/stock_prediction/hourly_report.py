@@ -113,7 +113,7 @@ def day_sums(forecast: Floats, y: Floats, day: NDArray[np.integer]) -> Floats:
         np.abs(error).sum(axis=(1, 2)),
         np.full(len(y), error[0].size),
     )
-    return np.stack([np.bincount(day, column) for column in columns], axis=-1)
+    return np.stack([np.bincount(day, column) for column in columns], axis=-1).astype(np.float64)
 
 
 def metrics_of(sums: Floats) -> Mapping[str, Floats]:

@@ -48,7 +48,7 @@ def day_sums(answers: Answers, forecasts: Forecasts, num_days: int) -> Floats:
     table = np.full((num_days, len(COLUMNS)), np.nan)
 
     def by_day(values: NDArray) -> Floats:
-        return np.bincount(answers.day, values, minlength=num_days)
+        return np.bincount(answers.day, values, minlength=num_days).astype(np.float64)
 
     if forecasts.p_up is not None:
         p = forecasts.p_up.astype(np.float64)

@@ -41,7 +41,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     began, folder = time.perf_counter(), Path(workdir)
     task = load(config)
     problem = task.problem
-    report = daily_report if isinstance(task, Daily) else hourly_report
+    report: Any = daily_report if isinstance(task, Daily) else hourly_report
     print(report.describe(task), flush=True)
     open_run(
         folder,
