@@ -1,5 +1,7 @@
 """What every test runs under: strict dtype promotion, fixed seeds, float64 on request."""
 
+from pathlib import Path
+
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +32,18 @@ def pytest_configure(config):
     """Keep the tests that share compiled programs in one pytest-xdist worker."""
     if getattr(config.option, "dist", None) == "load":
         config.option.dist = "loadgroup"
+
+
+# Linux lets a process map 65,530 pieces of memory, and each compiled program takes several:
+# one that runs all these tests comes there, and ends in a segmentation fault.
+MAPS, MAX_MAPS = Path("/proc/self/maps"), 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Drop what was compiled so far, between modules, where it has become very much."""
+    if MAPS.is_file() and MAPS.read_bytes().count(b"\n") > MAX_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)
