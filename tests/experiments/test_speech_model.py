@@ -14,7 +14,7 @@ from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack_frames
 
-TINY = Config(num_bands=3, hidden_size=4, max_bands=2, dropout=0.2)
+TINY = Config(num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
 LOSS = jax.jit(ctc_loss)
 
 
@@ -45,7 +45,8 @@ def test_no_gradient_goes_to_padding():
     logits = jax.random.normal(jax.random.key(0), (6, 3, 3))
     lengths, num_labels = jnp.array([6, 4, 3]), jnp.array([2, 2, 1])
     labels = jnp.array([[1, 1, 2], [1, 2, 2], [2, 1, 1]])
-    gradient = jax.grad(lambda x: ctc_loss(x, lengths, labels, num_labels).sum())(logits)
+    total = jax.jit(jax.grad(lambda x: ctc_loss(x, lengths, labels, num_labels).sum()))
+    gradient = total(logits)
     past = np.arange(6)[:, None] >= np.asarray(lengths)
     np.testing.assert_array_equal(np.asarray(gradient)[past], 0.0)
     assert (np.abs(np.asarray(gradient)[~past]).max(axis=-1) > 0).all()
@@ -73,29 +74,33 @@ def test_stacked_frames_lie_side_by_side():
 
 def test_neither_padding_nor_neighbours_change_a_row():
     model = acoustic_model(TINY, 5)
-    params = model.init(jax.random.key(0))
+    params, apply = jax.jit(model.init)(jax.random.key(0)), jax.jit(model.apply)
     frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
+    frames = frames.at[8, 0].set(0.0)  # as the batches pad: the third step is 6, 7 and this
     num_frames = jnp.array([8, 12])
-    frames = frames.at[8:, 0].set(0.0)  # as the batches pad
-    logits, lengths = model.apply(params, frames, num_frames)
+    logits, lengths = apply(params, frames, num_frames)
     np.testing.assert_array_equal(lengths, [3, 4])
-    alone, _ = model.apply(params, frames[:8, :1], num_frames[:1])
-    np.testing.assert_allclose(logits[:3, 0], alone[:, 0], rtol=1e-5, atol=1e-6)
+    other = frames.at[9:, 0].set(9.0).at[:, 1].multiply(2.0)
+    np.testing.assert_array_equal(apply(params, other, num_frames)[0][:3, 0], logits[:3, 0])
+    swapped = apply(params, frames[:, ::-1], num_frames[::-1])[0]
+    np.testing.assert_allclose(swapped[:3, 1], logits[:3, 0], rtol=1e-5, atol=1e-6)
+    assert (apply(params, frames, jnp.array([12, 12]))[0][0, 0] != logits[0, 0]).any()
 
 
 def test_a_step_hears_what_comes_later_if_and_only_if_bidirectional():
-    frames = jax.random.normal(jax.random.key(1), (12, 1, 3))
+    frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
     changed = frames.at[-1].add(1.0)
     for bidirectional in (True, False):
         model = acoustic_model(dataclasses.replace(TINY, bidirectional=bidirectional), 5)
-        params = model.init(jax.random.key(0))
-        first, second = (model.apply(params, x, jnp.array([12]))[0][0] for x in (frames, changed))
+        params = jax.jit(model.init)(jax.random.key(0))
+        apply = jax.jit(model.apply)
+        first, second = (apply(params, x, jnp.array([12, 12]))[0][0] for x in (frames, changed))
         assert bool((first != second).any()) == bidirectional
 
 
 def test_noise_is_on_with_a_key_only():
     model = acoustic_model(TINY, 5)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
     apply = jax.jit(model.apply)
     plain = apply(params, frames, count)[0]
@@ -106,7 +111,8 @@ def test_noise_is_on_with_a_key_only():
 
 
 def test_masks_stay_within_their_bounds():
-    mask = jax.jit(SpecAugment(band_masks=1, max_bands=3, time_masks=1, max_frames=6))
+    settings = SpecAugment(band_masks=1, max_bands=3, time_masks=1, max_frames=6)
+    mask = jax.jit(lambda key, x, count: settings(key, x, count))
     num_frames = jnp.array([20, 10])
     bands, times = set(), set()
     for seed in range(60):
@@ -128,7 +134,8 @@ def test_masks_stay_within_their_bounds():
 def test_no_masks_change_nothing():
     x = jax.random.normal(jax.random.key(0), (20, 2, 8))
     for settings in (SpecAugment(0, 3, 0, 6), SpecAugment(2, 0, 2, 0)):
-        np.testing.assert_array_equal(settings(jax.random.key(1), x, jnp.array([20, 7])), x)
+        mask = jax.jit(settings.__call__)
+        np.testing.assert_array_equal(mask(jax.random.key(1), x, jnp.array([20, 7])), x)
 
 
 @pytest.mark.parametrize(
