@@ -39,7 +39,12 @@ def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Return sacrebleu's BLEU of detokenised text, lower-cased, tokenised by its own 13a."""
+    """Return sacrebleu's BLEU of detokenised text, lower-cased, tokenised by its own 13a.
+
+    Both sides are raw lines. Figures on Multi30k are often on text that was lower-cased and
+    tokenised beforehand, by Moses' scripts (Caglayan et al. 2017): nearly, but not exactly,
+    the same measure.
+    """
     metric = BLEU(lowercase=True, tokenize="13a")
     value = metric.corpus_score(list(hypotheses), [list(references)]).score
     return Score(value, f"sacrebleu {metric.get_signature()}")
@@ -56,6 +61,7 @@ def nats_per_token(
     score: Callable[[Any, Batch], jax.Array],
     params: Any,
     pairs: Encoded,
+    *,
     buckets: int,
     batch_size: int,
 ) -> float:

@@ -18,7 +18,9 @@ def draw_attention(path: Path, alignment: Alignment, title: str) -> None:
     """
     rows, columns = alignment.weights.shape
     # No pyplot: its global state would pick a window system and keep figures alive.
-    figure = Figure(figsize=(2.0 + 0.32 * columns, 1.6 + 0.28 * rows), layout="constrained")
+    width, height = 2.0 + 0.32 * columns, 1.6 + 0.28 * rows
+    # A whole page as one line still gives a picture that can be opened.
+    figure = Figure(figsize=(min(width, 60.0), min(height, 60.0)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(alignment.weights, cmap="gray_r", vmin=0.0, vmax=1.0, aspect="auto")

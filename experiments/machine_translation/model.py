@@ -97,9 +97,8 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
         bridge: Any = nn.Dense(decoder.state_size(params.decoder))
         flat = jnp.tanh(bridge.apply(params.bridge, _both_ends(y, lengths, config)))
         y = _dropout(y, config.dropout, keys[2])
-        return decoder.remember(params.decoder, y, lengths), decoder.first_state(
-            params.decoder, flat
-        )
+        memory = decoder.remember(params.decoder, y, lengths)
+        return memory, decoder.first_state(params.decoder, flat)
 
     def read_out(params: ModelParams, q: jax.Array, context: jax.Array, key: Any) -> jax.Array:
         h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
@@ -158,8 +157,3 @@ def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
         return x
     dropout: Any = nn.Dropout(rate, deterministic=False)
     return dropout.apply({}, x, rngs={"dropout": key})
-
-
-def num_parameters(params: ModelParams) -> int:
-    """Return how many numbers are learned."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
