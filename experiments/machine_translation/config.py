@@ -1,7 +1,7 @@
 """Every option of the machine-translation experiment, with the default run's values.
 
 Command:   python -m experiments.machine_translation
-Expected:  TO FILL
+Expected:  not measured yet
 Hardware:  2 CPU cores
 Time:      under 90 s in all
 

@@ -1,7 +1,7 @@
 """Every option of the music-generation experiment, with the default run's values.
 
 Command:   python -m experiments.music_generation
-Expected:  EXPECTED
+Expected:  not measured yet
 Hardware:  2 CPU cores
 Time:      under 90 s in all
 

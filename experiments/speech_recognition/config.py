@@ -1,7 +1,7 @@
 """Every option of the speech-recognition experiment, with the default run's values.
 
 Command:   python -m experiments.speech_recognition
-Expected:  TO BE MEASURED
+Expected:  not measured yet
 Hardware:  2 CPU cores
 Time:      under 90 s in all
 

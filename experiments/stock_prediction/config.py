@@ -1,7 +1,7 @@
 """Every option of the stock-prediction experiment, with the default run's values.
 
 Command:   python -m experiments.stock_prediction
-Expected:  EXPECTED
+Expected:  not measured yet
 Hardware:  2 CPU cores
 Time:      TIME
 

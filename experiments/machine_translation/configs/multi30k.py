@@ -4,7 +4,7 @@ Command:   python -m experiments.machine_translation --preset multi30k
 Expected:  test2016 BLEU of at least 36 (sacrebleu, lower-cased, 13a); the run's own figures
            are in experiments/results/
 Hardware:  2 CPU cores
-Time:      TO FILL
+Time:      not measured yet
 References: Caglayan et al. 2017 (LIUM), text only: 39.00 on lower-cased, tokenised text,
            a bidirectional GRU encoder, attention, embeddings of 128, 256 units
 """

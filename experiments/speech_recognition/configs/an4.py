@@ -4,7 +4,7 @@ Command:   python -m experiments.speech_recognition --preset an4
 Expected:  test CER at most 12.6 % (ESPnet, CTC alone); the run's own figures are in
            experiments/results/
 Hardware:  2 CPU cores
-Time:      TO BE MEASURED
+Time:      not measured yet
 References: deepspeech.pytorch has CER 4.78 %, WER 10.52 % on this test part (5 x 800
            GRU, 97 epochs); Kaldi's monophones WER 10.61 %, with a language model
 """

@@ -1,9 +1,9 @@
 """Strings of recorded digits, joined from the clips of six speakers.
 
 Command:   python -m experiments.speech_recognition --preset fsdd
-Expected:  TO BE MEASURED
+Expected:  not measured yet
 Hardware:  2 CPU cores
-Time:      TO BE MEASURED
+Time:      not measured yet
 """
 
 from experiments.speech_recognition.config import Config
