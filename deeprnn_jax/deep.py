@@ -63,7 +63,7 @@ class StepFn(Protocol):
     """Runs a network for one step."""
 
     def __call__(
-        self, params: DeepParams, state: DeepState, x_t: Array
+        self, params: DeepParams, state: DeepState, x_t: Array, *, key: Array | None = None
     ) -> tuple[DeepState, Array]: ...
 
 
@@ -73,7 +73,7 @@ class DeepRNN(NamedTuple):
     init: InitFn  # (key, input_size) -> params
     initial_state: InitialStateFn  # (params, batch_shape) -> state
     apply: ApplyFn  # (params, x, state, ...) -> (state, y)
-    step: StepFn  # (params, state, x_t) -> (state, y_t)
+    step: StepFn  # (params, state, x_t, *, key) -> (state, y_t)
     unstack: Callable[[Sequence[Any]], list[Any]]  # stacked runs -> one entry a layer
     stack: Callable[[Sequence[Any]], tuple[Any, ...]]  # and back
     plan: network.Plan  # what it is made of
@@ -142,8 +142,10 @@ def deep_rnn(
             all. The numbers are the same.
           return_states: also give a list with a `LayerTrace` a layer: its state after
             each step and its gates, `[T, *B, size]` (`[2, T, *B, size]`, bidirectional).
-      - `step(params, state, x_t) -> (state, y_t)` for x_t `[*B, I]`: one step of `apply`
-        outside training.
+      - `step(params, state, x_t, *, key=None) -> (state, y_t)` for x_t `[*B, I]`: one
+        step of `apply`, for loops that put something between two steps, as attention
+        does. A key turns dropout and the modifiers' noise on, all of it drawn from
+        this key: give each step its own, or all the same for masks that last.
       - `unstack(tree) -> list` and `stack(list) -> tree`, for `params.layers` or a state:
         equal neighbouring layers are stored stacked, and these go to one entry a layer.
       - `plan`, what the network is made of.
@@ -252,17 +254,20 @@ def deep_rnn(
             )
         return (state, y, trace) if return_states else (state, y)
 
-    def step(params: DeepParams, state: DeepState, x_t: Array) -> tuple[DeepState, Array]:
+    def step(
+        params: DeepParams, state: DeepState, x_t: Array, *, key: Array | None = None
+    ) -> tuple[DeepState, Array]:
         arguments.check_step("step", x_t, plan.merge is not None)
         arguments.check_params("step", params, x_t.shape[-1], params_shapes)
         arguments.check_state("step", state, state_shapes(x_t.shape[-1], x_t.shape[:-1]))
         (x_t,) = arguments.as_arrays(x_t)
+        key = arguments.choose_key("step", key, None, plan.is_stochastic)
         state, y, _ = run(
             params,
             x_t[None],
             state,
             Steps(None, None),
-            None,
+            key,
             schedule="reference",
             want_trace=False,
         )

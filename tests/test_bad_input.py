@@ -312,6 +312,7 @@ STEPS = {
     "state is not of this network and batch": {"x_t": X[0, :2]},
     "state is not of this network and batch...": {"x_t": X},
     "state is not of this network": {"state": None},
+    "key must be one random key, got 0": {"key": 0},
 }
 
 

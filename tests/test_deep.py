@@ -1,5 +1,6 @@
 """Deep networks as values: chunks, steps, batch axes, transformations, depth."""
 
+import itertools
 from functools import partial
 from unittest import mock
 
@@ -459,6 +460,24 @@ def test_many_equal_layers_give_the_numbers_of_their_steps():
         stepped, y_t = step(params, stepped, x[t])
         np.testing.assert_allclose(y[t], y_t, atol=1e-6)
     chex.assert_trees_all_close(state, stepped, atol=1e-6)
+
+
+def test_a_step_with_a_key_is_a_sequence_of_one_with_that_key():
+    """As a decoder needs it that attends between two steps; without one nothing is drawn."""
+    cell = drnn.variational_dropout(drnn.weight_drop(drnn.zoneout(drnn.lstm(8), 0.3), 0.4), 0.3)
+    rnn = drnn.deep_rnn(cell, 3, dropout=0.5)
+    params = rnn.init(jax.random.key(0), input_size=2)
+    x_t = jax.random.normal(jax.random.key(1), (4, 2))
+    step, apply = quick_jit(rnn.step), quick_jit(rnn.apply)
+    state, _ = step(params, rnn.initial_state(params, 4), x_t)
+    expected = {key: apply(params, x_t[None], state, key=jax.random.key(key)) for key in (2, 3)}
+    for key, (end, y) in expected.items():
+        found = step(params, state, x_t, key=jax.random.key(key))
+        chex.assert_trees_all_close(found, (end, y[0]), atol=1e-6)
+    plain = step(params, state, x_t)[1]
+    outputs = [plain, *(y[0] for _, y in expected.values())]
+    for one, other in itertools.combinations(outputs, 2):
+        assert np.abs(one - other).max() > 1e-3
 
 
 def test_the_first_layer_draws_and_learns_alike_apart_and_among_the_rest():
