@@ -21,17 +21,21 @@ QUICK = {
 
 
 @cache
-def compiler_options() -> dict | None:
-    """Give options that compile about four times as fast, where XLA knows them.
+def compiler_options() -> dict:
+    """Give options that compile about four times as fast: those of them that XLA knows.
 
     An LSTM of three layers with its gradient: 0.7 s in place of 3.1 s (jax 0.10.2, CPU).
     The arithmetic is the same but for the order within a fused kernel.
     """
+    return {name: value for name, value in QUICK.items() if _is_known({name: value})}
+
+
+def _is_known(options: dict) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=QUICK)(0.0)
+        jax.jit(lambda x: x, compiler_options=options)(0.0)
     except (ValueError, RuntimeError):
-        return None
-    return QUICK
+        return False
+    return True
 
 
 def quick_jit(function, **options):
