@@ -1,7 +1,7 @@
 """The command line that all experiments share: a task, and the settings of a run.
 
-A preset, or the run to go on with, moves the defaults of the settings; options that are
-given always win.
+A preset, the corpus asked for, or the run to go on with, moves the defaults of the
+settings; options that are given always win.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ class Task:
     """What to do, apart from a run's settings; an experiment adds its own wishes."""
 
     preset: str = "default"
-    """Settings to start from; the other options change them one by one."""
+    """Settings to start from; the other options change them one by one. Without it, --data
+    with a corpus that has settings of its own starts from those."""
     workdir: Path | None = None
     """The run's folder; else a new one, or the newest where a trained one is needed."""
     resume: bool = False
@@ -45,6 +46,7 @@ def parse(
     task: type[T],
     presets: Mapping[str, C],
     runs: Path,
+    data_field: str = "data",
 ) -> tuple[T, C]:
     """Return what is asked for, with the folder and the settings that follow from it.
 
@@ -55,6 +57,7 @@ def parse(
       task: the experiment's own Task.
       presets: configs by name, "default" among them.
       runs: where the experiment's runs are.
+      data_field: the setting that `--data` stands for.
 
     Raises:
       InputError: a value out of range, or no run where one is needed.
@@ -63,6 +66,8 @@ def parse(
     options: dict[str, Any] = {"prog": f"python -m experiments.{name}", "args": arguments}
     # The task is read first, because the settings' defaults follow from it.
     wanted, _ = tyro.cli(task, add_help=False, return_unknown_args=True, **options)
+    if not any(word.split("=")[0] == "--preset" for word in arguments):
+        wanted = dataclasses.replace(wanted, preset=_preset_for(options, presets, data_field))
     config = presets[wanted.preset]
     if wanted.needs_run:
         workdir = wanted.workdir or newest_run(runs)
@@ -83,6 +88,17 @@ def parse(
     )
     command = tyro.cli(both, default=both(wanted, config), description=about, **options)
     return command.task, command.config
+
+
+def _preset_for(options: dict[str, Any], presets: Mapping[str, Any], data_field: str) -> str:
+    """Return the first preset that reads the corpus asked for, or the default."""
+
+    def read(data: Annotated[str, tyro.conf.arg(aliases=(f"--{data_field}",))] = "") -> str:
+        return data
+
+    data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, **options)
+    suited = [name for name, config in presets.items() if getattr(config, data_field) == data]
+    return suited[0] if suited else "default"
 
 
 def run_folder_for(task: Task, runs: Path, name: str) -> Path:

@@ -41,6 +41,7 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
         task=Task,
         presets=PRESETS,
         runs=RUNS,
+        data_field="corpus",
     )
 
 

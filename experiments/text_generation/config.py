@@ -11,9 +11,10 @@ The longer, tuned runs are in `configs/`, one file each, by the name for `--pres
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
+import tyro
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
@@ -40,7 +41,7 @@ FREE_ON_RESUME = frozenset(
 class Config:
     """Settings of a run. The same settings give the same parameters on one machine."""
 
-    corpus: str = "pydoc"
+    corpus: Annotated[str, tyro.conf.arg(aliases=("--data",))] = "pydoc"
     """pydoc (comes with Python), tinyshakespeare, warandpeace, ptb (words) or a UTF-8 file."""
     data_dir: str | None = None
     """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""

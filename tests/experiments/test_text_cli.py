@@ -28,12 +28,12 @@ def test_no_arguments_are_the_default_run():
 
 def test_every_option_is_taken_over():
     arguments = [
-        *("--corpus=tinyshakespeare", "--cell=gru", "--num-layers=3", "--hidden-size=128"),
+        *("--corpus=warandpeace", "--cell=gru", "--num-layers=3", "--hidden-size=128"),
         *("--dropout=0.2", "--schedule=reference", "--seed=7", "--top-k=5", "--tied-embeddings"),
     ]
     _, config = cli.parse(arguments)
     assert config == Config(
-        corpus="tinyshakespeare",
+        corpus="warandpeace",
         cell="gru",
         num_layers=3,
         hidden_size=128,
@@ -51,6 +51,18 @@ def test_a_preset_moves_the_defaults_and_options_win(preset):
     assert cli.parse(["--preset", preset])[1] == config
     other = cli.parse(["--preset", preset, "--seed=9", "--warmup-steps=2000"])[1]
     assert other == dataclasses.replace(config, seed=9, warmup_steps=2000)
+
+
+@pytest.mark.parametrize("name", ["--data", "--corpus"])
+def test_a_corpus_brings_its_settings_unless_a_preset_is_asked_for(name):
+    task, config = cli.parse([name, "ptb", "--seed=3"])
+    assert (task.preset, config) == (
+        "ptb-small",
+        dataclasses.replace(PRESETS["ptb-small"], seed=3),
+    )
+    assert cli.parse([name, "ptb", "--preset=default"])[1] == Config(corpus="ptb")
+    assert cli.parse([f"{name}=tale.txt"])[1] == Config(corpus="tale.txt")
+    assert cli.parse([name, "pydoc"])[0].preset == "default"
 
 
 @pytest.mark.parametrize(
