@@ -34,7 +34,7 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
 
     Raises:
       InputError: no such file, not audio, no samples, a sample that is not finite, or
-        silence.
+        silence: a constant is silent as well.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -53,13 +53,16 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
     if wave.shape[1] > 1:
         note(f"{path}: {wave.shape[1]} channels, averaged to one")
     mono = wave.mean(axis=1)
-    if np.abs(mono).max() < SILENCE:
+    # A cheap microphone's constant offset is no sound.
+    peak = np.abs(mono - mono.mean()).max()
+    if peak < SILENCE:
         raise InputError(
-            f"read_audio: {path} is silent: its largest sample is {np.abs(mono).max():.1e} of "
-            f"full scale, under {SILENCE:.0e}; check the microphone or the channel"
+            f"read_audio: {path} is silent: it moves by {peak:.1e} of full scale, less than "
+            f"{SILENCE:.0e}; check the microphone or the channel"
         )
     if rate != sample_rate:
-        note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz")
+        lost = f"; above {rate // 2:,} Hz it has nothing" if rate < sample_rate else ""
+        note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz{lost}")
         mono = resample(mono, rate, sample_rate)
     return mono
 
