@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,13 @@ from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack
 
 TINY = Config(num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
 LOSS = jax.jit(ctc_loss)
+
+
+@lru_cache
+def compiled(config=TINY):
+    """Parameters and the compiled function of a config; all tests' frames have one shape."""
+    model = acoustic_model(config, 5)
+    return jax.jit(model.init)(jax.random.key(0)), jax.jit(model.apply)
 
 
 def log_prob(logits, labels):
@@ -73,8 +81,7 @@ def test_stacked_frames_lie_side_by_side():
 
 
 def test_neither_padding_nor_neighbours_change_a_row():
-    model = acoustic_model(TINY, 5)
-    params, apply = jax.jit(model.init)(jax.random.key(0)), jax.jit(model.apply)
+    params, apply = compiled()
     frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
     frames = frames.at[8, 0].set(0.0)  # as the batches pad: the third step is 6, 7 and this
     num_frames = jnp.array([8, 12])
@@ -91,18 +98,14 @@ def test_a_step_hears_what_comes_later_if_and_only_if_bidirectional():
     frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
     changed = frames.at[-1].add(1.0)
     for bidirectional in (True, False):
-        model = acoustic_model(dataclasses.replace(TINY, bidirectional=bidirectional), 5)
-        params = jax.jit(model.init)(jax.random.key(0))
-        apply = jax.jit(model.apply)
+        params, apply = compiled(dataclasses.replace(TINY, bidirectional=bidirectional))
         first, second = (apply(params, x, jnp.array([12, 12]))[0][0] for x in (frames, changed))
         assert bool((first != second).any()) == bidirectional
 
 
 def test_noise_is_on_with_a_key_only():
-    model = acoustic_model(TINY, 5)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params, apply = compiled()
     frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
-    apply = jax.jit(model.apply)
     plain = apply(params, frames, count)[0]
     np.testing.assert_array_equal(plain, apply(params, frames, count)[0])
     noisy = [apply(params, frames, count, jax.random.key(i))[0] for i in range(2)]
@@ -150,6 +153,8 @@ def test_no_masks_change_nothing():
         ({"max_bands": 99}, "at most --num-bands"),
         ({"warmup_steps": 400}, "below steps=400"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
+        ({"schedule": "wavefront"}, "another one where layers are bidirectional"),
+        ({"ngram": "word"}, "--ngram must be character for strings of digits"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):
