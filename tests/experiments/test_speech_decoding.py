@@ -14,7 +14,7 @@ from experiments.speech_recognition.decode import BeamSearch, Fusion, Outputs
 from experiments.speech_recognition.features import LogMel
 from experiments.speech_recognition.measure import choose_fusion
 from experiments.speech_recognition.ngrams import END, character_ngram
-from experiments.speech_recognition.scores import score
+from experiments.speech_recognition.scores import cer_interval, score
 from experiments.speech_recognition.utterances import Segment, Utterance
 from experiments.speech_recognition.words import word_bigram
 from experiments.text_generation.ngram import witten_bell
@@ -187,6 +187,17 @@ def test_error_rates_are_those_counted_by_hand():
     assert score(["AB"], ["AB"]) == (0.0, 0.0, 0.0)
     # Not the mean over utterances: symbols are counted together.
     assert score(["A", "BBBB"], ["B", "BBBB"]).cer == 1 / 5
+
+
+def test_an_interval_is_as_wide_as_chance_makes_it():
+    # 400 characters, each an utterance, a quarter of them wrong: a binomial.
+    found = cer_interval(["A"] * 400, ["B"] * 100 + ["A"] * 300)
+    width = 1.96 * math.sqrt(0.25 * 0.75 / 400)
+    np.testing.assert_allclose(found, [0.25 - width, 0.25 + width], atol=0.006)
+    assert cer_interval(["AB", "C"], ["", ""]) == (1.0, 1.0)
+    assert cer_interval(["AB", "C"], ["AB", "C"]) == (0.0, 0.0)
+    # One error in one character, or in four, or none: by the character, not by the utterance.
+    assert cer_interval(["A", "BBB"], ["B", "BBB"], share=0.2) == (0.25, 0.25)
 
 
 def test_the_most_frequent_transcript_answers_everything():
