@@ -52,6 +52,8 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
         raise InputError(f"read_audio: {path} has samples that are not finite; export it again")
     if wave.shape[1] > 1:
         note(f"{path}: {wave.shape[1]} channels, averaged to one")
+    if _is_cut_short(path):
+        note(f"{path}: the file ends before its header says; only what is there is read")
     mono = wave.mean(axis=1)
     # A cheap microphone's constant offset is no sound.
     peak = np.abs(mono - mono.mean()).max()
@@ -65,6 +67,14 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
         note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz{lost}")
         mono = resample(mono, rate, sample_rate)
     return mono
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Tell whether a wav file has fewer bytes than it says, as after a broken copy."""
+    with path.open("rb") as file:
+        kind, size = file.read(4), int.from_bytes(file.read(4), "little")
+    # What is written to a pipe has a size near the largest possible, in place of the unknown.
+    return kind == b"RIFF" and path.stat().st_size < 8 + size < 2**31 - 2**16
 
 
 def resample(wave: Signal, rate: int, to_rate: int) -> Signal:

@@ -127,6 +127,20 @@ def test_what_a_lower_rate_cannot_hold_is_said(tmp_path):
     assert [note.partition("; ")[2] for note in notes] == ["above 4,000 Hz it has nothing"]
 
 
+def test_a_file_that_is_cut_short_is_said_so(tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, 0.5 * sine(400.0, 8000), 8000)
+    whole, notes = path.read_bytes(), []
+    assert len(read_audio(path, 8000, notes.append)) == 8000
+    assert notes == []
+    path.write_bytes(whole[: 44 + 4000])
+    assert len(read_audio(path, 8000, notes.append)) == 2000
+    assert [note.partition(": ")[2][:31] for note in notes] == ["the file ends before its header"]
+    path.write_bytes(whole[:4] + b"\xff" * 4 + whole[8:])  # as ffmpeg writes to a pipe
+    assert len(read_audio(path, 8000, notes.append)) == 8000
+    assert len(notes) == 1
+
+
 @pytest.mark.parametrize(
     ("file_format", "subtype", "error"),
     [
