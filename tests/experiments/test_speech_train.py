@@ -26,6 +26,7 @@ from experiments.speech_recognition.recognizer import DEFAULT_FUSION, load_recog
 from experiments.speech_recognition.run import initial_train_state
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.transcribe import features_of, transcribe
+from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 # The default run on few voices.
 TINY = Config(
