@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.common import command
+from experiments.common.errors import InputError
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import PRESETS
 from experiments.speech_recognition.recognizer import load_recognizer
@@ -42,10 +43,14 @@ class _Data:
 
 
 def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
-    """Return what is asked for; see `common.command.parse`."""
+    """Return what is asked for; see `common.command.parse`.
+
+    Raises:
+      InputError: see there, or a wish to transcribe nothing.
+    """
     # Settings that suit the corpus, unless a preset is asked for.
     wanted, _ = tyro.cli(_Data, args=arguments, add_help=False, return_unknown_args=True)
-    return command.parse(
+    task, config = command.parse(
         arguments,
         name="speech_recognition",
         about="Train a speech recogniser, or write down recordings with a trained one.",
@@ -53,15 +58,20 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
         presets={**PRESETS, "default": PRESETS.get(wanted.data, PRESETS["default"])},
         runs=RUNS,
     )
+    if "--transcribe" in arguments and not task.transcribe:  # which would train
+        raise InputError("speech_recognition: --transcribe names no recording; give one or more")
+    return task, config
 
 
-def write_down(workdir: Path, files: Sequence[Path], decoder: Decoder) -> None:
+def write_down(workdir: Path, files: Sequence[Path], decoder: Decoder, config: Config) -> None:
     """Print each recording's text on a line, with its name where there are several."""
 
     def note(line: str) -> None:
         print(line, file=sys.stderr)
 
-    recognizer = load_recognizer(workdir, warn=note)
+    recognizer = load_recognizer(workdir, note, config=config)
+    # Of several runs it may not be the one that the user thinks of.
+    note(f"{workdir}: trained on {config.data}, knows {recognizer.alphabet.characters!r}")
     for path, text in transcribe(recognizer, files, decoder, note):
         print(f"{path}: {text}" if len(files) > 1 else text, flush=True)
 
@@ -71,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     with command.plain_errors():
         task, config = parse(arguments)
         if task.transcribe and task.workdir is not None:
-            write_down(task.workdir, task.transcribe, task.decoder)
+            write_down(task.workdir, task.transcribe, task.decoder, config)
             return
         name = f"{config.data}-{config.cell}"
         train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)

@@ -34,7 +34,7 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
 
     Raises:
       InputError: no such file, not audio, no samples, a sample that is not finite, or
-        silence.
+        silence: a constant is silent as well.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -52,16 +52,29 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
         raise InputError(f"read_audio: {path} has samples that are not finite; export it again")
     if wave.shape[1] > 1:
         note(f"{path}: {wave.shape[1]} channels, averaged to one")
+    if _is_cut_short(path):
+        note(f"{path}: the file ends before its header says; only what is there is read")
     mono = wave.mean(axis=1)
-    if np.abs(mono).max() < SILENCE:
+    # A cheap microphone's constant offset is no sound.
+    peak = np.abs(mono - mono.mean()).max()
+    if peak < SILENCE:
         raise InputError(
-            f"read_audio: {path} is silent: its largest sample is {np.abs(mono).max():.1e} of "
-            f"full scale, under {SILENCE:.0e}; check the microphone or the channel"
+            f"read_audio: {path} is silent: it moves by {peak:.1e} of full scale, less than "
+            f"{SILENCE:.0e}; check the microphone or the channel"
         )
     if rate != sample_rate:
-        note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz")
+        lost = f"; above {rate // 2:,} Hz it has nothing" if rate < sample_rate else ""
+        note(f"{path}: resampled from {rate:,} to {sample_rate:,} Hz{lost}")
         mono = resample(mono, rate, sample_rate)
     return mono
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Tell whether a wav file has fewer bytes than it says, as after a broken copy."""
+    with path.open("rb") as file:
+        kind, size = file.read(4), int.from_bytes(file.read(4), "little")
+    # What is written to a pipe has a size near the largest possible, in place of the unknown.
+    return kind == b"RIFF" and path.stat().st_size < 8 + size < 2**31 - 2**16
 
 
 def resample(wave: Signal, rate: int, to_rate: int) -> Signal:

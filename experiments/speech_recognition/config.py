@@ -1,9 +1,10 @@
 """Every option of the speech-recognition experiment, with the default run's values.
 
 Command:   python -m experiments.speech_recognition
-Expected:  not measured yet
+Expected:  test CER 3.75 %, where the nearest mean spectrum has 78.75 % (jax 0.10.2; with 17
+           test strings, 95 % of resampled test parts lie between 0 and 7.6 %)
 Hardware:  2 CPU cores
-Time:      under 90 s in all
+Time:      75 s of CPU time in all, measured on a busy machine
 
 The runs on recorded speech are in `configs/`, one file each, by the name for `--preset`.
 """
@@ -71,8 +72,8 @@ class Config:
     """Rate of dropout between the layers and before the readout."""
     weight_drop: float = 0.0
     """Rate of dropped entries in the recurrent matrices, drawn once a step."""
-    schedule: str = "auto"
-    """auto, reference, layerwise or wavefront: the same numbers, up to rounding."""
+    schedule: Literal["auto", "reference", "layerwise", "wavefront"] = "auto"
+    """In which order the network is run: the same numbers, up to rounding."""
 
     seed: int = 0
     """Seed of initial parameters, dropout, masks, batches and held out speakers."""
@@ -96,7 +97,8 @@ class Config:
     beam_size: int = 16
     """Prefixes that the beam search keeps."""
     ngram: Literal["character", "word"] = "character"
-    """What the language model of the training transcripts is one of."""
+    """What the language model of the training transcripts is one of; words for an4 only,
+    for a string of digits is one word."""
     ngram_order: int = 6
     """The characters that a character model looks at, the next one counted in."""
 
@@ -126,6 +128,10 @@ class Config:
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
         require(self.max_bands <= self.num_bands, self, "max_bands", "at most --num-bands")
+        both = self.bidirectional and self.schedule == "wavefront"
+        require(not both, self, "schedule", "another one where layers are bidirectional")
+        words = self.ngram == "word" and self.data != "an4"
+        require(not words, self, "ngram", "character for strings of digits, each one word")
         speeds = self.speeds
         ordinary = len(speeds) > 0 and all(0.5 <= speed <= 2.0 for speed in speeds)
         require(ordinary and len(set(speeds)) == len(speeds), self, "speeds", "different, 0.5 to 2")

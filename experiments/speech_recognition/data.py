@@ -28,7 +28,7 @@ from experiments.speech_recognition.alphabet import Alphabet, Labels
 from experiments.speech_recognition.audio import change_speed
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.digits import SAMPLE_RATE
-from experiments.speech_recognition.features import Frames, LogMel, Moments, moments
+from experiments.speech_recognition.features import Frames, LogMel, Moments, mel_triangles, moments
 from experiments.speech_recognition.utterances import Splits, Utterance
 
 
@@ -134,8 +134,8 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
     """Compute and normalise the features of all parts.
 
     Raises:
-      InputError: an utterance is too short for the front end: not one copy of it that
-        is in the training part has steps enough.
+      InputError: a training utterance has fewer steps than labels in every copy, or
+        there are too many bands.
     """
     spectrogram = log_mel(corpus.sample_rate, config.num_bands)
     alphabet = corpus.alphabet
@@ -185,8 +185,20 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
 
 
 def log_mel(sample_rate: int, num_bands: int) -> LogMel:
-    """Return the front end at a rate in Hz."""
-    return LogMel(sample_rate, num_bands=num_bands)
+    """Return the front end at a rate in Hz.
+
+    Raises:
+      InputError: there are so many bands that one lies between two frequencies of the
+        spectrum and hears nothing.
+    """
+    settings = LogMel(sample_rate, num_bands=num_bands)
+    deaf = int((mel_triangles(settings).max(axis=1) == 0).sum())
+    if deaf:
+        raise InputError(
+            f"log_mel: {deaf} of {num_bands} bands are narrower than the spectrum's resolution "
+            f"at {sample_rate:,} Hz; lower --num-bands"
+        )
+    return settings
 
 
 def steps_needed(labels: Labels) -> int:

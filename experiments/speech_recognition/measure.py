@@ -10,7 +10,7 @@ from experiments.speech_recognition.decode import BeamSearch, Fusion, Outputs
 from experiments.speech_recognition.ngrams import Automaton
 from experiments.speech_recognition.recognizer import Recognizer
 from experiments.speech_recognition.run import Run, outputs_of
-from experiments.speech_recognition.scores import score
+from experiments.speech_recognition.scores import cer_interval, score
 
 # What is tried on the validation part for the language model's weight and the bonus.
 _WEIGHTS, _BONUSES = (0.2, 0.4, 0.6, 0.8, 1.0), (0.0, 0.5, 1.0, 1.5)
@@ -19,7 +19,7 @@ _WEIGHTS, _BONUSES = (0.2, 0.4, 0.6, 0.8, 1.0), (0.0, 0.5, 1.0, 1.5)
 class Findings(NamedTuple):
     """What a run came to."""
 
-    decoders: dict[str, Any]  # by decoder and part, error rates
+    decoders: dict[str, Any]  # by decoder and part: error rates, on the test part an interval
     baselines: dict[str, Any]  # by name, error rates on the test part
     fusion: Fusion  # chosen on the validation part
     texts: dict[str, list[str]]  # by decoder, of the test part
@@ -47,7 +47,10 @@ def measure(run: Run, recognizer: Recognizer) -> Findings:
     decoders = {
         name: {
             "validation": score(dataset.valid.texts, of_valid)._asdict(),
-            "test": score(dataset.test.texts, of_test)._asdict(),
+            "test": {
+                **score(dataset.test.texts, of_test)._asdict(),
+                "cer_interval": list(cer_interval(dataset.test.texts, of_test)),
+            },
         }
         for name, (of_valid, of_test) in texts.items()
     }

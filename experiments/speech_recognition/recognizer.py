@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.common.errors import InputError
 from experiments.common.records import read_json
 from experiments.common.run_folder import read_run, restore_best
-from experiments.common.settings import config_from_dict
+from experiments.common.settings import config_from_dict, differing_fields
 from experiments.common.updates import evaluated_params
 from experiments.speech_recognition.alphabet import Alphabet
-from experiments.speech_recognition.config import Config
+from experiments.speech_recognition.config import FREE_ON_RESUME, Config
 from experiments.speech_recognition.data import Dataset
 from experiments.speech_recognition.decode import Fusion
 from experiments.speech_recognition.features import Moments
@@ -22,7 +23,7 @@ from experiments.speech_recognition.run import initial_train_state
 from experiments.speech_recognition.words import word_bigram
 
 RESULT_FILE = "result.json"
-# Before a run has measured what is best on its validation part.
+# Where a run has not measured what is best on its validation part.
 DEFAULT_FUSION = Fusion(0.5, 0.5)
 
 
@@ -54,21 +55,34 @@ def described(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def load_recognizer(workdir: Path, warn: Callable[[str], None] = print) -> Recognizer:
+def load_recognizer(
+    workdir: Path, warn: Callable[[str], None] = print, *, config: Config | None = None
+) -> Recognizer:
     """Read the best undamaged checkpoint of a run: the one of the best validation.
 
+    Args:
+      workdir: the run's folder.
+      warn: is given one line for each damaged checkpoint.
+      config: the run's settings, where another beam or n-gram model is wanted; None:
+        those it was started with.
+
     Raises:
-      InputError: the folder holds no run, or no checkpoint that can be read.
+      InputError: the folder holds no run, or no checkpoint that can be read, or the
+        model was trained with other settings than `config`.
     """
     run = read_run(workdir)
-    config = config_from_dict(Config, run["config"])
+    config = config or config_from_dict(Config, run["config"])
+    names = differing_fields(config, run["config"], FREE_ON_RESUME)
+    if names:
+        options = ", ".join("--" + name.replace("_", "-") for name in names)
+        raise InputError(
+            f"load_recognizer: the model in {workdir} was trained with other settings; leave "
+            f"{options} away"
+        )
     alphabet = Alphabet(run["characters"])
     model = acoustic_model(config, alphabet.size)
     target = jax.eval_shape(lambda: initial_train_state(config, model))
     restored = restore_best(workdir, target, warn)
-    fusion, result = DEFAULT_FUSION, workdir / RESULT_FILE
-    if result.is_file():
-        fusion = Fusion(**read_json(result)["fusion"])
     return Recognizer(
         config=config,
         alphabet=alphabet,
@@ -78,8 +92,19 @@ def load_recognizer(workdir: Path, warn: Callable[[str], None] = print) -> Recog
         model=model,
         params=evaluated_params(restored.state, config.ema_decay),
         language_model=make_language_model(config, alphabet, run["transcripts"]),
-        fusion=fusion,
+        fusion=_fusion_of(workdir, config),
     )
+
+
+def _fusion_of(workdir: Path, config: Config) -> Fusion:
+    """Return what a finished run chose for this n-gram model, else the default."""
+    if not (workdir / RESULT_FILE).is_file():
+        return DEFAULT_FUSION
+    result = read_json(workdir / RESULT_FILE)
+    of_this = all(
+        getattr(config, name) == result["config"][name] for name in ("ngram", "ngram_order")
+    )
+    return Fusion(**result["fusion"]) if of_this else DEFAULT_FUSION
 
 
 def make_language_model(

@@ -68,6 +68,10 @@ def summary(
     for decoder, name in names.items():
         parts = result["decoders"][decoder]
         lines.append(f"{name:{width}} {_rates(parts['validation'])}   {_rates(parts['test'])}")
+    low, high = result["decoders"]["greedy"]["test"]["cer_interval"]
+    lines.append(
+        f"best path, test CER of 95 % of resampled test parts: {100 * low:.2f} to {100 * high:.2f}"
+    )
     lines.append("without, or barely, listening:")
     for name, rates in result["baselines"].items():
         lines.append(f"{name:{width}} {'':15}   {_rates(rates)}")
@@ -75,7 +79,8 @@ def summary(
     lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
     lines.append(f"files: {workdir}/ (checkpoints, metrics.jsonl, tensorboard, result.json,")
     lines.append("       transcripts.txt, learning_curve.png, posteriors.png)")
-    lines.append("transcribe with: python -m experiments.speech_recognition --transcribe FILE.wav")
+    lines.append("transcribe with: python -m experiments.speech_recognition")
+    lines.append(f"                 --workdir {workdir} --transcribe FILE.wav")
     return "\n".join(lines)
 
 

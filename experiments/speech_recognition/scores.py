@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jiwer
+import numpy as np
 
 
 class Scores(NamedTuple):
@@ -31,3 +32,34 @@ def score(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
         wer=float(jiwer.wer(references, hypotheses)),
         sentence=wrong / len(references),
     )
+
+
+def cer_interval(
+    references: Sequence[str], hypotheses: Sequence[str], *, share: float = 0.95, draws: int = 2000
+) -> tuple[float, float]:
+    """Return between which character error rates `share` of all resampled splits lie.
+
+    A split of as many utterances is drawn from this one, with replacement, again and
+    again: how much the rate would differ had other utterances been recorded. Speakers
+    are not drawn anew, so that with few of them it is too narrow.
+
+    Args:
+      references: N texts, none of them empty.
+      hypotheses: N texts.
+      share: of the resampled splits, evenly cut at both ends.
+      draws: how many of them; from one seed, so that the interval is the same each time.
+
+    References:
+      Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR
+      performance evaluation".
+    """
+    found = [
+        jiwer.process_characters(reference, hypothesis)
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
+    errors = np.array([x.substitutions + x.deletions + x.insertions for x in found])
+    lengths = np.array([x.hits + x.substitutions + x.deletions for x in found])
+    rows = np.random.default_rng(0).integers(len(found), size=(draws, len(found)))
+    rates = errors[rows].sum(axis=1) / lengths[rows].sum(axis=1)
+    low, high = np.quantile(rates, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)

@@ -58,7 +58,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     parameters = num_parameters(state.params)
     print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
     state, standing = fit(training_of(run), state, standing)
-    findings = measure(run, load_recognizer(workdir))
+    findings = measure(run, load_recognizer(workdir, config=config))
     result = {
         "corpus": corpus.name,
         "best_step": standing.best.step,

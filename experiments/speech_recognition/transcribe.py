@@ -16,10 +16,15 @@ from experiments.speech_recognition.recognizer import Recognizer
 
 Decoder = Literal["greedy", "beam", "ngram"]
 
-# A recording is padded to whole seconds, so that several of about one length are run
-# without compiling for each.
+# The steps that a recording is padded to a multiple of, so that several of about one
+# length are run without compiling for each: 3 s at 30 ms a step.
 _PADDED_TO = 100
 _SHORTEST_MS = 100
+# Beyond this the search's time, which grows with the square of the length, is felt; and
+# there is no hope for a model that was trained on a few seconds at once.
+_LONGEST_S = 600
+# Speech that was not clipped has next to no samples so near to full scale.
+_CLIPPED_FROM, _CLIPPED_SHARE = 0.99, 1e-3
 
 
 def transcribe(
@@ -37,8 +42,8 @@ def transcribe(
       note: is given one line for each thing that was changed, or that looks odd.
 
     Raises:
-      InputError: a file that cannot be read, is silent or too short; those before it
-        have been yielded.
+      InputError: a file that cannot be read, is silent, too short or too long; those
+        before it have been yielded.
     """
     config = recognizer.config
     logits_fn = make_logits(recognizer.model)
@@ -56,6 +61,8 @@ def transcribe(
             (text,) = decode.greedy(outputs, recognizer.alphabet)
         else:
             (text,) = search(outputs, recognizer.fusion)
+        if not text:
+            note(f"{path}: no speech found")
         yield path, text
 
 
@@ -85,10 +92,16 @@ def _check_length(
             f"transcribe: {path} lasts {1000 * seconds:.0f} ms; nothing is said in less than "
             f"{_SHORTEST_MS} ms: record it again"
         )
+    if seconds > _LONGEST_S:
+        raise InputError(
+            f"transcribe: {path} lasts {seconds:,.0f} s, at most {_LONGEST_S} can be read at "
+            "once; cut it at pauses"
+        )
     if seconds > 2 * recognizer.longest:
         note(
             f"{path}: {seconds:.1f} s, and the model was trained on at most "
             f"{recognizer.longest:.1f} s at once; cut it at pauses for a better text"
         )
-    if np.abs(wave).max() >= 1.0:
-        note(f"{path}: clipped: the recording was too loud")
+    share = np.mean(np.abs(wave) >= _CLIPPED_FROM)
+    if share > _CLIPPED_SHARE:
+        note(f"{path}: {100 * share:.1f} % at full scale: too loud, it seems to be clipped")

@@ -174,6 +174,12 @@ def test_an_utterance_too_short_at_every_speed_is_an_error():
     assert prepare(corpus, Config(num_bands=8, stack=1)).num_too_short == 0
 
 
+def test_bands_that_would_hear_nothing_are_refused():
+    assert data.log_mel(8000, 40).num_bands == 40
+    with pytest.raises(InputError, match=r"of 200 bands are narrower .* at 8,000 Hz"):
+        data.log_mel(8000, 200)
+
+
 @pytest.mark.parametrize("normalization", ["utterance", "speaker", "global"])
 def test_normalisation_is_over_what_the_option_names(normalization):
     corpus = tiny_corpus(["A"] * 4, [0.3, 0.5, 0.4, 0.6])

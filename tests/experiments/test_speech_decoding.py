@@ -14,14 +14,17 @@ from experiments.speech_recognition.decode import BeamSearch, Fusion, Outputs
 from experiments.speech_recognition.features import LogMel
 from experiments.speech_recognition.measure import choose_fusion
 from experiments.speech_recognition.ngrams import END, character_ngram
-from experiments.speech_recognition.scores import score
+from experiments.speech_recognition.scores import cer_interval, score
 from experiments.speech_recognition.utterances import Segment, Utterance
 from experiments.speech_recognition.words import word_bigram
 from experiments.text_generation.ngram import witten_bell
+from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 TEXTS = ["ON TOP", "ON ON TIP", "TOP", "NO TIP ON TOP", "TOP TIP"]
 ALPHABET = Alphabet.of_texts(TEXTS)
-CHARACTERS, WORDS = character_ngram(TEXTS, ALPHABET, 4), word_bigram(TEXTS, ALPHABET)
+WORDS = word_bigram(TEXTS, ALPHABET)
+# Each is compiled at its first use, once for all tests: their logits have one shape.
+ALONE, WITH_WORDS = BeamSearch(ALPHABET, 8), BeamSearch(ALPHABET, 8, WORDS)
 
 
 def labels_of(text):
@@ -151,11 +154,11 @@ def spaced(text):
 
 
 def test_clear_logits_are_read_alike_by_all():
-    texts = ["ON TOP", "TIP", "NO ON TIP", "PIN"]
+    texts = ["ON TOP", "TIP", "NO ON TIP", "PIN"]  # the last is no word of theirs
     outputs = outputs_for([spaced(text) for text in texts], 9.0)
     assert decode.greedy(outputs, ALPHABET) == texts
-    assert BeamSearch(ALPHABET, 8)(outputs) == texts
-    assert BeamSearch(ALPHABET, 8, CHARACTERS)(outputs, Fusion(0.1, 0.0)) == texts
+    assert ALONE(outputs) == texts
+    assert WITH_WORDS(outputs, Fusion(0.1, 0.0)) == texts
 
 
 def test_a_language_model_settles_what_is_not_clear():
@@ -166,12 +169,10 @@ def test_a_language_model_settles_what_is_not_clear():
     outputs.logits[10, 0, n] = outputs.logits[10, 0, p] + 0.5
     outputs.logits[4, 1, n] = outputs.logits[4, 1, p] + 0.5
     assert decode.greedy(outputs, ALPHABET) == ["ON TON", "TIN"]
-    for model in (CHARACTERS, WORDS):
-        search = BeamSearch(ALPHABET, 8, model)
-        assert search(outputs, Fusion(1.0, 0.0)) == ["ON TOP", "TIP"]
-        assert search(outputs, Fusion(0.0, 0.0)) == ["ON TON", "TIN"]
-        chosen = choose_fusion(search, outputs, ["ON TOP", "TIP"])
-        assert search(outputs, chosen) == ["ON TOP", "TIP"]
+    assert WITH_WORDS(outputs, Fusion(1.0, 0.0)) == ["ON TOP", "TIP"]
+    assert WITH_WORDS(outputs, Fusion(0.0, 0.0)) == ["ON TON", "TIN"]
+    chosen = choose_fusion(WITH_WORDS, outputs, ["ON TOP", "TIP"])
+    assert WITH_WORDS(outputs, chosen) == ["ON TOP", "TIP"]
 
 
 def test_more_rows_than_run_side_by_side_stay_in_order():
@@ -187,6 +188,17 @@ def test_error_rates_are_those_counted_by_hand():
     assert score(["AB"], ["AB"]) == (0.0, 0.0, 0.0)
     # Not the mean over utterances: symbols are counted together.
     assert score(["A", "BBBB"], ["B", "BBBB"]).cer == 1 / 5
+
+
+def test_an_interval_is_as_wide_as_chance_makes_it():
+    # 400 characters, each an utterance, a quarter of them wrong: a binomial.
+    found = cer_interval(["A"] * 400, ["B"] * 100 + ["A"] * 300)
+    width = 1.96 * math.sqrt(0.25 * 0.75 / 400)
+    np.testing.assert_allclose(found, [0.25 - width, 0.25 + width], atol=0.006)
+    assert cer_interval(["AB", "C"], ["", ""]) == (1.0, 1.0)
+    assert cer_interval(["AB", "C"], ["AB", "C"]) == (0.0, 0.0)
+    # One error in one character, or in four, or none: by the character, not by the utterance.
+    assert cer_interval(["A", "BBB"], ["B", "BBB"], share=0.2) == (0.25, 0.25)
 
 
 def test_the_most_frequent_transcript_answers_everything():

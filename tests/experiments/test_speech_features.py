@@ -117,7 +117,48 @@ def test_a_file_is_read_resampled_and_mixed_down_and_says_so(tmp_path):
     np.testing.assert_allclose(np.abs(wave[200:-200]).max(), 0.75, atol=0.01)
     assert len(notes) == 2
     assert "2 channels" in notes[0]
-    assert "resampled from 44,100 to 8,000 Hz" in notes[1]
+    assert notes[1].endswith("resampled from 44,100 to 8,000 Hz")
+
+
+def test_what_a_lower_rate_cannot_hold_is_said(tmp_path):
+    soundfile.write(tmp_path / "low.wav", 0.5 * sine(400.0, 8000), 8000)
+    notes = []
+    assert len(read_audio(tmp_path / "low.wav", 16_000, notes.append)) == 16_000
+    assert [note.partition("; ")[2] for note in notes] == ["above 4,000 Hz it has nothing"]
+
+
+def test_a_file_that_is_cut_short_is_said_so(tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, 0.5 * sine(400.0, 8000), 8000)
+    whole, notes = path.read_bytes(), []
+    assert len(read_audio(path, 8000, notes.append)) == 8000
+    assert notes == []
+    path.write_bytes(whole[: 44 + 4000])
+    assert len(read_audio(path, 8000, notes.append)) == 2000
+    assert [note.partition(": ")[2][:31] for note in notes] == ["the file ends before its header"]
+    path.write_bytes(whole[:4] + b"\xff" * 4 + whole[8:])  # as ffmpeg writes to a pipe
+    assert len(read_audio(path, 8000, notes.append)) == 8000
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype", "error"),
+    [
+        ("WAV", "PCM_U8", 1e-2),
+        ("WAV", "PCM_24", 1e-6),
+        ("WAV", "DOUBLE", 1e-6),
+        ("WAV", "ULAW", 2e-2),
+        ("FLAC", "PCM_16", 1e-4),
+        ("MP3", None, None),
+    ],
+)
+def test_a_file_is_read_by_its_content_not_by_its_name(tmp_path, file_format, subtype, error):
+    path, spoken = tmp_path / "any.wav", 0.5 * sine(440.0, 8000)
+    soundfile.write(path, spoken, 8000, format=file_format, subtype=subtype)
+    wave = read_audio(path, 8000)
+    assert abs(loudest_hz(wave, 8000) - 440.0) < 2.0
+    if error is not None:
+        np.testing.assert_allclose(wave, spoken, atol=error)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +168,8 @@ def test_a_file_is_read_resampled_and_mixed_down_and_says_so(tmp_path):
         (b"not audio at all", "not a recording that can be read"),
         (np.zeros(0), "no samples"),
         (np.zeros(8000), "silent"),
-        (np.full(8000, 1e-4), "silent"),
+        (np.sin(np.arange(8000)) * 1e-4, "silent"),
+        (np.full(8000, 0.3), "silent"),  # an offset alone
         (np.array([0.1, np.nan, 0.2]), "not finite"),
     ],
 )

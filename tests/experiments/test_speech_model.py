@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,40 @@ from hypothesis import strategies as st
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack_frames
+from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
-TINY = Config(num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
-LOSS = jax.jit(ctc_loss)
+TINY = Config(cell="elman", num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
+
+
+@jax.jit
+def loss_and_gradient(logits, lengths, labels, num_labels):
+    """Return the loss `[B]` and the gradient of its sum: one compilation for all tests."""
+
+    def total(x):
+        loss = ctc_loss(x, lengths, labels, num_labels)
+        return loss.sum(), loss
+
+    gradient, loss = jax.grad(total, has_aux=True)(logits)
+    return loss, gradient
+
+
+@jax.jit
+def mask(key, frames, num_frames, max_bands, max_frames):
+    """Mask with one mask of each kind; compiled once for all widths."""
+    return SpecAugment(1, max_bands, 1, max_frames)(key, frames, num_frames)
+
+
+@lru_cache
+def compiled(config=TINY):
+    """Parameters and the compiled function of a config; all tests' frames have one shape.
+
+    The parameters are any that fit: to compile `init` takes longer than all else here.
+    """
+    model = acoustic_model(config, 5)
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(leaf.dtype), shapes)
+    return params, jax.jit(model.apply)
 
 
 def log_prob(logits, labels):
@@ -35,7 +67,7 @@ def test_the_loss_is_the_sum_over_all_alignments_whatever_the_padding(seed):
     lengths, num_labels = np.array([6, 4, 3]), np.array([2, 3, 1])
     labels = rng.integers(1, 3, (3, 3)).astype(np.int32)
     labels[1] = [1, 2, 1]  # three labels in four steps, which repetitions would not leave
-    found = LOSS(logits, lengths, labels, num_labels)
+    found, _ = loss_and_gradient(logits, lengths, labels, num_labels)
     for row, (steps, count) in enumerate(zip(lengths, num_labels, strict=True)):
         expected = -log_prob(logits[:steps, row].astype(float), labels[row, :count])
         np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-4)
@@ -45,8 +77,7 @@ def test_no_gradient_goes_to_padding():
     logits = jax.random.normal(jax.random.key(0), (6, 3, 3))
     lengths, num_labels = jnp.array([6, 4, 3]), jnp.array([2, 2, 1])
     labels = jnp.array([[1, 1, 2], [1, 2, 2], [2, 1, 1]])
-    total = jax.jit(jax.grad(lambda x: ctc_loss(x, lengths, labels, num_labels).sum()))
-    gradient = total(logits)
+    _, gradient = loss_and_gradient(logits, lengths, labels, num_labels)
     past = np.arange(6)[:, None] >= np.asarray(lengths)
     np.testing.assert_array_equal(np.asarray(gradient)[past], 0.0)
     assert (np.abs(np.asarray(gradient)[~past]).max(axis=-1) > 0).all()
@@ -56,7 +87,7 @@ def test_labels_that_no_alignment_gives_are_told_from_a_loss():
     logits = np.zeros((6, 3, 3), np.float32)
     labels = np.array([[1, 1, 1], [1, 1, 1], [1, 2, 1]], np.int32)
     # Three equal labels need five steps; three that differ, three.
-    found = LOSS(logits, np.array([4, 5, 3]), labels, np.array([3, 3, 3]))
+    found, _ = loss_and_gradient(logits, np.array([4, 5, 3]), labels, np.array([3, 3, 3]))
     assert found[0] > 1e4
     assert found[1] < 10
     assert found[2] < 10
@@ -73,8 +104,7 @@ def test_stacked_frames_lie_side_by_side():
 
 
 def test_neither_padding_nor_neighbours_change_a_row():
-    model = acoustic_model(TINY, 5)
-    params, apply = jax.jit(model.init)(jax.random.key(0)), jax.jit(model.apply)
+    params, apply = compiled()
     frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
     frames = frames.at[8, 0].set(0.0)  # as the batches pad: the third step is 6, 7 and this
     num_frames = jnp.array([8, 12])
@@ -91,18 +121,14 @@ def test_a_step_hears_what_comes_later_if_and_only_if_bidirectional():
     frames = jax.random.normal(jax.random.key(1), (12, 2, 3))
     changed = frames.at[-1].add(1.0)
     for bidirectional in (True, False):
-        model = acoustic_model(dataclasses.replace(TINY, bidirectional=bidirectional), 5)
-        params = jax.jit(model.init)(jax.random.key(0))
-        apply = jax.jit(model.apply)
+        params, apply = compiled(dataclasses.replace(TINY, bidirectional=bidirectional))
         first, second = (apply(params, x, jnp.array([12, 12]))[0][0] for x in (frames, changed))
         assert bool((first != second).any()) == bidirectional
 
 
 def test_noise_is_on_with_a_key_only():
-    model = acoustic_model(TINY, 5)
-    params = jax.jit(model.init)(jax.random.key(0))
+    params, apply = compiled()
     frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
-    apply = jax.jit(model.apply)
     plain = apply(params, frames, count)[0]
     np.testing.assert_array_equal(plain, apply(params, frames, count)[0])
     noisy = [apply(params, frames, count, jax.random.key(i))[0] for i in range(2)]
@@ -111,12 +137,11 @@ def test_noise_is_on_with_a_key_only():
 
 
 def test_masks_stay_within_their_bounds():
-    settings = SpecAugment(band_masks=1, max_bands=3, time_masks=1, max_frames=6)
-    mask = jax.jit(lambda key, x, count: settings(key, x, count))
     num_frames = jnp.array([20, 10])
     bands, times = set(), set()
     for seed in range(60):
-        kept = np.asarray(mask(jax.random.key(seed), jnp.ones((20, 2, 8)), num_frames)) == 1.0
+        masked = mask(jax.random.key(seed), jnp.ones((20, 2, 8)), num_frames, 3, 6)
+        kept = np.asarray(masked) == 1.0
         for row, longest in enumerate((4, 2)):  # a fifth of 20, and of 10
             off_bands = ~kept[:, row].any(axis=0)
             off_times = ~kept[:, row][:, ~off_bands].any(axis=1)
@@ -133,9 +158,9 @@ def test_masks_stay_within_their_bounds():
 
 def test_no_masks_change_nothing():
     x = jax.random.normal(jax.random.key(0), (20, 2, 8))
-    for settings in (SpecAugment(0, 3, 0, 6), SpecAugment(2, 0, 2, 0)):
-        mask = jax.jit(settings.__call__)
-        np.testing.assert_array_equal(mask(jax.random.key(1), x, jnp.array([20, 7])), x)
+    inputs = (jax.random.key(1), x, jnp.array([20, 7]))
+    np.testing.assert_array_equal(mask(*inputs, 0, 0), x)
+    np.testing.assert_array_equal(jax.jit(SpecAugment(0, 3, 0, 6).__call__)(*inputs), x)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +175,8 @@ def test_no_masks_change_nothing():
         ({"max_bands": 99}, "at most --num-bands"),
         ({"warmup_steps": 400}, "below steps=400"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
+        ({"schedule": "wavefront"}, "another one where layers are bidirectional"),
+        ({"ngram": "word"}, "--ngram must be character for strings of digits"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -14,14 +15,18 @@ from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.common.records import read_json
 from experiments.speech_recognition import __main__ as cli
-from experiments.speech_recognition import depth_sweep, formants
+from experiments.speech_recognition import decode, depth_sweep, formants, measure
+from experiments.speech_recognition import run as running
+from experiments.speech_recognition import train as training
+from experiments.speech_recognition import transcribe as transcribing
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import PRESETS
 from experiments.speech_recognition.features import Moments
-from experiments.speech_recognition.recognizer import load_recognizer
+from experiments.speech_recognition.recognizer import DEFAULT_FUSION, load_recognizer
 from experiments.speech_recognition.run import initial_train_state
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.transcribe import features_of, transcribe
+from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 # The default run on few voices.
 TINY = Config(
@@ -46,9 +51,25 @@ pytestmark = pytest.mark.xdist_group("speech_train")
 
 @pytest.fixture(scope="module", autouse=True)
 def few_voices():
+    """Make the default run small: voices, rows of a search, what is tried, compilations."""
+
+    @lru_cache  # by the config, of which the model is a function
+    def step_of(config):
+        return make_train_step(config, running.acoustic_model(config, 11))
+
+    def committed(config, model):
+        return jax.device_put(initial_train_state(config, model), jax.devices()[0])
+
+    make_train_step = running.make_train_step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formants, "NUM_SPEAKERS", {"train": 1, "valid": 1, "test": 1})
         patch.setattr(formants, "TAKES", {"train": 2, "valid": 1, "test": 1})
+        patch.setattr(decode, "_ROWS", 4)
+        patch.setattr(measure, "_WEIGHTS", (0.3, 0.6))
+        patch.setattr(measure, "_BONUSES", (0.0,))
+        patch.setattr(running, "make_train_step", lambda config, model: step_of(config))
+        # As a restored state is, which else the step is compiled for anew.
+        patch.setattr(training, "initial_train_state", committed)
         yield
 
 
@@ -122,6 +143,23 @@ def test_a_run_is_not_started_twice_nor_gone_on_with_otherwise(finished):
         train(dataclasses.replace(TINY, num_bands=9), workdir, resume=True)
 
 
+def test_another_ngram_model_is_decoded_with_when_it_is_asked_for(finished, monkeypatch):
+    workdir, result = finished
+    other = dataclasses.replace(TINY, ngram_order=2)
+    asked = []
+    monkeypatch.setattr(training, "measure", lambda run, found: asked.append(found) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # in place of measuring
+        train(other, workdir, resume=True)
+    usual, found = load_recognizer(workdir), asked[0]
+    assert found.config.ngram_order == 2
+    assert len(found.language_model.log_probs) < len(usual.language_model.log_probs)
+    # A weight that was chosen for one model is not used for another.
+    assert usual.fusion._asdict() == result["fusion"]
+    assert found.fusion == DEFAULT_FUSION
+    with pytest.raises(InputError, match="leave --hidden-size away"):
+        load_recognizer(workdir, config=dataclasses.replace(TINY, hidden_size=7))
+
+
 def own_recording(path, rate=22_050, seconds=1.3, channels=2, level=0.3):
     """A user's file: a voice of this test's, at another rate, in stereo."""
     rng = np.random.default_rng(5)
@@ -132,7 +170,7 @@ def own_recording(path, rate=22_050, seconds=1.3, channels=2, level=0.3):
     return path
 
 
-@pytest.mark.parametrize("decoder", ["greedy", "beam", "ngram"])
+@pytest.mark.parametrize("decoder", ["greedy", "ngram"])
 def test_a_users_stereo_file_of_another_rate_is_written_down(recognizer, tmp_path, decoder):
     path, notes = own_recording(tmp_path / "own.wav"), []
     ((found, text),) = transcribe(recognizer, [path], decoder, notes.append)
@@ -141,7 +179,22 @@ def test_a_users_stereo_file_of_another_rate_is_written_down(recognizer, tmp_pat
     assert [re.sub(r".*: ", "", note) for note in notes] == [
         "2 channels, averaged to one",
         "resampled from 22,050 to 8,000 Hz",
+        *([] if text else ["no speech found"]),
     ]
+
+
+def test_the_language_model_has_a_say_with_ngram_only(recognizer, tmp_path, monkeypatch):
+    models = []
+
+    def search(alphabet, beam_size, model):
+        models.append(model)
+        return lambda outputs, fusion: ["1"]
+
+    monkeypatch.setattr(transcribing, "BeamSearch", search)
+    path = own_recording(tmp_path / "own.wav")
+    for decoder in ("greedy", "beam", "ngram"):
+        list(transcribe(recognizer, [path], decoder, print))
+    assert models == [None, recognizer.language_model]
 
 
 def test_a_file_gives_the_features_that_training_would(recognizer, tmp_path):
@@ -176,9 +229,11 @@ def test_the_level_of_a_recording_hardly_matters(recognizer, tmp_path):
         ({"seconds": 0.05}, "lasts 50 ms"),
         ({"level": 1e-5}, "is silent"),
         ({"seconds": 0.0}, "no samples"),
+        ({"seconds": 9.0}, "lasts 9 s, at most 8 can be read at once"),
     ],
 )
-def test_a_recording_that_is_no_use_is_refused(recognizer, tmp_path, options, message):
+def test_a_recording_that_is_no_use_is_refused(recognizer, tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(transcribing, "_LONGEST_S", 8)
     path = tmp_path / "odd.wav"
     if options.get("seconds") == 0.0:
         soundfile.write(path, np.zeros((0, 2)), 8000)
@@ -196,6 +251,16 @@ def test_a_recording_much_longer_than_training_is_said_so(recognizer, tmp_path):
     assert "12.0 s, and the model was trained on at most" in notes[0]
 
 
+def test_a_recording_that_was_too_loud_is_said_so(recognizer, tmp_path):
+    wave = np.random.default_rng(0).laplace(size=8000)  # with rare peaks, as speech has
+    wave /= np.abs(wave).max()
+    for level, told in ((0.9, 0), (1.0, 0), (3.0, 1)):
+        soundfile.write(tmp_path / "loud.wav", np.clip(level * wave, -1, 1), 8000)
+        notes = []
+        features_of(recognizer, tmp_path / "loud.wav", notes.append)
+        assert sum("seems to be clipped" in note for note in notes) == told == len(notes)
+
+
 def test_the_command_writes_recordings_down(finished, tmp_path, capsys):
     paths = [own_recording(tmp_path / f"{i}.wav", rate=8000, channels=1) for i in range(2)]
     common = ["--workdir", str(finished[0]), "--decoder", "greedy", "--transcribe"]
@@ -205,6 +270,19 @@ def test_the_command_writes_recordings_down(finished, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [f"{path}: {one}" for path in paths]
     with pytest.raises(SystemExit, match=r"error: .* there is no file"):
         cli.main([*common, str(tmp_path / "none.wav")])
+    with pytest.raises(SystemExit, match=r"error: .* names no recording"):
+        cli.main(common)
+
+
+def test_the_commands_options_reach_the_search(finished, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(cli, "transcribe", lambda found, *_: seen.append(found.config) or [])
+    common = ["--workdir", str(finished[0]), "--transcribe", "a.wav", "--beam-size", "2"]
+    cli.main(common)
+    assert seen == [dataclasses.replace(TINY, beam_size=2)]
+    assert capsys.readouterr().err.endswith("trained on formants, knows '0123456789'\n")
+    with pytest.raises(SystemExit, match="leave --num-layers away"):
+        cli.main([*common, "--num-layers", "2"])
 
 
 def test_there_must_be_a_run_to_transcribe_with(tmp_path, monkeypatch):
