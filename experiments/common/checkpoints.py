@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.common.errors import InputError
@@ -115,7 +116,9 @@ def restore(folder: Path, step: int, target: Any) -> Restored:
         jax.eval_shape(_keys_to_data, target),
     )
     with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore((folder / _name(step) / _ARRAYS).absolute(), abstract)
+        restored = checkpointer.restore((folder / _name(step) / _ARRAYS).absolute(), abstract)
+    # Not bound to that device, as a new run's are not: what is compiled serves for both.
+    arrays = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), restored)
     return Restored(step, _data_to_keys(arrays, target), meta)
 
 
@@ -162,7 +165,8 @@ def newest_first(folder: Path) -> list[int]:
 def best_first(folder: Path, name: str) -> list[int]:
     """Return the steps of the checkpoints by a number of their meta data.
 
-    The smallest comes first; those that lack the number come last, the newest first.
+    The smallest comes first, and of equal ones the first that was reached; those that
+    lack the number come last, the newest first.
     """
 
     def rank(step: int) -> tuple[float, int]:
@@ -170,7 +174,7 @@ def best_first(folder: Path, name: str) -> list[int]:
             value = read_json(folder / _name(step) / _META)[name]
         except (OSError, ValueError, KeyError, TypeError):  # damaged: `restore` says so
             value = None
-        return (float("inf") if value is None else value, -step)
+        return (float("inf"), -step) if value is None else (value, step)
 
     return sorted(steps(folder), key=rank)
 

@@ -92,8 +92,11 @@ def parse(
 
 def _preset_for(options: dict[str, Any], presets: Mapping[str, Any], data_field: str) -> str:
     """Return the first preset that reads the corpus asked for, or the default."""
+    names = tyro.conf.arg(
+        name=data_field, aliases=() if data_field == "data" else ("--data",), metavar="NAME"
+    )
 
-    def read(data: Annotated[str, tyro.conf.arg(aliases=(f"--{data_field}",))] = "") -> str:
+    def read(data: Annotated[str, names] = "") -> str:
         return data
 
     data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, **options)

@@ -4,9 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from experiments.common import command
 from experiments.common.errors import InputError
@@ -24,8 +22,8 @@ class Task(command.Task):
     """What to do, apart from a run's settings."""
 
     preset: Literal["default", "an4", "fsdd"] = "default"
-    """Settings to start from; the other options change them one by one. --data an4 and
-    --data fsdd start from those of that name."""
+    """Settings to start from; the other options change them one by one. Without it, --data
+    with a corpus that has settings of its own starts from those."""
     transcribe: tuple[Path, ...] = ()
     """Write down these recordings with a trained model, instead of training."""
     decoder: Decoder = "ngram"
@@ -37,25 +35,18 @@ class Task(command.Task):
         return self.resume or bool(self.transcribe)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "formants"
-
-
 def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
     """Return what is asked for; see `common.command.parse`.
 
     Raises:
       InputError: see there, or a wish to transcribe nothing.
     """
-    # Settings that suit the corpus, unless a preset is asked for.
-    wanted, _ = tyro.cli(_Data, args=arguments, add_help=False, return_unknown_args=True)
     task, config = command.parse(
         arguments,
         name="speech_recognition",
         about="Train a speech recogniser, or write down recordings with a trained one.",
         task=Task,
-        presets={**PRESETS, "default": PRESETS.get(wanted.data, PRESETS["default"])},
+        presets=PRESETS,
         runs=RUNS,
     )
     if "--transcribe" in arguments and not task.transcribe:  # which would train

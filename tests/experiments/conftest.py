@@ -13,15 +13,17 @@ def strict_promotion():
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Compile equal programs once a session: several tests train one and the same model.
+    """Compile little, and equal programs once a session: several tests train one model.
 
-    The environment hands the cache on to the processes that tests start.
+    Without most optimisations a program is compiled in half the time, and computes the
+    same. The environment hands all this on to the processes that tests start.
     """
     options = {
+        "jax_disable_most_optimizations": True,
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.2,
     }
-    before = {name: getattr(jax.config, name) for name in options}
+    before = {name: getattr(jax.config, name, False) for name in options}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in options.items():
             patch.setenv(name.upper(), str(value))

@@ -64,6 +64,21 @@ def test_restores_into_shapes_alone(folder):
     assert bits(restored.state) == bits(make_state(10))
 
 
+def test_what_is_compiled_for_a_new_state_serves_for_a_restored_one(folder):
+    traces = []
+
+    @jax.jit
+    def step(state):
+        traces.append(1)
+        return state
+
+    made = make_state(10)._replace(step=jnp.asarray(np.int32(10)))
+    for state in (made, checkpoints.restore(folder, 10, made).state):
+        step(state)
+        assert [leaf.committed for leaf in jax.tree.leaves(state)] == [False] * 4
+    assert len(traces) == step._cache_size() == 1
+
+
 def test_a_folder_can_be_moved(folder, tmp_path):
     moved = folder.rename(tmp_path / "elsewhere")
     assert bits(newest(moved).state) == bits(make_state(30))
@@ -142,8 +157,9 @@ def test_drops_the_later_ones(folder):
 
 def test_orders_by_a_number_of_the_meta_data(folder):
     checkpoints.save(folder, 40, make_state(40), {"loss": None})
+    checkpoints.save(folder, 50, make_state(50), {"loss": 0.0})  # as step 20
     (folder / "00000030" / "meta.json").unlink()
-    assert checkpoints.best_first(folder, "loss") == [20, 10, 40, 30]
+    assert checkpoints.best_first(folder, "loss") == [20, 50, 10, 40, 30]
 
 
 def test_a_missing_step_is_named(folder):

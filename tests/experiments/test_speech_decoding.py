@@ -18,7 +18,6 @@ from experiments.speech_recognition.scores import cer_interval, score
 from experiments.speech_recognition.utterances import Segment, Utterance
 from experiments.speech_recognition.words import word_bigram
 from experiments.text_generation.ngram import witten_bell
-from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 TEXTS = ["ON TOP", "ON ON TIP", "TOP", "NO TIP ON TOP", "TOP TIP"]
 ALPHABET = Alphabet.of_texts(TEXTS)

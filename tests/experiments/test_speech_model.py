@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack_frames
-from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 TINY = Config(cell="elman", num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
 

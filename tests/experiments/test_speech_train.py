@@ -26,7 +26,6 @@ from experiments.speech_recognition.recognizer import DEFAULT_FUSION, load_recog
 from experiments.speech_recognition.run import initial_train_state
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.transcribe import features_of, transcribe
-from tests.experiments.speech_compilation import quick_compilation  # noqa: F401
 
 # The default run on few voices.
 TINY = Config(
@@ -57,9 +56,6 @@ def few_voices():
     def step_of(config):
         return make_train_step(config, running.acoustic_model(config, 11))
 
-    def committed(config, model):
-        return jax.device_put(initial_train_state(config, model), jax.devices()[0])
-
     make_train_step = running.make_train_step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formants, "NUM_SPEAKERS", {"train": 1, "valid": 1, "test": 1})
@@ -68,8 +64,6 @@ def few_voices():
         patch.setattr(measure, "_WEIGHTS", (0.3, 0.6))
         patch.setattr(measure, "_BONUSES", (0.0,))
         patch.setattr(running, "make_train_step", lambda config, model: step_of(config))
-        # As a restored state is, which else the step is compiled for anew.
-        patch.setattr(training, "initial_train_state", committed)
         yield
 
 
