@@ -3,5 +3,12 @@
 from experiments.stock_prediction.config import Config
 
 CONFIG = Config(
-    data="etth1", cell="gru", hidden_size=64, num_seeds=5, batch_size=32, schedule="reference"
+    data="etth1",
+    hidden_size=64,
+    schedule="reference",
+    steps=1000,
+    batch_size=32,
+    learning_rate=2e-3,
+    warmup_steps=50,
+    eval_interval=100,
 )
