@@ -42,6 +42,9 @@ _PRICE_NAMES = (
     *("adjclose", "adjustedclose", "closeadjusted", "closeadj"),
     *("close", "closelast", "closeprice", "closingprice", "price", "last", "lastprice"),
 )
+_NO_PRICE_NAMES = frozenset(
+    {"", "volume", "vol", "open", "high", "low", "change", "returns", "return"}
+)
 _MISSING = frozenset({"", "nan", "null", "none", "n/a", "na", "-", "."})
 
 
@@ -114,6 +117,8 @@ def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64],
         )
     missing = len(rows) - len(prices)
     notes = [f"{_rows(missing)} without a price left out"] if missing else []
+    if _plain(header[price_column]) not in _PRICE_NAMES:
+        notes.append(f"the column {header[price_column]} is taken for the closing price")
     days, order = parse_dates(path, dates)
     values, comma = parse_prices(path, prices, header[price_column])
     return days, values, notes + order + comma
@@ -169,13 +174,14 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
     Raises:
       InputError: there is none, or it is there twice.
     """
-    names = [re.sub(r"[^a-z]", "", name.lower()) for name in header]
+    names = [_plain(name) for name in header]
     date = _find(path, names, _DATE_NAMES)
     if date is None and header[0].lower() in ("", "unnamed: 0"):
         date = 0  # what pandas makes of an index without a name
     price = _find(path, names, _PRICE_NAMES)
     if price is None and date is not None and len(header) == 2:
-        price = 1 - date  # named after what it is the price of
+        # Named after what it is the price of.
+        price = None if names[1 - date] in _NO_PRICE_NAMES else 1 - date
     for found, what, wanted in (
         (date, "a date", _DATE_NAMES),
         (price, "a closing price", _PRICE_NAMES),
@@ -188,6 +194,11 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
     assert date is not None
     assert price is not None
     return date, price
+
+
+def _plain(name: str) -> str:
+    """Return a column's name without case, spaces and signs."""
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _find(path: Path, names: list[str], wanted: Sequence[str]) -> int | None:

@@ -84,6 +84,12 @@ def test_the_order_of_day_and_month_is_that_which_fits_all_rows(read, dates, not
     assert "prices are read with a decimal point" in found.notes
 
 
+def test_a_lone_column_of_another_name_is_the_price_and_said_so(read):
+    found = read("DATE,DEXUSEU\n2024-01-02,1.5\n2024-01-03,1.6\n")
+    assert found.pieces[0].prices.tolist() == [1.5, 1.6]
+    assert found.notes == ("the column DEXUSEU is taken for the closing price",)
+
+
 def test_a_decimal_comma_is_read_where_nothing_else_fits(read):
     found = read('date;close\n2024-01-02;"1,5"\n2024-01-03;2\n2024-01-04;"1.234,25"\n')
     assert found.pieces[0].prices.tolist() == [1.5, 2.0, 1234.25]

@@ -20,8 +20,9 @@ from experiments.stock_prediction.features import NUM_FEATURES, days_of
 from experiments.stock_prediction.hours import BORDERS, Hours
 from experiments.stock_prediction.metrics import METRICS
 from experiments.stock_prediction.model import daily_model, hourly_model
+from experiments.stock_prediction.panel import make_panel
 from experiments.stock_prediction.predict import predict
-from experiments.stock_prediction.prices import ANY_MOVE, PriceData
+from experiments.stock_prediction.prices import ANY_MOVE, PriceData, load_prices
 from experiments.stock_prediction.splits import walk_forward
 from tests.experiments.stock_data import SMALL, momentum, random_walk, write_csv
 
@@ -308,12 +309,17 @@ def test_settings_that_do_not_go_with_hours(hours, tmp_path, option):
     assert not (tmp_path / "run").exists()
 
 
-def test_acl18_has_the_published_share_of_ups():
+def test_acl18_is_split_and_labelled_as_published():
     if not os.environ.get("DEEPRNN_DATA"):
         pytest.skip("DEEPRNN_DATA names no folder with StockNet's prices")
-    task = train.load(dataclasses.replace(SMALL, data="acl18"))
-    (fold,) = task.data.folds
-    test = fold.test.holds(task.panel.next_dates) & task.panel.moved
-    assert len(task.data.series) == 88
-    assert test.sum() == 3720
-    assert task.panel.up[test].mean() == pytest.approx(0.5129, abs=5e-5)
+    data = load_prices(dataclasses.replace(SMALL, data="acl18"))
+    panel = make_panel(data.series, data.moves)
+    (fold,) = data.folds
+    train, valid, test = (
+        period.holds(panel.next_dates) & panel.moved
+        for period in (fold.train, fold.valid, fold.test)
+    )
+    assert len(data.series) == 88
+    # Xu and Cohen 2018 count 20,339, 2,555 and 3,720.
+    assert [part.sum() for part in (train, valid, test)] == [20_325, 2_555, 3_720]
+    assert panel.up[test].mean() == pytest.approx(0.5129, abs=5e-5)
