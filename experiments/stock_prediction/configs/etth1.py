@@ -6,9 +6,9 @@ CONFIG = Config(
     data="etth1",
     hidden_size=64,
     schedule="reference",
-    steps=1000,
+    steps=500,
     batch_size=32,
-    learning_rate=2e-3,
+    learning_rate=1e-2,
     warmup_steps=50,
-    eval_interval=100,
+    eval_interval=50,
 )
