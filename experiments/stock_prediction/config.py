@@ -1,9 +1,12 @@
 """Every option of the stock-prediction experiment, with the default run's values.
 
 Command:   python -m experiments.stock_prediction
-Expected:  not measured yet
+Expected:  nothing of the direction of five shares from 2009 to 2013: accuracy 48.41 ± 0.88 %
+           (± over 5 seeds, 95 %), MCC -0.042 ± 0.016, worse than always up (52.30 %, 0);
+           and of their volatility QLIKE -7.300 ± 0.003, the EWMA -7.273 and HAR -7.292: no
+           difference beyond chance to the latter
 Hardware:  2 CPU cores
-Time:      TIME
+Time:      36 CPU-seconds in all; 135 s and the start on cores that much else was running on
 
 The settings for the other data sets are in `configs/`, one file each; `--data NAME` starts
 from the one of that name.

@@ -113,7 +113,8 @@ def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64],
     if len(prices) < 2:
         raise InputError(
             f"read_prices: {path} has {len(prices)} prices in the column "
-            f"{header[price_column]}; a return needs two at least"
+            f"{header[price_column]}; a return needs two at least (an empty column in front of "
+            "another of closing prices must go)"
         )
     missing = len(rows) - len(prices)
     notes = [f"{_rows(missing)} without a price left out"] if missing else []

@@ -137,6 +137,8 @@ def test_past_days_of_the_training_years_give_no_figures(folder, tmp_path):
     text = predict(folder, path)
     assert "no figures on past days: all 77 lie before" in text
     assert "accuracy" not in text
+    text = predict(folder, write_csv(path, random_walk(23, 7)))
+    assert "no day yet whose morrow is known" in text
 
 
 def test_notes_on_a_file_are_shown_and_the_last_piece_is_read(folder, tmp_path):

@@ -72,9 +72,8 @@ def test_a_run_leaves_its_files_and_figures(run):
 
 def test_the_default_run_works_offline(tmp_path, capsys):
     pytest.importorskip("bokeh_sampledata")
-    quick = {"num_seeds": 2, "num_folds": 2, "steps": 2, "warmup_steps": 1, "eval_interval": 2}
-    small = {"hidden_size": 4, "batch_size": 2, "chunk_length": 20, "burn_in": 2}
-    result = train.train(dataclasses.replace(Config(), **quick, **small), tmp_path / "run")
+    days = {"data": Config().data, "test_days": 252, "valid_days": 252}
+    result = train.train(dataclasses.replace(SMALL, **days), tmp_path / "run")
     out = capsys.readouterr().out
     assert "data bokeh: 5 series" in out
     assert "always up" in out
@@ -164,7 +163,7 @@ def data_of(series, config, shift=0):
 
 
 LEARNING = dataclasses.replace(
-    SMALL, hidden_size=8, dropout=0.0, steps=60, batch_size=8, learning_rate=0.03
+    SMALL, cell="elman", hidden_size=8, dropout=0.0, steps=60, batch_size=8, learning_rate=0.03
 )
 
 
@@ -229,7 +228,13 @@ def test_another_future_leaves_past_forecasts_bit_for_bit():
 
 
 HOURLY = dataclasses.replace(
-    SMALL, data="etth1", input_length=24, horizon=4, segment_length=8, learning_rate=0.02
+    SMALL,
+    data="etth1",
+    cell="elman",
+    input_length=24,
+    horizon=4,
+    segment_length=8,
+    learning_rate=0.02,
 )
 
 
@@ -289,16 +294,17 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
 
 def test_the_hourly_network_reads_each_variable_by_itself_and_no_level():
     model = hourly_model(HOURLY, 2)
-    params = model.init(jax.random.key(0))
+    apply = jax.jit(model.apply)
+    params = jax.jit(model.init)(jax.random.key(0))
     x = np.random.default_rng(0).standard_normal((3, 24, 2)).astype(np.float32)
-    y = np.asarray(model.apply(params, x))
+    y = np.asarray(apply(params, x))
     assert y.shape == (3, 4, 2)
     other = x.copy()
     other[..., 1] += np.random.default_rng(1).standard_normal((3, 24)).astype(np.float32)
-    after = np.asarray(model.apply(params, other))
+    after = np.asarray(apply(params, other))
     np.testing.assert_allclose(after[..., 0], y[..., 0], rtol=1e-5, atol=1e-6)
     assert (np.abs(after[..., 1] - y[..., 1]) > 1e-3).any()
-    raised = np.asarray(model.apply(params, x + np.float32(7.0)))
+    raised = np.asarray(apply(params, x + np.float32(7.0)))
     np.testing.assert_allclose(raised, y + 7.0, rtol=1e-4, atol=1e-4)
 
 
