@@ -19,7 +19,7 @@ from experiments.stock_prediction.daily_measure import measure
 from experiments.stock_prediction.features import NUM_FEATURES, days_of
 from experiments.stock_prediction.hours import BORDERS, Hours
 from experiments.stock_prediction.metrics import METRICS
-from experiments.stock_prediction.model import daily_model, hourly_model
+from experiments.stock_prediction.model import CELLS, daily_model, hourly_model
 from experiments.stock_prediction.panel import make_panel
 from experiments.stock_prediction.predict import predict
 from experiments.stock_prediction.prices import ANY_MOVE, PriceData, load_prices
@@ -163,7 +163,7 @@ def data_of(series, config, shift=0):
 
 
 LEARNING = dataclasses.replace(
-    SMALL, cell="elman", hidden_size=8, dropout=0.0, steps=60, batch_size=8, learning_rate=0.03
+    SMALL, hidden_size=8, dropout=0.0, steps=60, batch_size=8, learning_rate=0.03
 )
 
 
@@ -230,7 +230,6 @@ def test_another_future_leaves_past_forecasts_bit_for_bit():
 HOURLY = dataclasses.replace(
     SMALL,
     data="etth1",
-    cell="elman",
     input_length=24,
     horizon=4,
     segment_length=8,
@@ -290,6 +289,18 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
         bad.write_text(change(file.read_text()))
         with pytest.raises(InputError, match=message):
             predict(folder, bad)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_fits_both_networks(cell):
+    config = dataclasses.replace(HOURLY, cell=cell, num_layers=2, skip="residual")
+    for model, x, shape in (
+        (daily_model(config, NUM_FEATURES), (9, 3, NUM_FEATURES), (9, 3, 2)),
+        (hourly_model(config, 2), (3, 24, 2), (3, 4, 2)),
+    ):
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        y = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct(x, np.float32))
+        assert (y.shape, y.dtype) == (shape, np.float32)
 
 
 def test_the_hourly_network_reads_each_variable_by_itself_and_no_level():
