@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from experiments.common import command
+from experiments.common.errors import InputError
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.configs import PRESETS
 from experiments.stock_prediction.predict import predict
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> None:
         if task.predict is not None and task.workdir is not None:
             print(predict(task.workdir, task.predict, output=task.output))
             return
+        if task.output is not None:
+            raise InputError("stock_prediction: --output goes with --predict FILE.csv")
         name = f"{Path(config.data).stem}-{config.cell}"
         train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
 

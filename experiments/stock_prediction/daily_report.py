@@ -15,7 +15,7 @@ from experiments.stock_prediction.daily import Daily, untrained_loss
 from experiments.stock_prediction.daily_measure import collect, measure
 from experiments.stock_prediction.figures import ENSEMBLE, NETWORK, NOTE, cell, verdict
 
-__all__ = ["draw", "measure", "summary"]
+__all__ = ["describe", "draw", "measure", "summary"]
 
 PUBLISHED_ACL18 = "published LSTM (Feng et al. 2019): accuracy 53.18 %, MCC 0.067"
 # What is shown of each question, and by whom it is answered.

@@ -48,7 +48,9 @@ def reliability(
     said = [p_up[group].mean() for group in groups]
     came = np.array([up[group].mean() for group in groups])
     error = [1.96 * np.sqrt(c * (1 - c) / len(g)) for c, g in zip(came, groups, strict=True)]
-    direction.errorbar(said, came, yerr=error, fmt="o", capsize=2, label="tenths of the forecasts")
+    # Shares of one day move together, so that the truth is wider than these.
+    bars = "tenths of the forecasts,\nbars as if all were independent"
+    direction.errorbar(said, came, yerr=error, fmt="o", capsize=2, label=bars)
     ends = [min(*said, *came) - 0.02, max(*said, *came) + 0.02]
     direction.plot(ends, ends, color="0.5", linestyle=":", label="as often as said")
     direction.axhline(up.mean(), color="0.5", linestyle="--", label="share of ups")
@@ -87,8 +89,7 @@ def folds(
         axes.tick_params(axis="x", labelsize="x-small")
         axes.set_title(metric)
         axes.grid(alpha=0.3)
-    row[0].legend(fontsize="small")
-    row[-1].legend(fontsize="small")
+        axes.legend(fontsize="small")  # each has methods of its own
     figure.savefig(path, dpi=110)
 
 

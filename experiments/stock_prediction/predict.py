@@ -40,6 +40,8 @@ def predict(workdir: str | Path, file: str | Path, *, output: str | Path | None 
     out = None if output is None else Path(output).expanduser()
     if out is not None and not out.parent.is_dir():
         raise InputError(f"predict: there is no folder {out.parent} to write {out.name} to")
+    if out is not None and out.is_dir():
+        raise InputError(f"predict: --output is the folder {out}; give a file in it")
     if config.data == HOURLY:
         hourly = predict_hours.read(file, config, run["data"])  # before anything is loaded
         model = hourly_model(config, len(run["data"]["variables"]))

@@ -148,6 +148,8 @@ def _past(daily: Daily, p_up: NDArray[np.floating], variance: NDArray[np.floatin
     next_dates = daily.panel.next_dates
     asked = ~np.isnat(next_dates)
     fair = asked & (next_dates >= daily.seen_until)
+    if not asked.any():
+        return ["no figures on past days: there is no day yet whose morrow is known"]
     if not fair.any():
         return [
             f"no figures on past days: all {asked.sum():,} lie before {daily.seen_until}, in "

@@ -1,9 +1,11 @@
 """Daily prices from a CSV file: what is read, what is refused, what is treated and how.
 
 A file has a header with a date and a closing price, in any order and beside any other
-column: Yahoo's (`Date,Open,High,Low,Close,Adj Close,Volume`), Nasdaq's with its `$`, or
-just `date,close`. An adjusted close is taken where there is one, because splits and
-dividends are no gains and losses.
+column: Yahoo's (`Date,Open,High,Low,Close,Adj Close,Volume`), Stooq's, Nasdaq's with its `$`,
+investing.com's (`Date,Price,Open,...`), yfinance's with its three lines of header, FRED's
+with a name of its own for the price, or just `date,close`. An adjusted close is taken where
+there is one, because splits and dividends are no gains and losses. How dates and numbers may
+be written is told in `price_cells`.
 
 | what a file may hold | what becomes of it |
 |---|---|
@@ -12,18 +14,16 @@ dividends are no gains and losses.
 | a date twice with one and the same price | kept once, and counted |
 | a date twice with two prices | refused: daily prices have one a day |
 | a price of zero or less, or infinite | refused: it has no logarithm |
-| text, or a decimal comma, for a price | refused |
-| dates like 03/04/2020 | refused: March or April? |
+| text for a price | refused |
+| dates like 03/04/2024, or a decimal comma | read where only one way fits all rows, said so |
 | weekends and holidays | no gap: the next trading day's return follows |
-| more than 10 days without a price | cut there: what lies between is no daily return |
+| more than 14 days without a price | cut there: what lies between is no daily return |
 | weekly or monthly prices | refused: the model speaks of days |
 | a move of more than half or double | kept, and pointed out: perhaps a split unadjusted |
 """
 
 import csv
-import datetime
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,11 +33,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
+from experiments.stock_prediction.price_cells import Cell, parse_dates, parse_prices
 
-MAX_GAP_DAYS = 10  # after 10 September 2001 the New York exchange was closed for 7
-_DATE_NAMES = ("date", "timestamp", "datetime", "day")
-_PRICE_NAMES = ("adjclose", "adjustedclose", "closeadjusted", "close", "closelast", "price")
-_MISSING = frozenset({"", "nan", "null", "none", "n/a", "na", "-"})
+# New York was closed for 7 after 10 September 2001, Shanghai and Tokyo are for 11 at times.
+MAX_GAP_DAYS = 14
+_DATE_NAMES = ("date", "timestamp", "datetime", "day", "time", "observationdate", "tradedate")
+_PRICE_NAMES = (
+    *("adjclose", "adjustedclose", "closeadjusted", "closeadj"),
+    *("close", "closelast", "closeprice", "closingprice", "price", "last", "lastprice"),
+)
+_NO_PRICE_NAMES = frozenset(
+    {"", "volume", "vol", "open", "high", "low", "change", "returns", "return"}
+)
+_MISSING = frozenset({"", "nan", "null", "none", "n/a", "na", "-", "."})
+
+
+Row = tuple[int, list[str]]  # the line in the file, and its cells
 
 
 class PriceSeries(NamedTuple):
@@ -65,8 +76,7 @@ def read_prices(path: Path, name: str | None = None) -> PriceFile:
     Raises:
       InputError: see the table above; names the file and the line.
     """
-    dates, prices, missing = _read_rows(path)
-    notes = [f"{_rows(missing)} without a price left out"] if missing else []
+    dates, prices, notes = _read_rows(path)
     order = np.argsort(dates, kind="stable")
     if (order != np.arange(len(order))).any():
         notes.append("the dates are out of order; sorted")
@@ -89,29 +99,33 @@ def read_prices(path: Path, name: str | None = None) -> PriceFile:
     return PriceFile(pieces, tuple(notes + _leaps(dates, prices)))
 
 
-def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64], int]:
-    """Return dates and prices as they stand in the file, and how many prices are missing."""
+def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64], list[str]]:
+    """Return dates and prices as they stand in the file, and notes on how they were read."""
     header, rows = read_table(path)
-    names = [re.sub(r"[^a-z]", "", name.lower()) for name in header]
-    date_column = _find(path, header, names, _DATE_NAMES, "a date")
-    price_column = _find(path, header, names, _PRICE_NAMES, "a closing price")
-    dates, prices, missing = [], [], 0
+    header, rows = _without_yfinance(header, rows)
+    date_column, price_column = _columns(path, header)
+    dates: list[Cell] = []
+    prices: list[Cell] = []
     for line, row in rows:
-        text = row[price_column].strip()
-        date = _parse_date(path, line, row[date_column])
-        if text.lower() in _MISSING:
-            missing += 1
-            continue
-        dates.append(date)
-        prices.append(_parse_price(path, line, text))
-    if len(dates) < 2:
+        if row[price_column].strip().lower() not in _MISSING:
+            dates.append((line, row[date_column].strip()))
+            prices.append((line, row[price_column].strip()))
+    if len(prices) < 2:
         raise InputError(
-            f"read_prices: {path} has {len(dates)} prices; a return needs two at least"
+            f"read_prices: {path} has {len(prices)} prices in the column "
+            f"{header[price_column]}; a return needs two at least (an empty column in front of "
+            "another of closing prices must go)"
         )
-    return np.array(dates, "datetime64[D]"), np.array(prices), missing
+    missing = len(rows) - len(prices)
+    notes = [f"{_rows(missing)} without a price left out"] if missing else []
+    if _plain(header[price_column]) not in _PRICE_NAMES:
+        notes.append(f"the column {header[price_column]} is taken for the closing price")
+    days, order = parse_dates(path, dates)
+    values, comma = parse_prices(path, prices, header[price_column])
+    return days, values, notes + order + comma
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_table(path: Path) -> tuple[list[str], list[Row]]:
     """Return a CSV file's header, and its rows with the number of their lines.
 
     Raises:
@@ -128,7 +142,12 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     first = lines[0] if lines else ""
     separator = max(",;\t", key=first.count)
     reader = csv.reader(lines, delimiter=separator)
-    rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(
+            f"read_table: {path}, line {reader.line_num}: {error}; give a CSV file"
+        ) from error
     if len(rows) < 2:
         raise InputError(
             f"read_table: {path} has no rows; give a header line and a line for each time"
@@ -143,46 +162,56 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, rows[1:]
 
 
-def _find(path: Path, header: list[str], names: list[str], wanted: Sequence[str], what: str) -> int:
-    """Return the column of the first of the wanted names that is there."""
+def _without_yfinance(header: list[str], rows: list[Row]) -> tuple[list[str], list[Row]]:
+    """Return header and rows; yfinance's three lines (Price, Ticker, Date) become one."""
+    if header[0] == "Price" and rows[0][1][0] == "Ticker" and rows[1:]:
+        return [rows[1][1][0] or "Date", *header[1:]], rows[2:]
+    return header, rows
+
+
+def _columns(path: Path, header: list[str]) -> tuple[int, int]:
+    """Return which columns hold the date and the price.
+
+    Raises:
+      InputError: there is none, or it is there twice.
+    """
+    names = [_plain(name) for name in header]
+    date = _find(path, names, _DATE_NAMES)
+    if date is None and header[0].lower() in ("", "unnamed: 0"):
+        date = 0  # what pandas makes of an index without a name
+    price = _find(path, names, _PRICE_NAMES)
+    if price is None and date is not None and len(header) == 2:
+        # Named after what it is the price of.
+        price = None if names[1 - date] in _NO_PRICE_NAMES else 1 - date
+    for found, what, wanted in (
+        (date, "a date", _DATE_NAMES),
+        (price, "a closing price", _PRICE_NAMES),
+    ):
+        if found is None:
+            raise InputError(
+                f"read_prices: {path} has no column with {what} (one of {', '.join(wanted)}), "
+                f"only {', '.join(header)}; name it in the first line"
+            )
+    assert date is not None
+    assert price is not None
+    return date, price
+
+
+def _plain(name: str) -> str:
+    """Return a column's name without case, spaces and signs."""
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _find(path: Path, names: list[str], wanted: Sequence[str]) -> int | None:
+    """Return the column of the first of the wanted names that is there, or None."""
     for name in wanted:
         if names.count(name) > 1:
-            raise InputError(f"read_prices: {path} has the column {name} more than once")
+            raise InputError(
+                f"read_prices: {path} has the column {name} more than once; give one stock's"
+            )
         if name in names:
             return names.index(name)
-    raise InputError(
-        f"read_prices: {path} has no column with {what} (one of {', '.join(wanted)}), only "
-        f"{', '.join(header)}; name it in the first line"
-    )
-
-
-def _parse_date(path: Path, line: int, text: str) -> datetime.date:
-    """Return a date written year first; a time of day is dropped."""
-    try:
-        return datetime.datetime.fromisoformat(text.strip().replace("/", "-")).date()
-    except ValueError:
-        raise InputError(
-            f"read_prices: {path}, line {line}: the date is {text!r}; write year, month and "
-            "day as 2024-01-31, since 01/02/2024 is January in one country and February "
-            "in another"
-        ) from None
-
-
-def _parse_price(path: Path, line: int, text: str) -> float:
-    """Return a price that has a logarithm."""
-    try:
-        price = float(text.removeprefix("$"))
-    except ValueError:
-        raise InputError(
-            f"read_prices: {path}, line {line}: the price is {text!r}; write a number with a "
-            "decimal point and no other sign in it"
-        ) from None
-    if not (math.isfinite(price) and price > 0.0):
-        raise InputError(
-            f"read_prices: {path}, line {line}: the price is {text}, and must be more than 0; "
-            "leave the cell empty where there is none"
-        )
-    return price
+    return None
 
 
 def _check_daily(path: Path, dates: NDArray[np.datetime64], prices: NDArray[np.float64]) -> None:

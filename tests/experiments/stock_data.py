@@ -7,7 +7,7 @@ from experiments.stock_prediction.price_files import PriceSeries
 
 # Small enough for two seconds, and one shape for all tests: compiled once.
 SMALL = Config(
-    cell="gru",
+    cell="elman",
     hidden_size=4,
     dropout=0.1,
     num_folds=2,

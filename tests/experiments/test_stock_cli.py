@@ -137,6 +137,8 @@ def test_past_days_of_the_training_years_give_no_figures(folder, tmp_path):
     text = predict(folder, path)
     assert "no figures on past days: all 77 lie before" in text
     assert "accuracy" not in text
+    text = predict(folder, write_csv(path, random_walk(23, 7)))
+    assert "no day yet whose morrow is known" in text
 
 
 def test_notes_on_a_file_are_shown_and_the_last_piece_is_read(folder, tmp_path):
@@ -144,19 +146,22 @@ def test_notes_on_a_file_are_shown_and_the_last_piece_is_read(folder, tmp_path):
     keep = np.r_[0:200, 230:300]
     gap = series._replace(dates=series.dates[keep], prices=series.prices[keep])
     text = predict(folder, write_csv(tmp_path / "gap.csv", gap))
-    assert "note: cut at gaps of more than 10 days" in text
+    assert "note: cut at gaps of more than 14 days" in text
     assert f"after {series.dates[-1]}" in text
     keep = np.r_[0:200, 290:300]
     gap = series._replace(dates=series.dates[keep], prices=series.prices[keep])
-    with pytest.raises(InputError, match="has 10 daily prices since the last gap of 10 days"):
+    with pytest.raises(InputError, match="has 10 daily prices since the last gap of 14 days"):
         predict(folder, write_csv(tmp_path / "gap.csv", gap))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("date,close\n2024-01-02,1\n2024-01-03,0\n", "line 3: the price is 0"),
-        ("date,close\n2024-01-02,1\n2024-01-03,-1\n", "line 3: the price is -1"),
+        ("date,close\n2024-01-02,1\n2024-01-03,0\n", "line 3: .* in the column close is 0"),
+        (
+            "date,close\n2024-01-02,1\n2024-01-03,-1\n",
+            "in the column close is -1",
+        ),
         ("date,close\n2024-01-02,1\n2024-01-02,2\n", "two prices for 2024-01-02"),
         ("date,close\n2024-01-02,1\n2024-01-03,2\n", "has 2 daily prices; at least 23"),
         ("date,open\n2024-01-02,1\n", "no column with a closing price"),
@@ -173,5 +178,9 @@ def test_a_folder_that_is_not_there_for_the_output(folder, tmp_path):
     path = write_csv(tmp_path / "a.csv", random_walk(100, 7))
     with pytest.raises(InputError, match="there is no folder"):
         predict(folder, path, output=tmp_path / "none" / "out.csv")
+    with pytest.raises(InputError, match="is the folder"):
+        predict(folder, path, output=tmp_path)
+    with pytest.raises(SystemExit, match="--output goes with --predict"):
+        cli.main(["--output", "out.csv"])
     with pytest.raises(InputError, match="holds no run"):
         predict(tmp_path, path)

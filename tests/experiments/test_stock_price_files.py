@@ -46,12 +46,54 @@ def test_the_adjusted_close_is_taken_where_there_is_one(read):
         "day\tPrice\r\n20240102\t1.5\r\n20240103\t1.6\r\n\r\n",
         "Timestamp,Close/Last\n2024/01/02,$1.5\n2024/01/03,$1.6\n",
         'Date,Adj. Close\n"2024-01-02 00:00:00-05:00",1.5\n2024-01-03T16:00,1.6\n',
+        "<TICKER>,<DATE>,<TIME>,<CLOSE>,<VOL>\nA,20240102,0,1.5,7\nA,20240103,0,1.6,7\n",
+        "Price,Close,Volume\nTicker,A,A\nDate,,\n2024-01-02,1.5,7\n2024-01-03,1.6,7\n",
+        ",Open,Close\n2024-1-2,1,1.5\n2024-1-3,1,1.6\n",
+        "observation_date,SP500\n2024-01-01,.\n2024-01-02,1.5\n2024-01-03,1.6\n",
+        "time,open,close\n1704205800,1,1.5\n1704292200,1,1.6\n",
+        'Date,Close*\n"Jan 3, 2024",1.6\n"Jan 2, 2024",1.5\n',
+        "date,close\n2-Jan-2024,1.5\n03-Jan-24,1.6\n",
     ],
 )
 def test_headers_and_separators_of_many_sources(read, text):
     (series,) = read(text).pieces
     np.testing.assert_array_equal(series.prices, [1.5, 1.6])
     assert series.dates[0] == np.datetime64("2024-01-02")
+
+
+INVESTING = """"Date","Price","Open","High","Low","Vol.","Change %"
+"{}","4,769.83","4,745.20","4,754.33","4,722.67","","0.30%"
+"{}","997.50","4,725.07","4,729.29","4,699.71","","-0.34%"
+"""
+
+
+@pytest.mark.parametrize(
+    ("dates", "note"),
+    [
+        (("01/13/2024", "01/12/2024"), "dates are read as month, day, year"),
+        (("13/01/2024", "12/01/2024"), "dates are read as day, month, year"),
+        (("13.1.2024", "12.1.2024 16:00:00"), "dates are read as day, month, year"),
+    ],
+)
+def test_the_order_of_day_and_month_is_that_which_fits_all_rows(read, dates, note):
+    found = read(INVESTING.format(*dates))
+    (series,) = found.pieces
+    assert series.dates.astype(str).tolist() == ["2024-01-12", "2024-01-13"]
+    assert series.prices.tolist() == [997.5, 4769.83]
+    assert note in found.notes
+    assert "prices are read with a decimal point" in found.notes
+
+
+def test_a_lone_column_of_another_name_is_the_price_and_said_so(read):
+    found = read("DATE,DEXUSEU\n2024-01-02,1.5\n2024-01-03,1.6\n")
+    assert found.pieces[0].prices.tolist() == [1.5, 1.6]
+    assert found.notes == ("the column DEXUSEU is taken for the closing price",)
+
+
+def test_a_decimal_comma_is_read_where_nothing_else_fits(read):
+    found = read('date;close\n2024-01-02;"1,5"\n2024-01-03;2\n2024-01-04;"1.234,25"\n')
+    assert found.pieces[0].prices.tolist() == [1.5, 2.0, 1234.25]
+    assert "prices are read with a decimal comma" in found.notes
 
 
 def test_a_missing_price_is_left_out_and_counted(read):
@@ -73,10 +115,10 @@ def test_a_row_that_is_there_twice_is_kept_once(read):
 
 
 def test_weekends_are_no_gaps_and_gaps_cut(read):
-    days = ["2024-01-05", "2024-01-08", "2024-01-18", "2024-01-29", "2024-01-30", "2024-01-31"]
+    days = ["2024-01-05", "2024-01-08", "2024-01-18", "2024-02-02", "2024-02-03", "2024-02-04"]
     found = read(rows(*(f"{day},{i}" for i, day in enumerate(days, 1))))
     assert [piece.prices.tolist() for piece in found.pieces] == [[1, 2, 3], [4, 5, 6]]
-    assert "cut at gaps of more than 10 days: 2024-01-18 to 2024-01-29" in found.notes
+    assert "cut at gaps of more than 14 days: 2024-01-18 to 2024-02-02" in found.notes
 
 
 def test_a_split_is_pointed_out(read):
@@ -91,21 +133,27 @@ def test_a_split_is_pointed_out(read):
     [
         ("", "has no rows"),
         ("date,close\n", "has no rows"),
-        (rows("2024-01-02,1"), "1 prices; a return needs two"),
-        (rows("2024-01-02,", "2024-01-03,nan"), "0 prices"),
+        (rows("2024-01-02,1"), "1 prices in the column close; a return needs two"),
+        (rows("2024-01-02,", "2024-01-03,nan"), "0 prices in the column close"),
+        (rows("2024-01-02," + "9" * 200_000, "2024-01-03,2"), "field larger than field limit"),
         ("close\n1\n2\n", "no column with a date"),
         ("date,volume\n2024-01-02,1\n", "no column with a closing price"),
         ("date,close,close\n2024-01-02,1,2\n2024-01-03,1,2\n", "close more than once"),
-        (rows("2024-01-02,1", "2024-01-03,0"), "line 3: the price is 0, and must be more than 0"),
-        (rows("2024-01-02,1", "2024-01-03,-4"), "line 3: the price is -4"),
-        (rows("2024-01-02,1", "2024-01-03,inf"), "line 3: the price is inf"),
-        (rows("2024-01-02,1", "2024-01-03,1e999"), "line 3: the price is 1e999"),
-        (rows("2024-01-02,one", "2024-01-03,2"), "line 2: the price is 'one'"),
-        (rows("01/02/2024,1", "01/03/2024,2"), "line 2: the date is '01/02/2024'"),
+        (rows("2024-01-02,1", "2024-01-03,0"), "line 3: the price in the column close is 0, and"),
+        (rows("2024-01-02,1", "2024-01-03,-4"), "column close is -4, and must be more than 0"),
+        (rows("2024-01-02,1", "2024-01-03,inf"), "line 3: the price in the column close is 'inf'"),
+        (rows("2024-01-02,1", "2024-01-03,1e999"), "column close is 1e999, and must be more"),
+        (rows("2024-01-02,one", "2024-01-03,2"), "line 2: the price in the column close is 'one'"),
+        (rows("2024-01-02,1.5", "2024-01-03,."), "1 prices in the column close; a return"),
+        (rows("01/02/2024,1", "01/03/2024,2"), "line 2: the date is '01/02/2024': with day, month"),
+        (rows("13/01/2024,1", "01/14/2024,2"), "line 3: the date is '01/14/2024', which is none"),
+        (rows("2024-01-13,1", "01/14/2024,2"), "line 2: the date is '2024-01-13', which is none"),
+        (rows("1-Jam-2024,1", "2-Jan-2024,2"), "line 2: the date is '1-Jam-2024'"),
+        (rows('2024-01-02,"1,500"', '2024-01-03,"1,510"'), "'1,500': with a decimal point or"),
+        (rows('2024-01-02,"1,5"', "2024-01-03,1.6"), "line 3: the price in the column close is '1"),
         (rows("2024-02-30,1", "2024-03-01,2"), "line 2: the date is '2024-02-30'"),
         (rows(",1", "2024-01-03,2"), "line 2: the date is ''"),
         (rows("2024-01-02,1", "2024-01-03,1,5"), "line 3: 3 values for 2 columns"),
-        ('date;close\n2024-01-02;"1,5"\n2024-01-03;2\n', "the price is '1,5'"),
         (rows("2024-01-02,1", "2024-01-02,2"), "two prices for 2024-01-02: 1 and 2"),
         (rows("2024-01-01,1", "2024-01-08,2", "2024-01-15,3"), "7 days apart; give daily"),
         (rows("2024-01-01,3", "2024-01-02,3", "2024-01-03,3"), "never moves"),
