@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from experiments.common import command
 from experiments.common.errors import InputError
 from experiments.stock_prediction.config import Config
@@ -23,7 +21,8 @@ class Task(command.Task):
     """What to do, apart from a run's settings."""
 
     preset: Literal["default", "acl18", "etth1"] = "default"
-    """Settings to start from; --data with one of these names starts from it, too."""
+    """Settings to start from; the other options change them one by one. Without it, --data
+    with a corpus that has settings of its own starts from those."""
     predict: Path | None = None
     """Forecast what follows in this CSV file with a trained run, instead of training."""
     output: Path | None = None
@@ -35,21 +34,8 @@ class Task(command.Task):
         return self.resume or self.predict is not None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    data: str = ""
-    preset: str = ""
-
-
 def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
-    """Return what is asked for; see `common.command.parse`.
-
-    A data set's own settings are where its run starts from: nobody wants those of daily
-    prices for hours.
-    """
-    given, _ = tyro.cli(_Data, args=arguments, add_help=False, return_unknown_args=True)
-    if given.data in PRESETS and not given.preset:
-        arguments = [*arguments, "--preset", given.data]
+    """Return what is asked for; see `common.command.parse`."""
     return command.parse(
         arguments,
         name="stock_prediction",

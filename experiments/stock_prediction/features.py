@@ -84,7 +84,7 @@ def days_of(series: PriceSeries) -> Days:
     return Days(
         series.name,
         series.dates[1:][rows],
-        np.append(series.dates[1:][WARM_UP:], np.datetime64("NaT")),
+        np.append(series.dates[1:][WARM_UP:], np.datetime64("NaT", "D")),
         features[rows],
         v[rows],
         np.maximum(np.cumsum(r**2) / np.arange(1, len(r) + 1), _LEAST_VARIANCE)[rows],

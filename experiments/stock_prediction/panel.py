@@ -71,7 +71,7 @@ def make_panel(series: Sequence[Days], moves: Moves) -> Panel:
             out[: len(column), n] = column
         return out
 
-    next_dates = padded([days.next_dates for days in series], np.datetime64("NaT"))
+    next_dates = padded([days.next_dates for days in series], np.datetime64("NaT", "D"))
     next_returns = np.nan_to_num(padded([days.next_returns for days in series], 0.0))
     asked = ~np.isnat(next_dates)
     up = moves.up(next_returns) & asked

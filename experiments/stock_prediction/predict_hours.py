@@ -58,7 +58,7 @@ def report(hourly: Hourly, model: Model, params: Any, output: Path | None) -> st
     x = values[None, -hourly.input_length :]
     network = hourly.standard.undo(forecast(params, x)[:, 0])  # [S, horizon, V]
     copy = hourly.standard.undo(seasonal(x, hourly.horizon)[0])
-    times = hourly.hours.times[-1] + 1 + np.arange(hourly.horizon)
+    times = hourly.hours.times[-1] + np.arange(1, hourly.horizon + 1).astype("timedelta64[h]")
     lines = [
         f"the {hourly.horizon} hours after {hourly.hours.times[-1]}, mean of {len(network)} seeds "
         f"(beside: the last day again):",

@@ -36,7 +36,7 @@ class Period(NamedTuple):
         return (dates >= self.start) & (dates < self.end)
 
     def __str__(self) -> str:
-        return f"{self.start} to {self.end - 1}"
+        return f"{self.start} to {self.end - np.timedelta64(1, 'D')}"
 
 
 class Fold(NamedTuple):
@@ -90,7 +90,7 @@ def walk_forward(
     folds = []
     for i in range(num_folds):
         test = first + valid_days + i * test_days
-        end = dates[test + test_days] if i < num_folds - 1 else dates[-1] + 1
+        end = dates[test + test_days] if i < num_folds - 1 else dates[-1] + np.timedelta64(1, "D")
         valid = Period(dates[test - valid_days], dates[test])
         folds.append(Fold(Period(dates[0], valid.start), valid, Period(dates[test], end)))
     return tuple(folds)
