@@ -5,6 +5,11 @@ Expected:  not measured yet
 Hardware:  2 CPU cores
 Time:      under 90 s in all
 
+References: Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning to Align and
+           Translate"; Luong et al. 2015, "Effective Approaches to Attention-based Neural
+           Machine Translation"; Sutskever et al. 2014, "Sequence to Sequence Learning with
+           Neural Networks"
+
 Multi30k, English to German, is `--preset multi30k`; see `configs/`.
 """
 
