@@ -15,7 +15,7 @@ are finished are not run again: the same command goes on after a kill.
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,20 +58,19 @@ class Options:
     """The folder of all the runs."""
 
 
-def compare(options: Options, base: Config) -> list[dict[str, Any]]:
-    """Train what is not trained yet and return a row for each variant.
+def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
+    """Train what is not trained yet and yield a row for each variant.
 
     Args:
       options: what to compare.
       base: the settings that the variants change.
 
-    Returns:
+    Yields:
       For each variant its name and, as means over seeds, of the test split: the figure by
       beam search as `score`, that of the longer half of its sentences as `longer`, and
       nats a token; `deviation` of the first with several seeds.
     """
     test = load_corpus(base.data, base.data_dir).test
-    rows = []
     for name, changes in VARIANTS.items():
         results, longer = [], []
         for seed in range(options.seeds):
@@ -82,18 +81,15 @@ def compare(options: Options, base: Config) -> list[dict[str, Any]]:
             results.append(_trained(config, folder))
             longer.append(score_of_longer(base.data, read_lines(folder / TRANSLATIONS_FILE), test))
         scores = [result["test"]["beam"] for result in results]
-        rows.append(
-            {
-                "name": name,
-                "score": float(np.mean(scores)),
-                "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-                "longer": float(np.mean(longer)),
-                "nats": float(np.mean([result["test"]["nats"] for result in results])),
-                "parameters": results[0]["parameters"],
-                "seconds": float(np.mean([result["seconds"] for result in results])),
-            }
-        )
-    return rows
+        yield {
+            "name": name,
+            "score": float(np.mean(scores)),
+            "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+            "longer": float(np.mean(longer)),
+            "nats": float(np.mean([result["test"]["nats"] for result in results])),
+            "parameters": results[0]["parameters"],
+            "seconds": float(np.mean([result["seconds"] for result in results])),
+        }
 
 
 def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> float:
@@ -137,14 +133,13 @@ def main(arguments: Sequence[str]) -> None:
         base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
         if options.steps is not None:
             base = dataclasses.replace(base, steps=options.steps)
-        rows = compare(options, base)
-        label = f"test {LABELS[SCORES[options.data]]}"
-        text = table(rows, label)
-        options.workdir.mkdir(parents=True, exist_ok=True)
-        path = options.workdir / f"{options.data}.md"
-        path.write_text(text + "\n", encoding="utf-8")
-        write_json(path.with_suffix(".json"), rows)
-        print(f"\n{text}\n\n{path}")
+        rows, path = [], options.workdir / f"{options.data}.md"
+        for row in compare(options, base):  # the table grows, for who stops it early
+            rows.append(row)
+            text = table(rows, f"test {LABELS[SCORES[options.data]]}")
+            path.write_text(text + "\n", encoding="utf-8")
+            write_json(path.with_suffix(".json"), rows)
+            print(f"\n{text}\n\n{path}", flush=True)
 
 
 if __name__ == "__main__":

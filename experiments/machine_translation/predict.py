@@ -104,7 +104,7 @@ def evaluate_files(workdir: Path, source: Path, reference: Path, config: Config)
     _warn_of_unseen(trained, pairs.sources)
     empty = sum(not normalise(line) for line in pairs.sources)
     if empty:
-        _warn(f"{empty:,} of {len(pairs):,} lines of {source} are empty, and so translated")
+        _warn(f"{empty:,} of {len(pairs):,} lines of {source} are empty: so is their translation")
     lines = translate_lines(trained, pairs.sources, search_of(config))
     path = workdir / f"{source.name}.translations.txt"
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

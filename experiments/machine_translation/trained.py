@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.errors import InputError
@@ -53,7 +55,11 @@ def load_trained(workdir: Path, warn: Callable[[str], None] = print) -> Trained:
     vocabularies = load_vocabularies(workdir, run["vocabularies_sha256"])
     model = make_translator(config, len(vocabularies.source), len(vocabularies.target))
     restored = restore_best(workdir, state_shapes(config, model), warn)
-    return Trained(config, model, evaluated_params(restored.state, config.ema_decay), vocabularies)
+    params = evaluated_params(restored.state, config.ema_decay)
+    # A checkpoint's arrays are bound to their device, for which what the training has
+    # compiled already would be compiled a second time.
+    params = jax.tree.map(jnp.asarray, jax.device_get(params))
+    return Trained(config, model, params, vocabularies)
 
 
 def source_ids(trained: Trained, line: str) -> Ids:
