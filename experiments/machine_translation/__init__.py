@@ -15,6 +15,7 @@
 | `update.py`, `run.py`, `train.py` | loss and optimiser; a run, its training, its files |
 | `translate.py`, `trained.py` | beam search; a trained run at work on new lines |
 | `evaluate.py`, `baselines.py` | BLEU and nats; translations without a network |
+| `predict.py` | a user's sentences and test sets |
 | `report.py`, `heat_map.py` | what is said and drawn |
 | `findings.py` | short runs that differ in one thing, in a table |
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.common import command
+from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs import PRESETS
+from experiments.machine_translation.data import lines_of
 from experiments.machine_translation.predict import evaluate_files, translate_aloud
 from experiments.machine_translation.train import train
 
@@ -48,10 +50,12 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with command.plain_errors():
         task, config = parse(arguments)
+        if task.translate is not None and task.evaluate is not None:
+            raise InputError("main: give either --translate or --evaluate, got both")
         if task.workdir is not None and task.translate is not None:
             lines = task.translate
             if lines == ("-",):
-                lines = tuple(line.rstrip("\r\n") for line in sys.stdin)
+                lines = lines_of(sys.stdin.buffer.read(), "the standard input")
             translate_aloud(task.workdir, lines, config)
         elif task.workdir is not None and task.evaluate is not None:
             evaluate_files(task.workdir, *task.evaluate, config)

@@ -1,9 +1,15 @@
 """Every option of the machine-translation experiment, with the default run's values.
 
 Command:   python -m experiments.machine_translation
-Expected:  not measured yet
+Expected:  test 98.6 % of the dates right, by beam search and greedy alike; python-dateutil
+           reads 79.8 % of them, the nearest neighbour none (jax 0.10.2)
 Hardware:  2 CPU cores
-Time:      under 90 s in all
+Time:      74 s of processor time in all, measured on cores shared with other work
+
+References: Bahdanau et al. 2015, "Neural Machine Translation by Jointly Learning to Align and
+           Translate"; Luong et al. 2015, "Effective Approaches to Attention-based Neural
+           Machine Translation"; Sutskever et al. 2014, "Sequence to Sequence Learning with
+           Neural Networks"
 
 Multi30k, English to German, is `--preset multi30k`; see `configs/`.
 """
@@ -78,7 +84,7 @@ class Config:
 
     seed: int = 0
     """Seed of initial parameters, dropout and the order of the data."""
-    steps: int = 450
+    steps: int = 700
     """Training steps."""
     batch_size: int = 64
     """Pairs a step."""

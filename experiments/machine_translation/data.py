@@ -13,7 +13,6 @@ lower-cases them itself.
 import dataclasses
 import gzip
 import hashlib
-import io
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -109,36 +108,52 @@ def read_pairs(source: Path, target: Path) -> Pairs:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a UTF-8 text, plain or compressed by gzip; empty ones stay.
-
-    Lines end in a line feed, with or without a carriage return before it. Other
-    characters that Unicode has for line ends do occur inside of sentences.
+    """Read the lines of a UTF-8 text, plain or compressed by gzip; see `lines_of`.
 
     Raises:
       InputError: no such file, a damaged or an empty one, or not UTF-8.
     """
     try:
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="").read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"read_lines: {path} is a damaged gzip file ({error}); get it again"
-        ) from error
     except OSError as error:
         raise InputError(
             f"read_lines: cannot read {path}: {error.strerror}; give a UTF-8 text file, plain "
             "or .gz, with a sentence a line"
         ) from error
+    return lines_of(content, str(path))
+
+
+def lines_of(content: bytes, name: str) -> list[str]:
+    """Return the lines of what a file holds; empty ones stay.
+
+    Lines end in a line feed, with or without a carriage return before it, or all in a
+    carriage return alone. Other characters that Unicode has for line ends do occur inside
+    of sentences. A byte order mark is dropped.
+
+    Args:
+      content: UTF-8 text, plain or compressed by gzip.
+      name: whose it is, for messages.
+
+    Raises:
+      InputError: it is damaged, empty or not UTF-8.
+    """
+    try:
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        text = content.decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"lines_of: {name} is a damaged gzip file ({error}); get it again"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"read_lines: {path} is not UTF-8 text (byte {error.start}: {error.reason}); "
+            f"lines_of: {name} is not UTF-8 text (byte {error.start}: {error.reason}); "
             "convert it, for example with iconv -t UTF-8"
         ) from error
-    lines = text.replace("\r\n", "\n").split("\n")
+    ends = "\r" if "\n" not in text else "\n"
+    lines = text.replace("\r\n", "\n").split(ends)
     if lines[-1] == "":  # what follows the last line's end
         lines.pop()
     if not lines:
-        raise InputError(f"read_lines: {path} is empty; give a file with a sentence a line")
+        raise InputError(f"lines_of: {name} is empty; give a sentence a line")
     return lines

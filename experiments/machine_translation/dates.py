@@ -5,7 +5,8 @@
 
 Every pair is drawn from a seed. No day of the validation and test splits is in the
 training split, in any spelling, so that nothing can be looked up. Two digits of a year
-mean 1950 to 2049; with slashes the month comes first, with points the day.
+mean 1950 to 2049; with slashes the month comes first, with points the day. What is spelled in
+none of these ways is no part of the task, ISO 8601 itself for one.
 """
 
 import datetime

@@ -21,6 +21,7 @@ class Score(NamedTuple):
 
     value: float
     signature: str
+    details: str = ""  # what the figure is made of
 
 
 def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -46,8 +47,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     the same measure.
     """
     metric = BLEU(lowercase=True, tokenize="13a")
-    value = metric.corpus_score(list(hypotheses), [list(references)]).score
-    return Score(value, f"sacrebleu {metric.get_signature()}")
+    found = metric.corpus_score(list(hypotheses), [list(references)])
+    precisions = "/".join(f"{precision:.1f}" for precision in found.precisions)
+    details = f"{precisions}, brevity penalty {found.bp:.3f}, {found.ratio:.3f} of the length"
+    return Score(found.score, f"sacrebleu {metric.get_signature()}", details)
 
 
 def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score:

@@ -9,12 +9,13 @@
 | so does feeding the context back | Luong et al. 2015, table 1 |
 | without attention, in one direction: the source reversed is easier | Sutskever et al. 2014 |
 
-Runs that are finished are not run again: the same command goes on after a kill.
+The test's longer half of sentences is counted by itself, for the first of them. Runs that
+are finished are not run again: the same command goes on after a kill.
 """
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,20 +24,21 @@ import tyro
 
 from experiments.common import command
 from experiments.common.records import RUN_FILE, read_json, write_json
-from experiments.common.settings import as_stored
+from experiments.common.settings import as_stored, check_settings
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs.findings import SHORT
-from experiments.machine_translation.evaluate import LABELS, SCORES
-from experiments.machine_translation.train import train
+from experiments.machine_translation.data import Pairs, load_corpus, read_lines
+from experiments.machine_translation.evaluate import LABELS, SCORES, score_lines
+from experiments.machine_translation.train import TRANSLATIONS_FILE, train
 
 _LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "Luong's attention": {},
-    "Bahdanau's attention": {"attention": "bahdanau"},
-    "Luong's, no input feeding": {"input_feeding": False},
     "no attention": {"attention": "none"},
     "no attention, one direction": _LAST_STATE,
     "no attention, one direction, source reversed": _LAST_STATE | {"reverse_source": True},
+    "Luong's, no input feeding": {"input_feeding": False},
+    "Bahdanau's attention": {"attention": "bahdanau"},
 }
 
 
@@ -56,38 +58,46 @@ class Options:
     """The folder of all the runs."""
 
 
-def compare(options: Options, base: Config) -> list[dict[str, Any]]:
-    """Train what is not trained yet and return a row for each variant.
+def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
+    """Train what is not trained yet and yield a row for each variant.
 
     Args:
       options: what to compare.
       base: the settings that the variants change.
 
-    Returns:
-      For each variant its name, and of the test split the mean over seeds of the figure
-      by beam search and of nats a token; `deviation` of the former with several seeds.
+    Yields:
+      For each variant its name and, as means over seeds, of the test split: the figure by
+      beam search as `score`, that of the longer half of its sentences as `longer`, and
+      nats a token; `deviation` of the first with several seeds.
     """
-    rows = []
+    test = load_corpus(base.data, base.data_dir).test
     for name, changes in VARIANTS.items():
-        results = []
+        results, longer = [], []
         for seed in range(options.seeds):
             config = dataclasses.replace(base, seed=seed, **changes)
             words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
             folder = options.workdir / f"{options.data}-{words}-{seed}"
             print(f"\n== {name}, seed {seed}", flush=True)
             results.append(_trained(config, folder))
+            longer.append(score_of_longer(base.data, read_lines(folder / TRANSLATIONS_FILE), test))
         scores = [result["test"]["beam"] for result in results]
-        rows.append(
-            {
-                "name": name,
-                "score": float(np.mean(scores)),
-                "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-                "nats": float(np.mean([result["test"]["nats"] for result in results])),
-                "parameters": results[0]["parameters"],
-                "seconds": float(np.mean([result["seconds"] for result in results])),
-            }
-        )
-    return rows
+        yield {
+            "name": name,
+            "score": float(np.mean(scores)),
+            "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+            "longer": float(np.mean(longer)),
+            "nats": float(np.mean([result["test"]["nats"] for result in results])),
+            "parameters": results[0]["parameters"],
+            "seconds": float(np.mean([result["seconds"] for result in results])),
+        }
+
+
+def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> float:
+    """Return the figure of that half of the test's lines whose sources have most words."""
+    words = [len(line.split()) for line in test.sources]
+    rows = np.argsort(words, kind="stable")[len(words) // 2 :]
+    chosen = [(translations[i], test.targets[i]) for i in rows]
+    return score_lines(corpus, *map(list, zip(*chosen, strict=True))).value
 
 
 def _trained(config: Config, folder: Path) -> dict[str, Any]:
@@ -100,12 +110,16 @@ def _trained(config: Config, folder: Path) -> dict[str, Any]:
 
 def table(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     """Return rows as a table in Markdown."""
-    lines = [f"| decoder reads | {label} | nats a token | parameters |", "|---|---|---|---|"]
+    lines = [
+        f"| network | {label} | longer half | nats a token | parameters |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         score = f"{row['score']:.2f}"
         if row["deviation"] is not None:
             score += f" ± {row['deviation']:.2f}"
-        lines.append(f"| {row['name']} | {score} | {row['nats']:.3f} | {row['parameters']:,} |")
+        figures = f"{score} | {row['longer']:.2f} | {row['nats']:.3f} | {row['parameters']:,}"
+        lines.append(f"| {row['name']} | {figures} |")
     return "\n".join(lines)
 
 
@@ -115,17 +129,17 @@ def main(arguments: Sequence[str]) -> None:
         options = tyro.cli(
             Options, prog="python -m experiments.machine_translation.findings", args=arguments
         )
+        check_settings(options, at_least_one=("seeds",))
         base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
         if options.steps is not None:
             base = dataclasses.replace(base, steps=options.steps)
-        rows = compare(options, base)
-        label = f"test {LABELS[SCORES[options.data]]}"
-        text = table(rows, label)
-        options.workdir.mkdir(parents=True, exist_ok=True)
-        path = options.workdir / f"{options.data}.md"
-        path.write_text(text + "\n", encoding="utf-8")
-        write_json(path.with_suffix(".json"), rows)
-        print(f"\n{text}\n\n{path}")
+        rows, path = [], options.workdir / f"{options.data}.md"
+        for row in compare(options, base):  # the table grows, for who stops it early
+            rows.append(row)
+            text = table(rows, f"test {LABELS[SCORES[options.data]]}")
+            path.write_text(text + "\n", encoding="utf-8")
+            write_json(path.with_suffix(".json"), rows)
+            print(f"\n{text}\n\n{path}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A picture of attention: where the decoder looked while it wrote each piece."""
 
+import warnings
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,8 +20,7 @@ def draw_attention(path: Path, alignment: Alignment, title: str) -> None:
     rows, columns = alignment.weights.shape
     # No pyplot: its global state would pick a window system and keep figures alive.
     width, height = 2.0 + 0.32 * columns, 1.6 + 0.28 * rows
-    # A whole page as one line still gives a picture that can be opened.
-    figure = Figure(figsize=(min(width, 60.0), min(height, 60.0)), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(alignment.weights, cmap="gray_r", vmin=0.0, vmax=1.0, aspect="auto")
@@ -28,7 +28,10 @@ def draw_attention(path: Path, alignment: Alignment, title: str) -> None:
     axes.set_yticks(range(rows), [_plain(p) for p in alignment.target])
     axes.set_xlabel("source, ▁ for a space")
     axes.set_title(_plain(title), fontsize=9)
-    figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():
+        # An empty box says as much about a sign that the picture's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(path, dpi=120)
 
 
 def _plain(text: str) -> str:

@@ -4,6 +4,9 @@
     valid    1,014
     test     1,000    test_2016_flickr
 
+Lower-cased, no English sentence of the test split is in the training split, and of the
+validation split one is.
+
 References:
   Elliott, Frank, Sima'an and Specia 2016, "Multi30K: Multilingual English-German Image
   Descriptions".

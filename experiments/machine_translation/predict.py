@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.data import normalise, read_pairs
 from experiments.machine_translation.evaluate import LABELS, SCORES, Score, score_lines
@@ -17,6 +18,7 @@ from experiments.machine_translation.trained import (
 from experiments.machine_translation.translate import search_of
 
 _MOST_PICTURES = 10  # of one command
+_MOST_IN_A_PICTURE = 150  # pieces of either side: more cannot be read
 
 
 def translate_aloud(workdir: Path, lines: Sequence[str], config: Config) -> list[str]:
@@ -24,7 +26,7 @@ def translate_aloud(workdir: Path, lines: Sequence[str], config: Config) -> list
 
     Translations alone go to the standard output, one a line, an empty line for an empty
     one; all else goes to the standard error. The pictures are `attention-1.png`, ... in the
-    run's folder, of the first lines that are not empty.
+    run's folder, of the first lines that are neither empty nor longer than a picture.
 
     Args:
       workdir: the run's folder.
@@ -35,14 +37,18 @@ def translate_aloud(workdir: Path, lines: Sequence[str], config: Config) -> list
       The translations.
 
     Raises:
-      InputError: see `load_trained`.
+      InputError: no lines, or see `load_trained` and `translate_lines`.
     """
-    trained = load_trained(workdir, _warn)
+    if not lines:
+        raise InputError(
+            'translate_aloud: nothing to translate; give sentences, or "-" and lines on the '
+            "standard input"
+        )
     for line in lines:
-        unseen = trained.vocabularies.source.unseen(line)
-        if unseen:
-            names = " ".join(repr(piece) for piece in unseen)
-            _warn(f"never seen in training, read as unknown: {names}")
+        if not line.isascii() and any("\ud800" <= sign <= "\udfff" for sign in line):
+            raise InputError(f"translate_aloud: {line!r} is not UTF-8 text; correct it")
+    trained = load_trained(workdir, _warn)
+    _warn_of_unseen(trained, lines)
     translations = translate_lines(trained, lines, search_of(config))
     for line in translations:
         print(line, flush=True)
@@ -52,14 +58,26 @@ def translate_aloud(workdir: Path, lines: Sequence[str], config: Config) -> list
     return translations
 
 
+def _warn_of_unseen(trained: Trained, lines: Sequence[str]) -> None:
+    """Tell the characters that the model cannot read, and in how many lines they are."""
+    unseen = [trained.vocabularies.source.unseen(line) for line in lines]
+    pieces = list(dict.fromkeys(piece for found in unseen for piece in found))
+    if pieces:
+        names = " ".join(map(repr, pieces[:20])) + (" ..." if len(pieces) > 20 else "")
+        number = f"{sum(map(bool, unseen)):,} of {len(lines):,} lines"
+        _warn(f"never seen in training, read as unknown: {names} ({number})")
+
+
 def _draw(
     trained: Trained, workdir: Path, lines: Sequence[str], translations: Sequence[str]
 ) -> list[Path]:
     """Draw the attention of the first lines and return the pictures' paths."""
     paths = []
     for line, translation in zip(lines, translations, strict=True):
+        if len(paths) == _MOST_PICTURES:
+            break
         alignment = align_line(trained, line, translation)
-        if alignment is not None and len(paths) < _MOST_PICTURES:
+        if alignment is not None and max(alignment.weights.shape) <= _MOST_IN_A_PICTURE:
             paths.append(workdir / f"attention-{len(paths) + 1}.png")
             draw_attention(paths[-1], alignment, f"{normalise(line)}\n{translation}")
     return paths
@@ -83,14 +101,18 @@ def evaluate_files(workdir: Path, source: Path, reference: Path, config: Config)
     """
     pairs = read_pairs(source, reference)
     trained = load_trained(workdir, _warn)
+    _warn_of_unseen(trained, pairs.sources)
     empty = sum(not normalise(line) for line in pairs.sources)
     if empty:
-        _warn(f"{empty:,} of {len(pairs):,} lines of {source} are empty, and so translated")
+        _warn(f"{empty:,} of {len(pairs):,} lines of {source} are empty: so is their translation")
     lines = translate_lines(trained, pairs.sources, search_of(config))
     path = workdir / f"{source.name}.translations.txt"
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    score = score_lines(config.data, lines, pairs.targets)
-    print(f"{LABELS[SCORES[config.data]]} {score.value:.2f}   {len(pairs):,} lines of {source}")
+    corpus = trained.config.data
+    score = score_lines(corpus, lines, pairs.targets)
+    print(f"{LABELS[SCORES[corpus]]} {score.value:.2f}   {len(pairs):,} lines of {source}")
+    if score.details:
+        print(f"matching n-grams of 1 to 4, %: {score.details}")
     print(f"({score.signature}; beam of {config.beam_size})")
     print(f"translations: {path}")
     return score

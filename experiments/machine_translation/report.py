@@ -119,7 +119,11 @@ def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
     ]
     lines += ["", samples]
     lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
+    attention = "" if result["config"]["attention"] == "none" else f"{ATTENTION_FILE}, "
     lines.append(f"files: {folder}/ (checkpoints, metrics.jsonl, tensorboard, {CURVE_FILE},")
-    lines.append(f"       {SAMPLES_FILE}, {ATTENTION_FILE}, translations.txt, result.json)")
-    lines.append('translate with: python -m experiments.machine_translation --translate "..."')
+    lines.append(f"       {SAMPLES_FILE}, {attention}translations.txt, result.json)")
+    lines.append(
+        "translate with: python -m experiments.machine_translation "
+        f'--workdir {folder} --translate "..."'
+    )
     return "\n".join(lines)

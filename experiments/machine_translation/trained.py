@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.errors import InputError
 from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict
 from experiments.common.updates import evaluated_params
@@ -20,7 +22,9 @@ from experiments.machine_translation.translate import (
     make_search,
     translate_ids,
 )
-from experiments.machine_translation.update import first_state
+from experiments.machine_translation.update import state_shapes
+
+MOST_PIECES = 2_000  # of a line; a sentence of the corpora has some 50 at most
 
 
 class Trained(NamedTuple):
@@ -50,9 +54,12 @@ def load_trained(workdir: Path, warn: Callable[[str], None] = print) -> Trained:
     config = config_from_dict(Config, run["config"])
     vocabularies = load_vocabularies(workdir, run["vocabularies_sha256"])
     model = make_translator(config, len(vocabularies.source), len(vocabularies.target))
-    target = jax.eval_shape(lambda: first_state(config, model))
-    restored = restore_best(workdir, target, warn)
-    return Trained(config, model, evaluated_params(restored.state, config.ema_decay), vocabularies)
+    restored = restore_best(workdir, state_shapes(config, model), warn)
+    params = evaluated_params(restored.state, config.ema_decay)
+    # A checkpoint's arrays are bound to their device, for which what the training has
+    # compiled already would be compiled a second time.
+    params = jax.tree.map(jnp.asarray, jax.device_get(params))
+    return Trained(config, model, params, vocabularies)
 
 
 def source_ids(trained: Trained, line: str) -> Ids:
@@ -65,15 +72,24 @@ def translate_lines(trained: Trained, lines: Sequence[str], search: Search) -> l
     """Translate lines; an empty one becomes an empty one.
 
     A character that the training text lacks is read as unknown; see `Subwords.unseen`.
+
+    Raises:
+      InputError: a line has more than `MOST_PIECES`.
     """
     find = make_search(trained.model, search)
     sources = [source_ids(trained, line) for line in lines]
+    for number, ids in enumerate(sources, 1):
+        if len(ids) > MOST_PIECES:
+            raise InputError(
+                f"translate_lines: line {number:,} has {len(ids):,} pieces, a line may have "
+                f"{MOST_PIECES:,}; write a sentence a line"
+            )
     found = translate_ids(find, trained.params, sources, trained.config.eval_batch_size)
     return [trained.vocabularies.target.decode(ids) for ids in found]
 
 
 def align_line(trained: Trained, line: str, translation: str) -> Alignment | None:
-    """Return the attention while a line is translated so, or None without attention.
+    """Return the attention while a line is translated so, or None without any, or words.
 
     The translation is read again, cut into pieces anew, which is nearly always how it
     was written.

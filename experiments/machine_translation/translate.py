@@ -17,6 +17,7 @@ from experiments.machine_translation.subwords import END, START, Encoded, Ids
 
 # Sources are padded to a multiple of this, so that few shapes are compiled.
 _LENGTH_STEP = 16
+_MOST_TOKENS = 16_384  # of the sources of one batch: lines that are very long stand apart
 
 SearchFn = Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]
 
@@ -74,23 +75,36 @@ def translate_ids(
       find: what `make_search` gave.
       params: the parameters.
       sources: ids `[N]` of each.
-      batch_size: how many are translated side by side.
+      batch_size: how many are translated side by side, of lines that are very long fewer.
 
     Returns:
       For each, in their order, its translation's ids, without END.
     """
     found = [np.zeros(0, np.int32)] * len(sources)
     order = sorted((i for i, ids in enumerate(sources) if len(ids)), key=lambda i: len(sources[i]))
-    size = min(batch_size, len(order))
-    for start in range(0, len(order), max(size, 1)):
-        rows = order[start : start + size]
-        longest = -(-len(sources[rows[-1]]) // _LENGTH_STEP) * _LENGTH_STEP
+    batch_size = min(batch_size, len(order))
+    while order:
+        number = _how_many([len(sources[i]) for i in order[:batch_size]])
+        rows, order = order[:number], order[number:]
+        longest = _padded(len(sources[rows[-1]]))
+        # The same size wherever it can be, so that it is compiled once a length.
+        size = batch_size if batch_size * longest <= _MOST_TOKENS else number
         chosen = [sources[i] for i in rows] + [np.zeros(0, np.int32)] * (size - len(rows))
         lengths = np.array([len(ids) for ids in chosen], np.int32)
         tokens, counts = jax.device_get(find(params, pad(chosen, longest), lengths))
         for row, i in enumerate(rows):
             found[i] = tokens[row, : counts[row]]
     return found
+
+
+def _how_many(lengths: Sequence[int]) -> int:
+    """Return how many of the next sources, the shortest first, fit side by side; one does."""
+    fit = [n for n, length in enumerate(lengths, 1) if n * _padded(length) <= _MOST_TOKENS]
+    return max(fit, default=1)
+
+
+def _padded(length: int) -> int:
+    return -(-length // _LENGTH_STEP) * _LENGTH_STEP
 
 
 @lru_cache(maxsize=16)
@@ -111,5 +125,6 @@ def attention_weights(
 
     Row t is what token t was written by, the last one END. Without attention S is 0.
     """
-    pairs, shape = Encoded([source], [target]), Bucket(np.arange(1), len(source), len(target) + 1)
-    return np.asarray(align(params, pack(pairs, [0], shape, 1)))[:, 0]
+    shape = Bucket(np.arange(1), _padded(len(source)), _padded(len(target) + 1))
+    batch = pack(Encoded([source], [target]), [0], shape, 1)
+    return np.asarray(align(params, batch))[: len(target) + 1, 0, : len(source)]

@@ -27,6 +27,7 @@ def test_bleu_is_sacrebleus_with_its_signature():
     score = bleu(ours, references)
     assert score.value == sacrebleu.corpus_bleu(ours, [references], lowercase=True).score
     assert 50 < score.value < 100
+    assert "penalty 1.000, 1.077 of the length" in score.details  # 14 tokens for 13
     for part in ("sacrebleu nrefs:1", "case:lc", "tok:13a", "smooth:exp", "version:"):
         assert part in score.signature
     assert bleu(references, references).value == pytest.approx(100.0)

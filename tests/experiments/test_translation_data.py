@@ -80,6 +80,8 @@ def test_lines_of_plain_and_compressed_files(tmp_path):
         lines = read_lines(tmp_path / name)
         assert lines == ["Ein Hund.", "", " zwei  Hunde\u2028hier "]
         assert [normalise(line) for line in lines] == ["ein hund.", "", "zwei hunde hier"]
+    (tmp_path / "mac.txt").write_bytes(b"a\r\rb\r")
+    assert read_lines(tmp_path / "mac.txt") == ["a", "", "b"]
 
 
 @pytest.mark.parametrize(

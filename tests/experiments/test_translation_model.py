@@ -1,15 +1,14 @@
 """Attention, decoder, loss and search against what they should be."""
 
 import dataclasses
-from functools import partial
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from deeprnn_jax.decoding import Sampling, generate
 from experiments.machine_translation.attention import make_attention, masked_softmax
 from experiments.machine_translation.batches import Batch
 from experiments.machine_translation.config import Config
@@ -26,12 +25,22 @@ from experiments.machine_translation.translate import (
 from experiments.machine_translation.update import make_loss, make_score, smoothed_nats
 
 TINY = Config(
+    encoder_layers=1,
     encoder_size=5,
+    decoder_layers=1,
     decoder_size=6,
     context_size=4,
     embedding_size=7,
     dropout=0.0,
 )
+# The models that the tests share, because each one's functions take seconds to compile.
+MODELS = {
+    "luong": {"decoder_layers": 2},
+    "dropout": {"decoder_layers": 2, "dropout": 0.5},
+    "bahdanau": {"decoder_layers": 3, "attention": "bahdanau", "cell": "lstm"},
+    "no feeding": {"input_feeding": False},
+    "none": {"encoder_layers": 2, "attention": "none", "bidirectional": False},
+}
 SIZE = 11  # pieces of either side
 KINDS = ["luong", "bahdanau"]
 
@@ -40,23 +49,43 @@ LENGTHS = np.array([6, 0, 3], np.int32)
 TARGET = np.random.default_rng(1).integers(4, SIZE, (5, 3)).astype(np.int32)
 
 
-def make(**options):
-    model = make_translator(dataclasses.replace(TINY, **options), SIZE, SIZE)
-    params = jax.jit(model.init)(jax.random.key(0))
-    # Larger than at the start, so that no part of the model is nearly idle.
-    return model, jax.tree.map(lambda leaf: 2.0 * leaf, params)
+class Made(NamedTuple):
+    """A model, parameters for it, and `apply` compiled."""
+
+    model: Any
+    params: Any
+    apply: Any
+
+
+@cache
+def make(name: str = "luong") -> Made:
+    """Return one of the models."""
+    model = make_translator(dataclasses.replace(TINY, **MODELS[name]), SIZE, SIZE)
+    params = drawn(model.init, jax.random.key(0))
+    params = params._replace(b=params.b.at[END].add(2.0))  # translations come to an end
+    return Made(model, params, jax.jit(model.apply))
+
+
+def drawn(init, *args):
+    """Return parameters not by `init`, which takes seconds to compile; and larger ones."""
+    rng = np.random.default_rng(7)
+    shapes = jax.eval_shape(lambda: init(*args))
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(0.0, 0.7, x.shape), x.dtype), shapes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_by_hand(kind):
     attention = make_attention(kind, query_size=5, context_size=4)
-    params = attention.init(jax.random.key(1), memory_size=3)
+    params = drawn(attention.init, jax.random.key(1), 3)
     rng = np.random.default_rng(2)
     encoded = rng.normal(size=(6, 2, 3)).astype(np.float32)  # [S, B, M]
     queries = rng.normal(size=(2, 3, 5)).astype(np.float32)  # [B, N, Q]
     lengths = np.array([6, 4])
-    memory = attention.remember(params, encoded, lengths)
-    contexts, weights = attention.attend(params, memory, queries)
+    contexts, weights = jax.jit(
+        lambda params: attention.attend(
+            params, attention.remember(params, encoded, lengths), queries
+        )
+    )(params)
     w = jax.tree.map(np.asarray, params)
     for row in range(2):
         n = lengths[row]
@@ -81,160 +110,169 @@ def test_masked_positions_have_no_weight_and_no_gradient():
     weights = masked_softmax(scores, real)
     np.testing.assert_allclose(weights[0], [1 / (1 + np.e), np.e / (1 + np.e), 0.0], rtol=1e-6)
     assert weights[1].tolist() == [0.0, 0.0, 0.0]
-    gradient = jax.grad(lambda s: masked_softmax(s, real)[0, 0])(scores)
+    gradient = jax.jit(jax.grad(lambda s: masked_softmax(s, real)[0, 0]))(scores)
     assert gradient[0, 2] == 0.0
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "none"])
-def test_what_is_padded_plays_no_part(kind):
-    """Rows alone, without padding, give what they give side by side."""
-    model, params = make(attention=kind)
-    logits, weights = model.apply(params, SOURCE, LENGTHS, TARGET)
-    for row, n in enumerate(LENGTHS):
-        if n == 0:
-            assert np.isfinite(logits[:, row]).all()
-            continue
-        alone, seen = model.apply(
-            params, SOURCE[:n, row, None], np.array([n]), TARGET[:, row, None]
-        )
-        np.testing.assert_allclose(logits[:, row], alone[:, 0], rtol=1e-4, atol=1e-5)
-        if kind == "none":
-            assert weights.shape == (5, 3, 0)
-        else:
-            np.testing.assert_allclose(weights[:, row, :n], seen[:, 0], atol=1e-6)
-            np.testing.assert_allclose(weights[:, row].sum(-1), 1.0, rtol=1e-5)
+@pytest.mark.parametrize("name", ["luong", "bahdanau", "none"])
+def test_what_is_padded_plays_no_part(name):
+    """A row alone, without padding, gives what it gives side by side."""
+    _, params, apply = make(name)
+    logits, weights = apply(params, SOURCE, LENGTHS, TARGET)
+    assert np.isfinite(logits[:, 1]).all()  # the row of length 0
+    row, n = 2, LENGTHS[2]
+    alone, seen = apply(params, SOURCE[:n, row, None], np.array([n]), TARGET[:, row, None])
+    np.testing.assert_allclose(logits[:, row], alone[:, 0], rtol=1e-4, atol=1e-5)
+    if name == "none":
+        assert weights.shape == (5, 3, 0)
+    else:
+        np.testing.assert_allclose(weights[:, row, :n], seen[:, 0], atol=1e-6)
+        np.testing.assert_allclose(weights[:, [0, 2]].sum(-1), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"attention": "luong", "cell": "lstm", "decoder_layers": 3},
-        {"attention": "bahdanau"},
-        {"input_feeding": False},
-        {"attention": "none", "bidirectional": False},
-    ],
-    ids=str,
-)
-def test_reading_all_at_once_equals_step_by_step(options):
-    model, params = make(**options)
-    logits, _ = jax.jit(model.apply)(params, SOURCE, LENGTHS, TARGET)
-    memory, state = model.encode(params, SOURCE, LENGTHS)
-    step = jax.jit(model.step)
-    for t in range(len(TARGET)):
-        state, one = step(params, memory, state, TARGET[t])
-        np.testing.assert_allclose(one, logits[t], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("name", ["luong", "bahdanau", "no feeding", "none"])
+def test_reading_all_at_once_equals_step_by_step(name):
+    model, params, apply = make(name)
+    logits, _ = apply(params, SOURCE, LENGTHS, TARGET)
+
+    @jax.jit
+    def by_steps(params):
+        memory, state = model.encode(params, SOURCE, LENGTHS)
+        return jax.lax.scan(partial(model.step, params, memory), state, TARGET)[1]
+
+    np.testing.assert_allclose(by_steps(params), logits, rtol=1e-4, atol=1e-5)
 
 
-def test_the_source_decides_with_and_without_attention():
+@pytest.mark.parametrize("name", ["luong", "bahdanau", "none"])
+def test_the_source_decides_with_and_without_attention(name):
     """Any real source token reaches the logits; without attention by the state alone."""
-    for kind in (*KINDS, "none"):
-        model, params = make(attention=kind)
-        before, _ = model.apply(params, SOURCE, LENGTHS, TARGET)
-        for place in (0, 5):
-            changed = SOURCE.copy()
-            changed[place, 0] = 4 + (changed[place, 0] - 3) % (SIZE - 4)
-            after, _ = model.apply(params, changed, LENGTHS, TARGET)
-            assert np.abs(after - before)[0, 0].max() > 1e-4
-            np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
+    _, params, apply = make(name)
+    before, _ = apply(params, SOURCE, LENGTHS, TARGET)
+    for place in (0, 5):
+        changed = SOURCE.copy()
+        changed[place, 0] = 4 + (changed[place, 0] - 3) % (SIZE - 4)
+        after, _ = apply(params, changed, LENGTHS, TARGET)
+        assert np.abs(after - before)[0, 0].max() > 1e-4
+        np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
 
 
 def test_dropout_needs_a_key_and_is_drawn_by_it():
-    model, params = make(dropout=0.5)
-    read = partial(jax.jit(model.apply), params, SOURCE, LENGTHS, TARGET)
-    plain, one, again, other = (
-        read(key)[0] for key in (None, jax.random.key(0), jax.random.key(0), jax.random.key(1))
+    _, params, apply = make("dropout")
+    plain, _ = make("luong").apply(params, SOURCE, LENGTHS, TARGET)
+    one, again, other = (
+        apply(params, SOURCE, LENGTHS, TARGET, jax.random.key(seed))[0] for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 1e-3
     assert np.abs(one - plain).max() > 1e-3
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_smoothed_loss_over_real_tokens_by_brute_force(smoothing):
-    model, params = make()
+def test_smoothed_loss_over_real_tokens_by_brute_force():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(*TARGET.shape, SIZE)).astype(np.float32)
+    model = make().model._replace(apply=lambda *_: (jnp.asarray(logits), None))
     target_lengths = np.array([5, 0, 2], np.int32)
-    labels = np.random.default_rng(3).integers(0, SIZE, TARGET.shape).astype(np.int32)
+    labels = rng.integers(0, SIZE, TARGET.shape).astype(np.int32)
     batch = Batch(SOURCE, LENGTHS, TARGET, labels, target_lengths)
-    loss, carry = make_loss(model, smoothing)(params, batch, None, None)
-    logits = np.asarray(model.apply(params, SOURCE, LENGTHS, TARGET)[0], np.float64)
-    total, exact = 0.0, np.zeros(labels.shape)
-    for row, n in enumerate(target_lengths):
-        for t in range(n):
-            log_p = logits[t, row] - np.log(np.exp(logits[t, row]).sum())
-            wanted = np.full(SIZE, smoothing / SIZE)
-            wanted[labels[t, row]] += 1.0 - smoothing
-            total -= wanted @ log_p
-            exact[t, row] = -log_p[labels[t, row]]
-    assert carry is None
-    np.testing.assert_allclose(loss, total / 7, rtol=1e-5)
-    np.testing.assert_allclose(make_score(model)(params, batch), exact, rtol=1e-4, atol=1e-5)
+    for smoothing in (0.0, 0.1):
+        loss, carry = jax.jit(make_loss(model, smoothing))(None, batch, None, None)
+        total, exact = 0.0, np.zeros(labels.shape)
+        for row, n in enumerate(target_lengths):
+            for t in range(n):
+                log_p = logits[t, row] - np.log(np.exp(logits[t, row]).sum())
+                wanted = np.full(SIZE, smoothing / SIZE)
+                wanted[labels[t, row]] += 1.0 - smoothing
+                total -= wanted @ log_p
+                exact[t, row] = -log_p[labels[t, row]]
+        assert carry is None
+        np.testing.assert_allclose(loss, total / 7, rtol=1e-5)
+    np.testing.assert_allclose(make_score(model)(None, batch), exact, rtol=1e-4, atol=1e-5)
 
 
 def test_smoothing_has_the_right_gradient():
     logits = jnp.array([[[0.3, -1.0, 2.0]]])
-    gradient = jax.grad(lambda x: smoothed_nats(x, jnp.array([[2]]), 0.3).sum())(logits)
+    loss = lambda x: smoothed_nats(x, jnp.array([[2]]), 0.3).sum()  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))(logits)
     wanted = jnp.array([0.1, 0.1, 0.8])
     np.testing.assert_allclose(gradient[0, 0], jax.nn.softmax(logits[0, 0]) - wanted, atol=1e-6)
 
 
+# Two rows and sixteen steps: of this shape all the searches are, and so compiled once.
+TWO = np.pad(SOURCE[:, [0, 2]], ((0, 10), (0, 0)))
+WIDE = Search(8, 0.0)
+
+
+def read_again(tokens):
+    """Return the logits by which translations `[2, N]` and their ends were chosen."""
+    _, params, apply = make()
+    target = np.concatenate([[[START] * 2], tokens.T])
+    return np.asarray(apply(params, TWO, LENGTHS[[0, 2]], target)[0])  # [N + 1, 2, V]
+
+
 def test_a_beam_of_one_is_greedy():
-    """Against the library's other loop, at temperature 0."""
-    model, params = make()
-    tokens, lengths = make_search(model, GREEDY)(params, SOURCE, LENGTHS)
-    memory, state = model.encode(params, SOURCE, LENGTHS)
-    _, drawn = generate(
-        lambda state, token: model.step(params, memory, state, token),
-        state,
-        jnp.full(3, START),
-        tokens.shape[1],
-        jax.random.key(0),
-        Sampling(0.0),
-        end_token=END,
-    )
-    np.testing.assert_array_equal(tokens, drawn.tokens.T)
-    ended = np.asarray(drawn.tokens[-1]) == END
-    np.testing.assert_array_equal(lengths, drawn.lengths - ended)
+    model, params, _ = make()
+    tokens, lengths = make_search(model, GREEDY)(params, TWO, LENGTHS[[0, 2]])
+    logits = read_again(tokens)
+    for row, n in enumerate(lengths):
+        best = logits[:, row].argmax(-1)
+        assert n == tokens.shape[1] or best[n] == END
+        np.testing.assert_array_equal(tokens[row, :n], best[:n])
+        assert END not in best[:n]
+    assert max(lengths) > 2
 
 
 def test_a_wider_beam_finds_what_is_more_probable():
-    model, params = make()
+    model, params, _ = make()
 
-    def log_prob(row, ids):
-        target = jnp.array([[START, *ids]]).T
-        logits, _ = model.apply(params, SOURCE[:, row, None], LENGTHS[row, None], target)
-        labels = jnp.array([[*ids, END]]).T
-        return -optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+    def log_probs(tokens, lengths):
+        labels = np.concatenate([tokens.T, [[END] * 2]])
+        log_p = jax.nn.log_softmax(read_again(tokens))
+        chosen = np.take_along_axis(np.asarray(log_p), labels[..., None], -1)[..., 0]
+        return np.where(np.arange(len(labels))[:, None] <= lengths, chosen, 0.0).sum(0)
 
     greedy, wide = (
-        jax.device_get(make_search(model, search)(params, SOURCE, LENGTHS))
-        for search in (GREEDY, Search(8, 0.0))
+        jax.device_get(make_search(model, search)(params, TWO, LENGTHS[[0, 2]]))
+        for search in (GREEDY, WIDE)
     )
-    better = [
-        float(log_prob(row, wide[0][row, : wide[1][row]]))
-        - float(log_prob(row, greedy[0][row, : greedy[1][row]]))
-        for row in (0, 2)
-    ]
-    assert min(better) >= -1e-4
-    assert max(better) > 0.01
+    better = log_probs(*wide) - log_probs(*greedy)
+    assert better.min() >= -1e-4
+    assert better.max() > 0.01
 
 
 def test_translations_keep_their_order_and_empty_lines_stay_empty():
-    model, params = make()
-    find = make_search(model, Search(3, 0.6))
-    sources = [SOURCE[:n, i] for n, i in ((2, 0), (0, 0), (6, 1), (3, 2), (1, 1))]
+    model, params, _ = make()
+    find = make_search(model, GREEDY)
+    sources = [SOURCE[:n, i] for n, i in ((2, 0), (0, 0), (6, 1), (3, 2), (1, 1), (6, 0))]
     together = translate_ids(find, params, sources, batch_size=2)
     assert len(together[1]) == 0
-    for ids, found in zip(sources, together, strict=True):
-        np.testing.assert_array_equal(translate_ids(find, params, [ids], 1)[0], found)
+    assert len(set(map(bytes, together))) > 3  # they do differ
+    for chosen in ([0, 2], [5, 3], [4, 1, 2]):  # beside another each time
+        apart = translate_ids(find, params, [sources[i] for i in chosen], batch_size=2)
+        for i, found in zip(chosen, apart, strict=True):
+            np.testing.assert_array_equal(found, together[i])
     assert translate_ids(find, params, [], 4) == []
 
 
+def test_very_long_lines_are_not_translated_side_by_side():
+    shapes = []
+
+    def find(params, source, lengths):
+        shapes.append(source.shape)
+        return source.T[:, :1], np.minimum(lengths, 1)  # each line's first id
+
+    sources = [np.full(n, i, np.int32) for i, n in enumerate((9_000, 5, 30, 8_100, 0, 20_000))]
+    found = translate_ids(find, None, sources, batch_size=4)
+    assert [ids.tolist() for ids in found] == [[0], [1], [2], [3], [], [5]]
+    assert max(steps * rows for steps, rows in shapes if rows > 1) <= 16_384
+    assert shapes[-1] == (20_000, 1)
+
+
 def test_weights_of_a_sentence_are_those_of_apply():
-    model, params = make()
-    target = TARGET[:4, 0]
-    weights = attention_weights(make_align(model), params, SOURCE[:, 0], target)
-    read = np.concatenate([[START], target])[:, None]
-    expected = model.apply(params, SOURCE[:, :1], LENGTHS[:1], read)[1][:, 0]
+    model, params, apply = make()
+    weights = attention_weights(make_align(model), params, SOURCE[:, 0], TARGET[1:, 0])
+    read = TARGET.copy()
+    read[0, 0] = START
+    expected = apply(params, SOURCE, LENGTHS, read)[1][:, 0]
     assert weights.shape == (5, 6)
     np.testing.assert_allclose(weights, expected, atol=1e-6)
