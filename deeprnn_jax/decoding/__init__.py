@@ -22,7 +22,7 @@ from deeprnn_jax.decoding.hypotheses import Hypotheses
 from deeprnn_jax.decoding.length_penalties import gnmt_penalty, power_penalty
 from deeprnn_jax.decoding.prefix_beam import Labelings, ctc_prefix_beam
 from deeprnn_jax.decoding.sampling import Sampling, restrict_logits, sample_logits
-from deeprnn_jax.decoding.steps import StepFn
+from deeprnn_jax.decoding.steps import TokenStepFn
 
 __all__ = [
     "BestPath",
@@ -31,7 +31,7 @@ __all__ = [
     "Labelings",
     "LanguageModel",
     "Sampling",
-    "StepFn",
+    "TokenStepFn",
     "beam_search",
     "ctc_greedy",
     "ctc_prefix_beam",

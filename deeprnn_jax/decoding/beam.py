@@ -33,7 +33,7 @@ from deeprnn_jax.decoding.length_penalties import LengthPenalty, make_factors
 from deeprnn_jax.decoding.states import StateAxes, check_state_axes, spread, take
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
     as_tokens,
     check_index,
     log_softmax,
@@ -45,7 +45,7 @@ from deeprnn_jax.types import Array
 
 
 def beam_search(
-    step_fn: StepFn,
+    step_fn: TokenStepFn,
     state: DecoderState,
     start_token: Array | int,
     *,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from deeprnn_jax.decoding.states import StateAxes, check_state_axes, select, spread, take
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
     as_tokens,
     check_index,
     log_softmax,
@@ -26,7 +26,7 @@ class LanguageModel(NamedTuple):
     blank gives it -inf, or has the end of a sequence in its place.
     """
 
-    step_fn: StepFn  # (state, tokens [*B, K]) -> (state, logits [*B, K, V])
+    step_fn: TokenStepFn  # (state, tokens [*B, K]) -> (state, logits [*B, K, V])
     state: DecoderState  # any pytree with the batch axes [*B]
     start_token: Array | int  # int [*B], or one for all rows: what it reads first
     weight: Array | float = 1.0  # of its log-probabilities

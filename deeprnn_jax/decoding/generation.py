@@ -10,7 +10,7 @@ from deeprnn_jax.checks import check_key, check_size
 from deeprnn_jax.decoding.sampling import Sampling, sample_logits
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
     as_tokens,
     check_index,
     log_softmax,
@@ -28,7 +28,7 @@ class Generated(NamedTuple):
 
 
 def generate(
-    step_fn: StepFn,
+    step_fn: TokenStepFn,
     state: DecoderState,
     start_token: Array | int,
     num_steps: int,

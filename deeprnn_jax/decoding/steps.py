@@ -18,7 +18,7 @@ from deeprnn_jax.types import Array
 DecoderState = Any  # a pytree of arrays
 
 
-class StepFn(Protocol):
+class TokenStepFn(Protocol):
     """Reads one token a row and gives the logits of the next, for any leading axes."""
 
     def __call__(self, state: DecoderState, token: Array, /) -> tuple[DecoderState, Array]: ...
@@ -66,7 +66,7 @@ def check_index(function: str, argument: str, value: Any, size: int) -> None:
 
 
 def settle_state(
-    function: str, argument: str, step_fn: StepFn, state: DecoderState, tokens: Array
+    function: str, argument: str, step_fn: TokenStepFn, state: DecoderState, tokens: Array
 ) -> tuple[DecoderState, jax.ShapeDtypeStruct]:
     """Give the state in the dtypes that the step keeps it in, and the form of its logits.
 
