@@ -60,6 +60,26 @@ def test_greedy_keeps_labels_that_a_blank_parts():
     assert got.labels.shape == (10,)
 
 
+def test_greedy_takes_a_step_without_a_distribution_for_a_blank():
+    path = np.array([[0, 0, 1, 1, 1, 0]] * 5).T
+    logits = np.array(3.0 * jax.nn.one_hot(path, 3))
+    logits[3, 1] = [0.0, np.nan, 5.0]
+    logits[3, 2] = -np.inf
+    logits[3, 3] = [np.inf, 0.0, 0.0]
+    logits[3:, 4] = np.nan  # past the end
+    got = ctc_greedy(logits, np.array([6, 6, 6, 6, 3]), blank=2)
+    assert labels_of(got, 0) == (0, 1, 0)
+    for row in (1, 2, 3):
+        assert labels_of(got, row) == (0, 1, 1, 0)
+    assert labels_of(got, 4) == (0, 1)
+    assert np.isneginf(got.log_probs).tolist() == [False, True, True, True, False]
+
+
+def test_greedy_compares_logits_and_not_their_rounded_log_probabilities():
+    logits = np.array([[0.0, 1e-9, 2e-9], [1.0, 1.0, 0.0]], np.float32)
+    assert labels_of(ctc_greedy(logits, blank=1)) == (2, 0)
+
+
 def test_a_wide_beam_is_the_sum_over_all_alignments(x64):
     blank = 1
     logits = draw_logits(1, 5, 6, 3)
