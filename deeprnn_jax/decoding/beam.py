@@ -66,8 +66,9 @@ def beam_search(
 
     Equal scores are ordered by step, the earlier end first; in one step by log p(y), the
     higher first, then by the rank of the hypothesis that was extended, then by token.
-    Rows of a batch do not touch each other. A hypothesis with NaN among its logits has
-    nothing to go on with: it is dropped, and the others go on.
+    Rows of a batch do not touch each other. A hypothesis with NaN or +inf among its logits
+    has nothing to go on with: it is dropped, and the others go on. What must not come, a
+    token or an end before some length, has -inf in the logits that the step gives.
 
     Args:
       step_fn: `(state, tokens [*B, K]) -> (state, logits [*B, K, V])`, with the
@@ -89,7 +90,8 @@ def beam_search(
         None: what all hypotheses share. A deep network's is 1, for its arrays are
         `[L, *B, H]`.
       normalize: whether to take the log-softmax of what the step gives. False: these
-        are log-probabilities, or at least not above 0, which the stop relies on.
+        are log-probabilities, or at least not above 0, which the stop relies on; NaN
+        is -inf, but for that token alone.
 
     Returns:
       The N best of each row, in float32 or wider.

@@ -56,7 +56,9 @@ def generate(
 
     Returns:
       The state after T steps, and a `Generated`, time-major. Its log-probabilities are
-      those of the model itself, whatever the temperature and the restriction.
+      those of the model itself, whatever the temperature and the restriction; where the
+      logits are no distribution (`sample_logits` says which), the token is 0 and -inf is
+      its log-probability.
 
     Raises:
       ValueError: if an argument does not fit, or the step does not keep to its form.

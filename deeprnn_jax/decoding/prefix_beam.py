@@ -83,7 +83,8 @@ def ctc_prefix_beam(
 
     Args:
       logits: `[T, *B, V]`, floating point; what stands past a row's length is not read.
-        A real step with NaN among its logits leaves its row without any labels.
+        A real step with NaN or +inf among its logits, or with nothing but -inf, leaves
+        its row without any labels.
       lengths: int `[*B]`, the real steps of each row; None: all T.
       beam_size: K, how many prefixes are kept.
       blank: the index of the blank.

@@ -32,7 +32,8 @@ def widen(x: Array) -> Array:
 def log_softmax(logits: Array) -> Array:
     """Give log-probabilities in float32 or wider, with -inf in place of NaN.
 
-    Rows of -inf alone stay so: such a model gives no probability to anything.
+    A row with NaN or +inf among its logits, or with nothing but -inf, is -inf throughout:
+    such a model gives no probability to anything.
     """
     return without_nan(jax.nn.log_softmax(widen(logits), axis=-1))
 

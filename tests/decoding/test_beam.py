@@ -106,13 +106,14 @@ def test_equal_scores_come_in_the_documented_order(seed, name):
     st.sampled_from([0.0, 2.0, -4.0]),
 )
 def test_a_narrow_beam_is_the_search_without_its_stop(seed, sizes, name, lift):
-    """Rows that end soon and late, with impossible tokens and NaN among them."""
+    """Rows that end soon and late, with impossible tokens, NaN and +inf among them."""
     beam_size, num_results = sizes
     rng = np.random.default_rng(seed)
     tables = np.stack([history_logits(rng, 4, 5) for _ in range(8)])
     tables[..., END] += lift
     tables[:3][rng.random((3, *tables.shape[1:])) < 0.5] = -np.inf
     tables[2:4][rng.random((2, *tables.shape[1:])) < 0.02] = np.nan
+    tables[4][rng.random(tables.shape[1:]) < 0.02] = np.inf
     divisors = divisors_of(PENALTIES[name], 5)
     with jax.enable_x64(True):
         got = jax.device_get(search_one_by_one(tables, divisors, beam_size, num_results))
