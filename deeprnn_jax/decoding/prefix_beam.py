@@ -36,7 +36,7 @@ from deeprnn_jax.decoding.prefixes import (
     find_parents,
     last_labels,
 )
-from deeprnn_jax.decoding.steps import without_nan
+from deeprnn_jax.decoding.steps import as_per_row, without_nan
 from deeprnn_jax.types import Array
 
 
@@ -91,7 +91,7 @@ def ctc_prefix_beam(
       language_model: a `LanguageModel` over the labels, with any state; it is asked at
         each step, whether a prefix has grown or not.
       insertion_bonus: what each label adds to the score, to make up for what a language
-        model takes from it.
+        model takes from it; one for all rows, or `[*B]`.
 
     Returns:
       The K best of each row, in float32 or wider.
@@ -135,14 +135,14 @@ def ctc_prefix_beam(
     """
     check_size("ctc_prefix_beam", "beam_size", beam_size)
     log_probs, _ = read_logits("ctc_prefix_beam", logits, lengths, blank)
-    bonus = jnp.asarray(insertion_bonus, log_probs.dtype)
+    batch_shape, size, dtype = log_probs.shape[1:-1], log_probs.shape[-1], log_probs.dtype
+    bonus = as_per_row("ctc_prefix_beam", "insertion_bonus", insertion_bonus, batch_shape, dtype)
     if language_model is None:
         return _search_alone(log_probs, bonus, beam_size=beam_size, blank=blank)
-    _, *batch_shape, size = log_probs.shape
-    fusion = start_fusion(
-        "ctc_prefix_beam", language_model, (*batch_shape, beam_size), size, log_probs.dtype
+    model, fusion = start_fusion(
+        "ctc_prefix_beam", language_model, (*batch_shape, beam_size), size, dtype
     )
-    return _search(log_probs, bonus, fusion, language_model, beam_size=beam_size, blank=blank)
+    return _search(log_probs, bonus, fusion, model, beam_size=beam_size, blank=blank)
 
 
 def _search(
@@ -154,7 +154,7 @@ def _search(
     beam_size: int,
     blank: int,
 ) -> Labelings:
-    """Run the search over log-probabilities `[T, *B, V]`."""
+    """Run the search over log-probabilities `[T, *B, V]`, with a bonus `[*B]`."""
     num_steps, *batch_shape, _ = log_probs.shape
     shape = (*batch_shape, beam_size)
     is_first = jnp.broadcast_to(jnp.arange(beam_size) == 0, shape)
@@ -164,6 +164,7 @@ def _search(
         label=jnp.full(shape, -jnp.inf, log_probs.dtype),
         fusion=fusion,
     )
+    bonus = bonus[..., None]
     advance = partial(_advance, blank=blank, model=model, bonus=bonus)
     beam, _ = lax.scan(lambda beam, p: (advance(beam, p), None), beam, log_probs)
     return _order(beam, num_steps, blank, model, bonus)
@@ -182,8 +183,8 @@ def _advance(
     # A prefix extended by the blank is the prefix itself: there its own score stands.
     stays = jnp.logaddexp(stay_blank, stay_label)[..., None]
     scores = jnp.where(is_blank, stays, grown)
-    scores += bonus * beam.prefixes.lengths[..., None].astype(bonus.dtype)
-    gain = bonus
+    scores += (bonus * beam.prefixes.lengths.astype(bonus.dtype))[..., None]
+    gain = bonus[..., None]
     if beam.fusion is not None:
         scores += beam.fusion.total[..., None]
         gain += beam.fusion.log_probs
@@ -257,4 +258,5 @@ def _order(
 
 def _flat(extensions: Array) -> Array:
     """Give `[*B, K, V]` as `[*B, K·V]`."""
-    return extensions.reshape(*extensions.shape[:-2], -1)
+    *axes, beam_size, size = extensions.shape
+    return extensions.reshape(*axes, beam_size * size)

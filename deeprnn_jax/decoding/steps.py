@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from deeprnn_jax.cells.products import accumulation_dtype
-from deeprnn_jax.checks import check_callable, describe_shapes, same_shapes
+from deeprnn_jax.checks import check_callable, describe_shapes, is_number, same_shapes
 from deeprnn_jax.types import Array
 
 DecoderState = Any  # a pytree of arrays
@@ -64,6 +65,30 @@ def check_index(function: str, argument: str, value: Any, size: int) -> None:
             f"{function}: {argument} must be an int in [0, V={size}), an index of the logits, "
             f"got {value!r}"
         )
+
+
+def as_per_row(
+    function: str, argument: str, value: Any, batch_shape: tuple[int, ...], dtype: Any
+) -> Array:
+    """Give a number, the same for all rows or one a row, as `[*B]`.
+
+    Raises:
+      ValueError: if it is neither, or is known not to be finite.
+    """
+    found = getattr(value, "dtype", None)
+    is_real = is_number(value) or (
+        found is not None
+        and (jnp.issubdtype(found, jnp.floating) or jnp.issubdtype(found, jnp.integer))
+    )
+    if not is_real or np.shape(value) not in ((), batch_shape):
+        got = repr(value) if found is None else f"{found} of shape {np.shape(value)}"
+        raise ValueError(
+            f"{function}: {argument} must be a number or an array [*B] = {batch_shape}, one a "
+            f"row, got {got}"
+        )
+    if not isinstance(value, Tracer) and not np.isfinite(np.asarray(value)).all():
+        raise ValueError(f"{function}: {argument} must be finite, got {value!r}; 0 turns it off")
+    return jnp.broadcast_to(jnp.asarray(value, dtype), batch_shape)
 
 
 def settle_state(
