@@ -6,6 +6,7 @@
 the same labels.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -115,9 +116,21 @@ def read_logits(function: str, logits: Any, lengths: Any, blank: Any) -> tuple[A
 
 @partial(jax.jit, static_argnames="blank")
 def _read(logits: Array, lengths: Array, *, blank: int) -> tuple[Array, Array]:
-    num_steps, size = logits.shape[0], logits.shape[-1]
-    mask = make_steps(lengths, None, None, num_steps).mask
+    mask = make_steps(lengths, None, None, logits.shape[0]).mask
     assert mask is not None  # there are lengths
     log_probs = log_softmax(logits)
-    certain = jnp.where(jnp.arange(size) == blank, 0.0, -jnp.inf).astype(log_probs.dtype)
-    return where_flag(mask, log_probs, jnp.broadcast_to(certain, log_probs.shape)), mask
+    return where_flag(mask, log_probs, _certain_blanks(log_probs, log_probs.shape, blank)), mask
+
+
+def in_parts(log_probs: Array, blank: int) -> Array:
+    """Give `[T, *B, V]` as `[N, S, *B, V]`, S about √T, filled up with certain blanks."""
+    num_steps, *rest = log_probs.shape
+    part = max(math.isqrt(num_steps), 1)
+    num_parts = -(-num_steps // part)
+    past = _certain_blanks(log_probs, (num_parts * part - num_steps, *rest), blank)
+    return jnp.concatenate([log_probs, past]).reshape(num_parts, part, *rest)
+
+
+def _certain_blanks(like: Array, shape: tuple[int, ...], blank: int) -> Array:
+    certain = jnp.where(jnp.arange(shape[-1]) == blank, 0.0, -jnp.inf)
+    return jnp.broadcast_to(certain.astype(like.dtype), shape)

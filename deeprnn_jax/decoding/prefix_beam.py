@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.checks import check_size
-from deeprnn_jax.decoding.ctc import read_logits
+from deeprnn_jax.decoding.ctc import in_parts, read_logits
 from deeprnn_jax.decoding.fusion import (
     Fusion,
     LanguageModel,
@@ -34,6 +34,7 @@ from deeprnn_jax.decoding.prefixes import (
     empty_prefixes,
     extend,
     find_parents,
+    join,
     last_labels,
 )
 from deeprnn_jax.decoding.steps import as_per_row, without_nan
@@ -158,15 +159,21 @@ def _search(
     num_steps, *batch_shape, _ = log_probs.shape
     shape = (*batch_shape, beam_size)
     is_first = jnp.broadcast_to(jnp.arange(beam_size) == 0, shape)
+    parts = in_parts(log_probs, blank)
     beam = _Beam(
-        prefixes=empty_prefixes(shape, max(num_steps, 1)),
+        prefixes=empty_prefixes(shape, max(num_steps, 1), parts.shape[1]),
         blank=jnp.where(is_first, 0.0, -jnp.inf).astype(log_probs.dtype),
         label=jnp.full(shape, -jnp.inf, log_probs.dtype),
         fusion=fusion,
     )
     bonus = bonus[..., None]
     advance = partial(_advance, blank=blank, model=model, bonus=bonus)
-    beam, _ = lax.scan(lambda beam, p: (advance(beam, p), None), beam, log_probs)
+
+    def advance_part(beam: _Beam, part: Array) -> tuple[_Beam, None]:
+        beam, _ = lax.scan(lambda beam, p: (advance(beam, p), None), beam, part)
+        return beam._replace(prefixes=join(beam.prefixes)), None
+
+    beam, _ = lax.scan(advance_part, beam, parts)
     return _order(beam, num_steps, blank, model, bonus)
 
 
@@ -236,7 +243,7 @@ def _grow(beam: _Beam, log_probs: Array, blank: int) -> tuple[Array, Array, Arra
 def _order(
     beam: _Beam, num_steps: int, blank: int, model: LanguageModel | None, bonus: Array
 ) -> Labelings:
-    """Give the beam by score, the best first."""
+    """Give the beam, whose prefixes are joined, by score, the best first."""
     log_probs, lengths = beam.log_probs, beam.prefixes.lengths
     scores = log_probs + bonus * lengths.astype(bonus.dtype)
     if beam.fusion is not None and model is not None:
@@ -246,7 +253,7 @@ def _order(
     pick = partial(jnp.take_along_axis, indices=order, axis=-1)
     exists = pick(exists)
     lengths = jnp.where(exists, pick(lengths), 0)
-    labels = jnp.take_along_axis(beam.prefixes.labels, order[..., None], axis=-2)
+    labels = jnp.take_along_axis(beam.prefixes.base.labels, order[..., None], axis=-2)
     inside = jnp.arange(labels.shape[-1], dtype=jnp.int32) < lengths[..., None]
     return Labelings(
         labels=jnp.where(inside, labels, blank)[..., :num_steps],
