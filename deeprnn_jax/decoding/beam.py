@@ -84,7 +84,9 @@ def beam_search(
       max_steps: how long a hypothesis may get, the end_token included.
       num_results: N; beam_size unless given. The search stops sooner with fewer.
       length_penalty: from the lengths 1 ... max_steps, a floating-point array, to
-        positive divisors: `gnmt_penalty(0.6)` or `power_penalty(1.0)`, say; None: 1.
+        positive divisors: `gnmt_penalty(0.6)` or `power_penalty(1.0)`, say; None: 1. For
+        a traced exponent write it out, `lambda n: n**alpha`; for one a row, `jax.vmap`
+        the search over rows and exponents.
       state_axes: the axis where the batch axes begin in the arrays of the state, as in
         `in_axes` of `jax.vmap`: an int, or a tree of ints over the state's first levels;
         None: what all hypotheses share. A deep network's is 1, for its arrays are
