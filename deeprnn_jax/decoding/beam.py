@@ -62,7 +62,8 @@ def beam_search(
     Hypotheses are scored by log p(y) / penalty(|y|). One that is not finished after
     max_steps tokens is given after all finished ones, if there is room, with the score
     that its length gives it. With a beam_size of V^max_steps or more, every sequence is
-    looked at, and the result is that of exhaustive search.
+    looked at, and the result is that of exhaustive search. Wrap the call in `jax.jit`,
+    with the parameters as arguments: a bare call compiles its loop again each time.
 
     Equal scores are ordered by step, the earlier end first; in one step by log p(y), the
     higher first, then by the rank of the hypothesis that was extended, then by token.

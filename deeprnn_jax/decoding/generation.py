@@ -42,6 +42,9 @@ def generate(
         state, logits_t = step_fn(state, token_{t-1})
         token_t ~ softmax(logits_t / temperature), restricted by top-k and top-p
 
+    Wrap the call in `jax.jit`, with the parameters as arguments: a bare call compiles its
+    scan again each time.
+
     Args:
       step_fn: `(state, token [*B]) -> (state, logits [*B, V])`; parameters are what it
         closes over.

@@ -78,9 +78,13 @@ def ctc_prefix_beam(
 
     With a beam_size of at least the number of label sequences of up to T labels, the
     probabilities are exact; with less they are lower bounds, for alignments through
-    prefixes that were dropped are missing. Rows of a batch do not touch each other. Equal
-    scores are ordered by the rank, a step earlier, of the prefix they come from, then by
-    label, where the blank stands for the prefix as it was.
+    prefixes that were dropped are missing. With a language model, wrap the call in
+    `jax.jit`, with the parameters as arguments: a bare call compiles its loop again each
+    time.
+
+    Rows of a batch do not touch each other. Equal scores are ordered by the rank, a step
+    earlier, of the prefix they come from, then by label, where the blank stands for the
+    prefix as it was.
 
     Args:
       logits: `[T, *B, V]`, floating point; what stands past a row's length is not read.
