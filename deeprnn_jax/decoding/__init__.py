@@ -9,8 +9,8 @@ with any pytree as its state: `rnn.step` with an embedding before it and a reado
 it, or a decoder that is fed by attention. What goes step by step is time-major, `[T, *B]`,
 as everywhere; the hypotheses that a search finds are `[*B, N, length]`, the best first.
 
-Wrap a call in `jax.jit`, with the parameters as arguments. A step closes over parameters,
-so it is a new function each time: a bare call traces and compiles its loop again.
+Wrap a call that is given a step in `jax.jit`, with the parameters as arguments: a bare one
+traces and compiles its loop again each time.
 
     generate, sample_logits, restrict_logits, Sampling     temperature, top-k, top-p
     beam_search, gnmt_penalty, power_penalty               the most probable sequences
