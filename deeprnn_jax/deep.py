@@ -145,7 +145,9 @@ def deep_rnn(
       - `step(params, state, x_t, *, key=None) -> (state, y_t)` for x_t `[*B, I]`: one
         step of `apply`, for loops that put something between two steps, as attention
         does. A key turns dropout and the modifiers' noise on, all of it drawn from
-        this key: give each step its own, or all the same for masks that last.
+        this key. `apply` draws dropout and zoneout at each step, weight_drop and
+        variational_dropout once a sequence: with a key a step, the last two change at
+        each step as well; with one key for all, the first two never change.
       - `unstack(tree) -> list` and `stack(list) -> tree`, for `params.layers` or a state:
         equal neighbouring layers are stored stacked, and these go to one entry a layer.
       - `plan`, what the network is made of.

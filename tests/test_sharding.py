@@ -1,4 +1,4 @@
-"""A batch spread over devices: what XLA's partitioner makes of the schedules."""
+"""A batch spread over devices: what XLA's partitioner makes of the schedules and searches."""
 
 import os
 import subprocess
@@ -6,13 +6,19 @@ import sys
 
 import pytest
 
-PROGRAM = """
+START = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import deeprnn_jax as drnn
 
 assert jax.device_count() == 2
+mesh = Mesh(np.array(jax.devices()), ("data",))
+def spread(array, spec):
+    return jax.device_put(array, NamedSharding(mesh, spec))
+"""
+
+TRAINING = """
 rnn = drnn.deep_rnn(drnn.lstm(8), num_layers=3)
 params = rnn.init(jax.random.key(0), input_size=8)
 x = jax.random.normal(jax.random.key(1), (6, 4, 8))
@@ -25,9 +31,6 @@ def train(params, x, lengths):
     return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, x)
 
 expected = train(params, x, lengths)
-mesh = Mesh(np.array(jax.devices()), ("data",))
-def spread(array, spec):
-    return jax.device_put(array, NamedSharding(mesh, spec))
 (d_params, d_x), y = train(
     jax.tree.map(lambda leaf: spread(leaf, P()), params),
     spread(x, P(None, "data")),
@@ -40,11 +43,50 @@ jax.tree.map(
 )
 """
 
+DECODING = """
+from deeprnn_jax.decoding import beam_search, ctc_prefix_beam
+
+rnn = drnn.deep_rnn(drnn.gru(8), num_layers=2, output_size=5)
+params = rnn.init(jax.random.key(0), input_size=5)
+start = jnp.array([0, 2, 3, 4])
+logits = 3 * jax.random.normal(jax.random.key(1), (9, 4, 5))
+lengths = jnp.array([9, 4, 0, 7])
+
+@jax.jit
+def search(params, start):
+    def step(state, tokens):
+        return rnn.step(params, state, jax.nn.one_hot(tokens, 5))
+    state = rnn.initial_state(params, start.shape)
+    return beam_search(step, state, start, end_token=1, beam_size=3, max_steps=6, state_axes=1)
+
+@jax.jit
+def decode(logits, lengths):
+    return ctc_prefix_beam(logits, lengths, beam_size=3)
+
+expected = search(params, start), decode(logits, lengths)
+got = (
+    search(jax.tree.map(lambda leaf: spread(leaf, P()), params), spread(start, P("data"))),
+    decode(spread(logits, P(None, "data")), spread(lengths, P("data"))),
+)
+for array, alone in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+    assert array.sharding.shard_shape(array.shape) == (2, *array.shape[1:]), array.sharding
+    np.testing.assert_allclose(array, alone, rtol=1e-5)
+"""
+
+
+def run_on_two_devices(program, *arguments):
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    run = [sys.executable, "-c", START + program, *arguments]
+    found = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
 
 @pytest.mark.parametrize("schedule", ["layerwise", "wavefront"])
 def test_a_batch_over_two_devices(schedule):
-    flags = "--xla_force_host_platform_device_count=2"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    run = [sys.executable, "-c", PROGRAM, schedule]
-    found = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
+    run_on_two_devices(TRAINING, schedule)
+
+
+def test_a_search_over_two_devices():
+    """Each device searches its own rows, and finds what one device finds."""
+    run_on_two_devices(DECODING)

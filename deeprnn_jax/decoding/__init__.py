@@ -9,6 +9,9 @@ with any pytree as its state: `rnn.step` with an embedding before it and a reado
 it, or a decoder that is fed by attention. What goes step by step is time-major, `[T, *B]`,
 as everywhere; the hypotheses that a search finds are `[*B, N, length]`, the best first.
 
+Wrap a call that is given a step in `jax.jit`, with the parameters as arguments: a bare one
+traces and compiles its loop again each time.
+
     generate, sample_logits, restrict_logits, Sampling     temperature, top-k, top-p
     beam_search, gnmt_penalty, power_penalty               the most probable sequences
     ctc_greedy, ctc_prefix_beam, LanguageModel             labels of unsegmented sequences
@@ -22,7 +25,7 @@ from deeprnn_jax.decoding.hypotheses import Hypotheses
 from deeprnn_jax.decoding.length_penalties import gnmt_penalty, power_penalty
 from deeprnn_jax.decoding.prefix_beam import Labelings, ctc_prefix_beam
 from deeprnn_jax.decoding.sampling import Sampling, restrict_logits, sample_logits
-from deeprnn_jax.decoding.steps import StepFn
+from deeprnn_jax.decoding.steps import TokenStepFn
 
 __all__ = [
     "BestPath",
@@ -31,7 +34,7 @@ __all__ = [
     "Labelings",
     "LanguageModel",
     "Sampling",
-    "StepFn",
+    "TokenStepFn",
     "beam_search",
     "ctc_greedy",
     "ctc_prefix_beam",

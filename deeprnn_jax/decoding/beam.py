@@ -33,7 +33,7 @@ from deeprnn_jax.decoding.length_penalties import LengthPenalty, make_factors
 from deeprnn_jax.decoding.states import StateAxes, check_state_axes, spread, take
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
     as_tokens,
     check_index,
     log_softmax,
@@ -45,7 +45,7 @@ from deeprnn_jax.types import Array
 
 
 def beam_search(
-    step_fn: StepFn,
+    step_fn: TokenStepFn,
     state: DecoderState,
     start_token: Array | int,
     *,
@@ -62,12 +62,14 @@ def beam_search(
     Hypotheses are scored by log p(y) / penalty(|y|). One that is not finished after
     max_steps tokens is given after all finished ones, if there is room, with the score
     that its length gives it. With a beam_size of V^max_steps or more, every sequence is
-    looked at, and the result is that of exhaustive search.
+    looked at, and the result is that of exhaustive search. Wrap the call in `jax.jit`,
+    with the parameters as arguments: a bare call compiles its loop again each time.
 
     Equal scores are ordered by step, the earlier end first; in one step by log p(y), the
     higher first, then by the rank of the hypothesis that was extended, then by token.
-    Rows of a batch do not touch each other. A hypothesis with NaN among its logits has
-    nothing to go on with: it is dropped, and the others go on.
+    Rows of a batch do not touch each other. A hypothesis with NaN or +inf among its logits
+    has nothing to go on with: it is dropped, and the others go on. What must not come, a
+    token or an end before some length, has -inf in the logits that the step gives.
 
     Args:
       step_fn: `(state, tokens [*B, K]) -> (state, logits [*B, K, V])`, with the
@@ -83,13 +85,16 @@ def beam_search(
       max_steps: how long a hypothesis may get, the end_token included.
       num_results: N; beam_size unless given. The search stops sooner with fewer.
       length_penalty: from the lengths 1 ... max_steps, a floating-point array, to
-        positive divisors: `gnmt_penalty(0.6)` or `power_penalty(1.0)`, say; None: 1.
+        positive divisors: `gnmt_penalty(0.6)` or `power_penalty(1.0)`, say; None: 1. For
+        a traced exponent write it out, `lambda n: n**alpha`; for one a row, `jax.vmap`
+        the search over rows and exponents.
       state_axes: the axis where the batch axes begin in the arrays of the state, as in
         `in_axes` of `jax.vmap`: an int, or a tree of ints over the state's first levels;
         None: what all hypotheses share. A deep network's is 1, for its arrays are
         `[L, *B, H]`.
       normalize: whether to take the log-softmax of what the step gives. False: these
-        are log-probabilities, or at least not above 0, which the stop relies on.
+        are log-probabilities, or at least not above 0, which the stop relies on; NaN
+        is -inf, but for that token alone.
 
     Returns:
       The N best of each row, in float32 or wider.

@@ -6,6 +6,7 @@
 the same labels.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class BestPath(NamedTuple):
 
     labels: Array  # int32 [*B, T]; blank past the length
     lengths: Array  # int32 [*B], how many labels
-    log_probs: Array  # [*B], of the alignment, not of the labels
+    log_probs: Array  # [*B], of the alignment, not of the labels; -inf where there is none
 
 
 def ctc_greedy(logits: Array, lengths: Array | None = None, *, blank: int = 0) -> BestPath:
@@ -35,6 +36,8 @@ def ctc_greedy(logits: Array, lengths: Array | None = None, *, blank: int = 0) -
 
     Args:
       logits: `[T, *B, V]`, floating point; what stands past a row's length is not read.
+        A real step with NaN or +inf among its logits, or with nothing but -inf, is
+        taken for a blank, and its row's log-probability is -inf.
       lengths: int `[*B]`, the real steps of each row; None: all T.
       blank: the index of the blank.
 
@@ -56,14 +59,18 @@ def ctc_greedy(logits: Array, lengths: Array | None = None, *, blank: int = 0) -
     References:
       Graves et al. 2006, section 3.2, "best path decoding".
     """
-    return _follow(*read_logits("ctc_greedy", logits, lengths, blank), blank=blank)
+    log_probs, mask = read_logits("ctc_greedy", logits, lengths, blank)
+    return _follow(logits, log_probs, mask, blank=blank)
 
 
 @partial(jax.jit, static_argnames="blank")
-def _follow(log_probs: Array, mask: Array, *, blank: int) -> BestPath:
-    """Follow the best path of log-probabilities `[T, *B, V]`."""
-    num_steps, *batch_shape, _ = log_probs.shape
-    path = jnp.argmax(log_probs, axis=-1).astype(jnp.int32)  # blank where masked
+def _follow(logits: Array, log_probs: Array, mask: Array, *, blank: int) -> BestPath:
+    """Follow the best path of logits `[T, *B, V]` whose log-probabilities are given."""
+    num_steps, *batch_shape, _ = logits.shape
+    # The logits' largest: unequal logits may have equal log-probabilities, by rounding.
+    path = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    best = jnp.take_along_axis(log_probs, path[..., None], axis=-1)[..., 0]
+    path = jnp.where(mask & (best > -jnp.inf), path, blank)
     before = jnp.concatenate([jnp.full((1, *batch_shape), blank, jnp.int32), path])[:-1]
     is_label = (path != blank) & (path != before)
     count = jnp.cumsum(is_label, axis=0, dtype=jnp.int32)
@@ -72,11 +79,10 @@ def _follow(log_probs: Array, mask: Array, *, blank: int) -> BestPath:
     labels = jnp.put_along_axis(
         jnp.full(path.shape, blank, jnp.int32), places, path, axis=0, inplace=False, mode="drop"
     )
-    best = jnp.where(mask, log_probs.max(axis=-1), 0.0)
     return BestPath(
         labels=jnp.moveaxis(labels, 0, -1),
         lengths=is_label.sum(axis=0, dtype=jnp.int32),
-        log_probs=best.sum(axis=0),
+        log_probs=jnp.where(mask, best, 0.0).sum(axis=0),
     )
 
 
@@ -110,9 +116,21 @@ def read_logits(function: str, logits: Any, lengths: Any, blank: Any) -> tuple[A
 
 @partial(jax.jit, static_argnames="blank")
 def _read(logits: Array, lengths: Array, *, blank: int) -> tuple[Array, Array]:
-    num_steps, size = logits.shape[0], logits.shape[-1]
-    mask = make_steps(lengths, None, None, num_steps).mask
+    mask = make_steps(lengths, None, None, logits.shape[0]).mask
     assert mask is not None  # there are lengths
     log_probs = log_softmax(logits)
-    certain = jnp.where(jnp.arange(size) == blank, 0.0, -jnp.inf).astype(log_probs.dtype)
-    return where_flag(mask, log_probs, jnp.broadcast_to(certain, log_probs.shape)), mask
+    return where_flag(mask, log_probs, _certain_blanks(log_probs, log_probs.shape, blank)), mask
+
+
+def in_parts(log_probs: Array, blank: int) -> Array:
+    """Give `[T, *B, V]` as `[N, S, *B, V]`, S about √T, filled up with certain blanks."""
+    num_steps, *rest = log_probs.shape
+    part = max(math.isqrt(num_steps), 1)
+    num_parts = -(-num_steps // part)
+    past = _certain_blanks(log_probs, (num_parts * part - num_steps, *rest), blank)
+    return jnp.concatenate([log_probs, past]).reshape(num_parts, part, *rest)
+
+
+def _certain_blanks(like: Array, shape: tuple[int, ...], blank: int) -> Array:
+    certain = jnp.where(jnp.arange(shape[-1]) == blank, 0.0, -jnp.inf)
+    return jnp.broadcast_to(certain.astype(like.dtype), shape)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from deeprnn_jax.decoding.states import StateAxes, check_state_axes, select, spread, take
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
+    as_per_row,
     as_tokens,
     check_index,
     log_softmax,
@@ -26,10 +27,10 @@ class LanguageModel(NamedTuple):
     blank gives it -inf, or has the end of a sequence in its place.
     """
 
-    step_fn: StepFn  # (state, tokens [*B, K]) -> (state, logits [*B, K, V])
+    step_fn: TokenStepFn  # (state, tokens [*B, K]) -> (state, logits [*B, K, V])
     state: DecoderState  # any pytree with the batch axes [*B]
     start_token: Array | int  # int [*B], or one for all rows: what it reads first
-    weight: Array | float = 1.0  # of its log-probabilities
+    weight: Array | float = 1.0  # of its log-probabilities; one for all rows, or [*B]
     end_token: int | None = None  # what a whole sequence ends with; None: that is not scored
     state_axes: StateAxes = 0  # as in `beam_search`: a deep network's is 1
 
@@ -44,7 +45,7 @@ class Fusion(NamedTuple):
 
 def start_fusion(
     function: str, model: Any, shape: tuple[int, ...], size: int, dtype: Any
-) -> Fusion:
+) -> tuple[LanguageModel, Fusion]:
     """Check a language model and let it read its first token.
 
     Args:
@@ -53,6 +54,9 @@ def start_fusion(
       shape: `(*B, K)`.
       size: V, how many logits it must give.
       dtype: of the scores.
+
+    Returns:
+      The model, with its weight as `[*B]`, and what it says of the empty sequence.
 
     Raises:
       ValueError: if the model does not fit.
@@ -81,7 +85,9 @@ def start_fusion(
         )
     if model.end_token is not None:
         check_index(function, "the model's end_token", model.end_token, size)
-    return _read(model, state, tokens, jnp.zeros(tokens.shape, dtype))
+    weight = as_per_row(function, "the model's weight", model.weight, batch_shape, dtype)
+    model = model._replace(weight=weight)
+    return model, _read(model, state, tokens, jnp.zeros(tokens.shape, dtype))
 
 
 def advance_fusion(
@@ -90,14 +96,15 @@ def advance_fusion(
     """Let the model read the new labels of a beam.
 
     Args:
-      model: the model.
+      model: the model, with a weight `[*B]`.
       fusion: what it said of the beam before.
       sources: int32 `[*B, K]`, which hypothesis of that beam each one was.
       labels: int32 `[*B, K]`, what it was extended by, where `is_extended`.
       is_extended: bool `[*B, K]`.
     """
-    flat = fusion.log_probs.reshape(*sources.shape[:-1], -1)
-    index = sources * fusion.log_probs.shape[-1] + labels
+    beam_size, size = fusion.log_probs.shape[-2:]
+    flat = fusion.log_probs.reshape(*sources.shape[:-1], beam_size * size)
+    index = sources * size + labels
     gain = jnp.where(is_extended, jnp.take_along_axis(flat, index, axis=-1), 0.0)
     total = jnp.take_along_axis(fusion.total, sources, axis=-1) + gain
     stayed = take(fusion.state, model.state_axes, sources)
@@ -120,7 +127,8 @@ def end_fusion(model: LanguageModel, fusion: Fusion) -> Array:
 
 def _read(model: LanguageModel, state: DecoderState, tokens: Array, total: Array) -> Fusion:
     state, logits = model.step_fn(state, tokens)
-    weight = jnp.asarray(model.weight, total.dtype)
-    weighted = weight * log_softmax(logits).astype(total.dtype)
-    # A weight of 0 turns the model off, also where it gives no probability.
+    weight = jnp.asarray(model.weight)[..., None, None]
+    log_probs = log_softmax(logits).astype(total.dtype)
+    # What cannot be stays so, also with a negative weight; a weight of 0 turns the model off.
+    weighted = jnp.where(log_probs > -jnp.inf, weight * log_probs, -jnp.inf)
     return Fusion(state, jnp.where(weight == 0, 0.0, weighted), total)

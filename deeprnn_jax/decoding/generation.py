@@ -10,7 +10,7 @@ from deeprnn_jax.checks import check_key, check_size
 from deeprnn_jax.decoding.sampling import Sampling, sample_logits
 from deeprnn_jax.decoding.steps import (
     DecoderState,
-    StepFn,
+    TokenStepFn,
     as_tokens,
     check_index,
     log_softmax,
@@ -28,7 +28,7 @@ class Generated(NamedTuple):
 
 
 def generate(
-    step_fn: StepFn,
+    step_fn: TokenStepFn,
     state: DecoderState,
     start_token: Array | int,
     num_steps: int,
@@ -41,6 +41,9 @@ def generate(
 
         state, logits_t = step_fn(state, token_{t-1})
         token_t ~ softmax(logits_t / temperature), restricted by top-k and top-p
+
+    Wrap the call in `jax.jit`, with the parameters as arguments: a bare call compiles its
+    scan again each time.
 
     Args:
       step_fn: `(state, token [*B]) -> (state, logits [*B, V])`; parameters are what it
@@ -56,7 +59,9 @@ def generate(
 
     Returns:
       The state after T steps, and a `Generated`, time-major. Its log-probabilities are
-      those of the model itself, whatever the temperature and the restriction.
+      those of the model itself, whatever the temperature and the restriction; where the
+      logits are no distribution (`sample_logits` says which), the token is 0 and -inf is
+      its log-probability.
 
     Raises:
       ValueError: if an argument does not fit, or the step does not keep to its form.

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.checks import check_size
-from deeprnn_jax.decoding.ctc import read_logits
+from deeprnn_jax.decoding.ctc import in_parts, read_logits
 from deeprnn_jax.decoding.fusion import (
     Fusion,
     LanguageModel,
@@ -34,9 +34,10 @@ from deeprnn_jax.decoding.prefixes import (
     empty_prefixes,
     extend,
     find_parents,
+    join,
     last_labels,
 )
-from deeprnn_jax.decoding.steps import without_nan
+from deeprnn_jax.decoding.steps import as_per_row, without_nan
 from deeprnn_jax.types import Array
 
 
@@ -77,20 +78,25 @@ def ctc_prefix_beam(
 
     With a beam_size of at least the number of label sequences of up to T labels, the
     probabilities are exact; with less they are lower bounds, for alignments through
-    prefixes that were dropped are missing. Rows of a batch do not touch each other. Equal
-    scores are ordered by the rank, a step earlier, of the prefix they come from, then by
-    label, where the blank stands for the prefix as it was.
+    prefixes that were dropped are missing. With a language model, wrap the call in
+    `jax.jit`, with the parameters as arguments: a bare call compiles its loop again each
+    time.
+
+    Rows of a batch do not touch each other. Equal scores are ordered by the rank, a step
+    earlier, of the prefix they come from, then by label, where the blank stands for the
+    prefix as it was.
 
     Args:
       logits: `[T, *B, V]`, floating point; what stands past a row's length is not read.
-        A real step with NaN among its logits leaves its row without any labels.
+        A real step with NaN or +inf among its logits, or with nothing but -inf, leaves
+        its row without any labels.
       lengths: int `[*B]`, the real steps of each row; None: all T.
       beam_size: K, how many prefixes are kept.
       blank: the index of the blank.
       language_model: a `LanguageModel` over the labels, with any state; it is asked at
         each step, whether a prefix has grown or not.
       insertion_bonus: what each label adds to the score, to make up for what a language
-        model takes from it.
+        model takes from it; one for all rows, or `[*B]`.
 
     Returns:
       The K best of each row, in float32 or wider.
@@ -134,14 +140,14 @@ def ctc_prefix_beam(
     """
     check_size("ctc_prefix_beam", "beam_size", beam_size)
     log_probs, _ = read_logits("ctc_prefix_beam", logits, lengths, blank)
-    bonus = jnp.asarray(insertion_bonus, log_probs.dtype)
+    batch_shape, size, dtype = log_probs.shape[1:-1], log_probs.shape[-1], log_probs.dtype
+    bonus = as_per_row("ctc_prefix_beam", "insertion_bonus", insertion_bonus, batch_shape, dtype)
     if language_model is None:
         return _search_alone(log_probs, bonus, beam_size=beam_size, blank=blank)
-    _, *batch_shape, size = log_probs.shape
-    fusion = start_fusion(
-        "ctc_prefix_beam", language_model, (*batch_shape, beam_size), size, log_probs.dtype
+    model, fusion = start_fusion(
+        "ctc_prefix_beam", language_model, (*batch_shape, beam_size), size, dtype
     )
-    return _search(log_probs, bonus, fusion, language_model, beam_size=beam_size, blank=blank)
+    return _search(log_probs, bonus, fusion, model, beam_size=beam_size, blank=blank)
 
 
 def _search(
@@ -153,18 +159,25 @@ def _search(
     beam_size: int,
     blank: int,
 ) -> Labelings:
-    """Run the search over log-probabilities `[T, *B, V]`."""
+    """Run the search over log-probabilities `[T, *B, V]`, with a bonus `[*B]`."""
     num_steps, *batch_shape, _ = log_probs.shape
     shape = (*batch_shape, beam_size)
     is_first = jnp.broadcast_to(jnp.arange(beam_size) == 0, shape)
+    parts = in_parts(log_probs, blank)
     beam = _Beam(
-        prefixes=empty_prefixes(shape, max(num_steps, 1)),
+        prefixes=empty_prefixes(shape, max(num_steps, 1), parts.shape[1]),
         blank=jnp.where(is_first, 0.0, -jnp.inf).astype(log_probs.dtype),
         label=jnp.full(shape, -jnp.inf, log_probs.dtype),
         fusion=fusion,
     )
+    bonus = bonus[..., None]
     advance = partial(_advance, blank=blank, model=model, bonus=bonus)
-    beam, _ = lax.scan(lambda beam, p: (advance(beam, p), None), beam, log_probs)
+
+    def advance_part(beam: _Beam, part: Array) -> tuple[_Beam, None]:
+        beam, _ = lax.scan(lambda beam, p: (advance(beam, p), None), beam, part)
+        return beam._replace(prefixes=join(beam.prefixes)), None
+
+    beam, _ = lax.scan(advance_part, beam, parts)
     return _order(beam, num_steps, blank, model, bonus)
 
 
@@ -181,8 +194,8 @@ def _advance(
     # A prefix extended by the blank is the prefix itself: there its own score stands.
     stays = jnp.logaddexp(stay_blank, stay_label)[..., None]
     scores = jnp.where(is_blank, stays, grown)
-    scores += bonus * beam.prefixes.lengths[..., None].astype(bonus.dtype)
-    gain = bonus
+    scores += (bonus * beam.prefixes.lengths.astype(bonus.dtype))[..., None]
+    gain = bonus[..., None]
     if beam.fusion is not None:
         scores += beam.fusion.total[..., None]
         gain += beam.fusion.log_probs
@@ -234,7 +247,7 @@ def _grow(beam: _Beam, log_probs: Array, blank: int) -> tuple[Array, Array, Arra
 def _order(
     beam: _Beam, num_steps: int, blank: int, model: LanguageModel | None, bonus: Array
 ) -> Labelings:
-    """Give the beam by score, the best first."""
+    """Give the beam, whose prefixes are joined, by score, the best first."""
     log_probs, lengths = beam.log_probs, beam.prefixes.lengths
     scores = log_probs + bonus * lengths.astype(bonus.dtype)
     if beam.fusion is not None and model is not None:
@@ -244,7 +257,7 @@ def _order(
     pick = partial(jnp.take_along_axis, indices=order, axis=-1)
     exists = pick(exists)
     lengths = jnp.where(exists, pick(lengths), 0)
-    labels = jnp.take_along_axis(beam.prefixes.labels, order[..., None], axis=-2)
+    labels = jnp.take_along_axis(beam.prefixes.base.labels, order[..., None], axis=-2)
     inside = jnp.arange(labels.shape[-1], dtype=jnp.int32) < lengths[..., None]
     return Labelings(
         labels=jnp.where(inside, labels, blank)[..., :num_steps],
@@ -256,4 +269,5 @@ def _order(
 
 def _flat(extensions: Array) -> Array:
     """Give `[*B, K, V]` as `[*B, K·V]`."""
-    return extensions.reshape(*extensions.shape[:-2], -1)
+    *axes, beam_size, size = extensions.shape
+    return extensions.reshape(*axes, beam_size * size)

@@ -10,6 +10,13 @@ at most one:
 
 where a and b were extended or stayed: if they differed at m before, they still do; if
 not, one of them ended there, and now has at most one label more.
+
+A step reads single labels anywhere in a prefix, and moves prefixes from place to place. So
+that it need not move them whole, what they were some steps ago stays where it is (`Base`),
+and a step moves what they have grown by since. Every S steps the two are joined: of T
+steps, a place of the beam moves T (S + T / S) labels in place of T². With S = √T, K = 16,
+B = 8 and V = 30 a search takes 0.11 in place of 0.13 CPU seconds for T = 1000, and 0.46
+in place of 0.92 for T = 4000 (jax 0.10.2, two cores).
 """
 
 from typing import NamedTuple
@@ -21,28 +28,46 @@ from deeprnn_jax.types import Array
 _NONE = -1  # no label stands there
 
 
-class Prefixes(NamedTuple):
-    """K label sequences a row."""
+class Base(NamedTuple):
+    """K label sequences a row, as they were some steps ago."""
 
     labels: Array  # int32 [*B, K, U], -1 past the length
     lengths: Array  # int32 [*B, K]
+
+
+class Prefixes(NamedTuple):
+    """K label sequences a row: each one of the base's, with what has been put at its end."""
+
+    base: Base
+    origins: Array  # int32 [*B, K], which of the base's
+    grown: Array  # int32 [*B, K, S], the labels put at its end; -1 past them
+    last: Array  # int32 [*B, K], the last label; -1 where there is none
+    lengths: Array  # int32 [*B, K], of the whole
     common: Array  # int32 [*B, K, K], the length of the longest common prefix
 
 
-def empty_prefixes(shape: tuple[int, ...], max_length: int) -> Prefixes:
-    """Give the empty sequence `[*B, K]` times; a search has but one of a row's alive."""
+def empty_prefixes(shape: tuple[int, ...], max_length: int, num_steps: int) -> Prefixes:
+    """Give the empty sequence `[*B, K]` times; a search has but one of a row's alive.
+
+    Args:
+      shape: `(*B, K)`.
+      max_length: U, how long a sequence may get.
+      num_steps: S, in how many steps at most `join` is called.
+    """
+    zeros = jnp.zeros(shape, jnp.int32)
     return Prefixes(
-        labels=jnp.full((*shape, max_length), _NONE, jnp.int32),
-        lengths=jnp.zeros(shape, jnp.int32),
+        base=Base(jnp.full((*shape, max_length), _NONE, jnp.int32), zeros),
+        origins=jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), shape),
+        grown=jnp.full((*shape, num_steps), _NONE, jnp.int32),
+        last=jnp.full(shape, _NONE, jnp.int32),
+        lengths=zeros,
         common=jnp.zeros((*shape, shape[-1]), jnp.int32),
     )
 
 
 def last_labels(prefixes: Prefixes, blank: int) -> Array:
     """Give the last label of each, `[*B, K]`; blank where there is none."""
-    places = jnp.maximum(prefixes.lengths - 1, 0)[..., None]
-    last = jnp.take_along_axis(prefixes.labels, places, axis=-1)[..., 0]
-    return jnp.where(prefixes.lengths > 0, last, blank)
+    return jnp.where(prefixes.lengths > 0, prefixes.last, blank)
 
 
 def find_parents(prefixes: Prefixes, alive: Array) -> tuple[Array, Array]:
@@ -70,15 +95,61 @@ def extend(prefixes: Prefixes, sources: Array, labels: Array, is_extended: Array
       labels: int32 `[*B, K]`, what is put at the end where `is_extended`.
       is_extended: bool `[*B, K]`.
     """
-    lengths = jnp.take_along_axis(prefixes.lengths, sources, axis=-1)
-    rows = jnp.take_along_axis(prefixes.labels, sources[..., None], axis=-2)
-    places = jnp.arange(rows.shape[-1], dtype=jnp.int32)
-    is_new = is_extended[..., None] & (places == lengths[..., None])
-    rows = jnp.where(is_new, labels[..., None], rows)
+    origins, last, lengths = (
+        jnp.take_along_axis(each, sources, axis=-1)
+        for each in (prefixes.origins, prefixes.last, prefixes.lengths)
+    )
+    starts = jnp.take_along_axis(prefixes.base.lengths, origins, axis=-1)
+    grown = jnp.take_along_axis(prefixes.grown, sources[..., None], axis=-2)
+    places = jnp.arange(grown.shape[-1], dtype=jnp.int32)
+    is_new = is_extended[..., None] & (places == (lengths - starts)[..., None])
+    grown = jnp.where(is_new, labels[..., None], grown)
     common = jnp.take_along_axis(prefixes.common, sources[..., :, None], axis=-2)
     common = jnp.take_along_axis(common, sources[..., None, :], axis=-1)
-    at_common = jnp.take_along_axis(rows, common, axis=-1, mode="fill", fill_value=_NONE)
+    at_common = _labels_at(prefixes.base, origins, starts, grown, common)
     is_same = (at_common == at_common.mT) & (at_common != _NONE)
     return Prefixes(
-        rows, lengths + is_extended.astype(jnp.int32), common + is_same.astype(jnp.int32)
+        base=prefixes.base,
+        origins=origins,
+        grown=grown,
+        last=jnp.where(is_extended, labels, last),
+        lengths=lengths + is_extended.astype(jnp.int32),
+        common=common + is_same.astype(jnp.int32),
     )
+
+
+def join(prefixes: Prefixes) -> Prefixes:
+    """Give the same prefixes, whole in the base."""
+    base, origins = prefixes.base, prefixes.origins
+    starts = jnp.take_along_axis(base.lengths, origins, axis=-1)[..., None]
+    labels = jnp.take_along_axis(base.labels, origins[..., None], axis=-2)
+    places = starts + jnp.arange(prefixes.grown.shape[-1], dtype=jnp.int32)
+    labels = jnp.put_along_axis(labels, places, prefixes.grown, axis=-1, inplace=False, mode="drop")
+    return prefixes._replace(
+        base=Base(labels, prefixes.lengths),
+        origins=jnp.broadcast_to(jnp.arange(origins.shape[-1], dtype=jnp.int32), origins.shape),
+        grown=jnp.full_like(prefixes.grown, _NONE),
+    )
+
+
+def _labels_at(base: Base, origins: Array, starts: Array, grown: Array, places: Array) -> Array:
+    """Give the label of prefix k at `places[*B, k, n]`, -1 past its end.
+
+    Args:
+      base: `[*B, K, U]`, of which prefix k is `origins[*B, k]`, as long as `starts[*B, k]`.
+      origins: int32 `[*B, K]`.
+      starts: int32 `[*B, K]`.
+      grown: int32 `[*B, K, S]`, what stands after it.
+      places: int32 `[*B, K, N]`.
+    """
+    *axes, beam_size, max_length = base.labels.shape
+    num_places = places.shape[-1]
+    starts = starts[..., None]
+    flat = base.labels.reshape(*axes, beam_size * max_length)
+    index = origins[..., None] * max_length + jnp.minimum(places, max_length - 1)
+    index = index.reshape(*axes, beam_size * num_places)
+    before = jnp.take_along_axis(flat, index, axis=-1).reshape(places.shape)
+    # A place before the start is out of bounds, as one past the end: no negative index.
+    since = jnp.where(places < starts, grown.shape[-1], places - starts)
+    since = jnp.take_along_axis(grown, since, axis=-1, mode="fill", fill_value=_NONE)
+    return jnp.where(places < starts, before, since)

@@ -27,7 +27,10 @@ from deeprnn_jax.types import Array
 class Sampling:
     """How to draw from logits.
 
-    Hashable and without arrays: a jitted function may take it as it is.
+    Hashable and without arrays: a jitted function may take it as it is. For a temperature
+    that is traced, or one a row, divide the logits by it and leave it 1 here: by
+    `temperature[..., None]` before `sample_logits`, or in the step that `generate` reads,
+    whose log-probabilities are then of the divided logits.
 
     Args:
       temperature: divides the logits; 1 is the model as it is, 0 always takes the
@@ -71,6 +74,7 @@ def restrict_logits(logits: Array, sampling: Sampling) -> Array:
 
     Args:
       logits: `[*B, V]`, floating point; the temperature must be in them already.
+        NaN counts as the largest.
       sampling: what to keep; its temperature is not used. A top_k above V keeps all.
 
     Returns:
@@ -108,6 +112,9 @@ def restrict_logits(logits: Array, sampling: Sampling) -> Array:
 def sample_logits(key: Array, logits: Array, sampling: Sampling = Sampling()) -> Array:
     """Draw one index for each row.
 
+    A row with NaN or +inf among its logits, or with nothing but -inf, is no distribution:
+    it gives index 0, at every temperature. `generate` then gives the log-probability -inf.
+
     Args:
       key: a random key; not used at temperature 0.
       logits: `[*B, V]`, floating point; probabilities are computed in float32 or wider.
@@ -129,13 +136,15 @@ def sample_logits(key: Array, logits: Array, sampling: Sampling = Sampling()) ->
     """
     check_key("sample_logits", key)
     _check_logits("sample_logits", logits)
+    logits = jnp.asarray(logits)
+    largest = logits.max(axis=-1, keepdims=True)  # NaN where there is one
     if sampling.temperature == 0.0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    logits = widen(logits)
-    # Less the largest first, so that a tiny temperature gives -inf and never inf - inf.
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    logits = restrict_logits(logits / sampling.temperature, sampling)
-    return jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
+        drawn = jnp.argmax(logits, axis=-1)
+    else:
+        # Less the largest first, so that a tiny temperature gives -inf and never inf - inf.
+        scaled = (widen(logits) - widen(largest)) / sampling.temperature
+        drawn = jax.random.categorical(key, restrict_logits(scaled, sampling), axis=-1)
+    return jnp.where(jnp.isfinite(largest[..., 0]), drawn, 0).astype(jnp.int32)
 
 
 def _check_logits(function: str, logits: Any) -> None:

@@ -10,15 +10,16 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from deeprnn_jax.cells.products import accumulation_dtype
-from deeprnn_jax.checks import check_callable, describe_shapes, same_shapes
+from deeprnn_jax.checks import check_callable, describe_shapes, is_number, same_shapes
 from deeprnn_jax.types import Array
 
 DecoderState = Any  # a pytree of arrays
 
 
-class StepFn(Protocol):
+class TokenStepFn(Protocol):
     """Reads one token a row and gives the logits of the next, for any leading axes."""
 
     def __call__(self, state: DecoderState, token: Array, /) -> tuple[DecoderState, Array]: ...
@@ -32,7 +33,8 @@ def widen(x: Array) -> Array:
 def log_softmax(logits: Array) -> Array:
     """Give log-probabilities in float32 or wider, with -inf in place of NaN.
 
-    Rows of -inf alone stay so: such a model gives no probability to anything.
+    A row with NaN or +inf among its logits, or with nothing but -inf, is -inf throughout:
+    such a model gives no probability to anything.
     """
     return without_nan(jax.nn.log_softmax(widen(logits), axis=-1))
 
@@ -65,8 +67,32 @@ def check_index(function: str, argument: str, value: Any, size: int) -> None:
         )
 
 
+def as_per_row(
+    function: str, argument: str, value: Any, batch_shape: tuple[int, ...], dtype: Any
+) -> Array:
+    """Give a number, the same for all rows or one a row, as `[*B]`.
+
+    Raises:
+      ValueError: if it is neither, or is known not to be finite.
+    """
+    found = getattr(value, "dtype", None)
+    is_real = is_number(value) or (
+        found is not None
+        and (jnp.issubdtype(found, jnp.floating) or jnp.issubdtype(found, jnp.integer))
+    )
+    if not is_real or np.shape(value) not in ((), batch_shape):
+        got = repr(value) if found is None else f"{found} of shape {np.shape(value)}"
+        raise ValueError(
+            f"{function}: {argument} must be a number or an array [*B] = {batch_shape}, one a "
+            f"row, got {got}"
+        )
+    if not isinstance(value, Tracer) and not np.isfinite(np.asarray(value)).all():
+        raise ValueError(f"{function}: {argument} must be finite, got {value!r}; 0 turns it off")
+    return jnp.broadcast_to(jnp.asarray(value, dtype), batch_shape)
+
+
 def settle_state(
-    function: str, argument: str, step_fn: StepFn, state: DecoderState, tokens: Array
+    function: str, argument: str, step_fn: TokenStepFn, state: DecoderState, tokens: Array
 ) -> tuple[DecoderState, jax.ShapeDtypeStruct]:
     """Give the state in the dtypes that the step keeps it in, and the form of its logits.
 

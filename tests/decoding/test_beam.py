@@ -106,13 +106,14 @@ def test_equal_scores_come_in_the_documented_order(seed, name):
     st.sampled_from([0.0, 2.0, -4.0]),
 )
 def test_a_narrow_beam_is_the_search_without_its_stop(seed, sizes, name, lift):
-    """Rows that end soon and late, with impossible tokens and NaN among them."""
+    """Rows that end soon and late, with impossible tokens, NaN and +inf among them."""
     beam_size, num_results = sizes
     rng = np.random.default_rng(seed)
     tables = np.stack([history_logits(rng, 4, 5) for _ in range(8)])
     tables[..., END] += lift
     tables[:3][rng.random((3, *tables.shape[1:])) < 0.5] = -np.inf
     tables[2:4][rng.random((2, *tables.shape[1:])) < 0.02] = np.nan
+    tables[4][rng.random(tables.shape[1:]) < 0.02] = np.inf
     divisors = divisors_of(PENALTIES[name], 5)
     with jax.enable_x64(True):
         got = jax.device_get(search_one_by_one(tables, divisors, beam_size, num_results))
@@ -149,15 +150,18 @@ def test_rows_do_not_depend_on_their_neighbours():
 
 
 def test_vmap_and_any_batch_axes():
-    tables, divisors = draw_tables(3), np.ones(5, np.float32)
-    flat = jax.device_get(search_tables(tables, divisors, 3, 3))
-    square = search_tables(tables.reshape(2, 2, *tables.shape[1:]), divisors, 3, 3)
+    tables, exponents = draw_tables(3), np.array([[1.0], [0.0], [0.6], [-0.7]], np.float32)
+    divisors = np.arange(1, 6, dtype=np.float32) ** exponents
+    # each row's penalty for all rows
+    flat = [jax.device_get(search_tables(tables, each, 3, 3)) for each in divisors]
+    square = search_tables(tables.reshape(2, 2, *tables.shape[1:]), divisors[0], 3, 3)
     square = jax.device_get(square)
-    mapped = jax.vmap(lambda table: search_tables(table, divisors, 3, 3))(tables)
+    mapped = jax.vmap(lambda table, each: search_tables(table, each, 3, 3))(tables, divisors)
     mapped = jax.device_get(mapped)
-    for a, b, c in zip(flat, square, mapped, strict=True):
-        np.testing.assert_array_equal(a, b.reshape(a.shape))
-        np.testing.assert_array_equal(a, c)
+    for *a, b, c in zip(*flat, square, mapped, strict=True):
+        np.testing.assert_array_equal(a[0], b.reshape(a[0].shape))
+        for row in range(4):
+            np.testing.assert_array_equal(a[row][row], c[row])
 
 
 def test_it_stops_when_nothing_can_change():

@@ -60,6 +60,26 @@ def test_greedy_keeps_labels_that_a_blank_parts():
     assert got.labels.shape == (10,)
 
 
+def test_greedy_takes_a_step_without_a_distribution_for_a_blank():
+    path = np.array([[0, 0, 1, 1, 1, 0]] * 5).T
+    logits = np.array(3.0 * jax.nn.one_hot(path, 3))
+    logits[3, 1] = [0.0, np.nan, 5.0]
+    logits[3, 2] = -np.inf
+    logits[3, 3] = [np.inf, 0.0, 0.0]
+    logits[3:, 4] = np.nan  # past the end
+    got = ctc_greedy(logits, np.array([6, 6, 6, 6, 3]), blank=2)
+    assert labels_of(got, 0) == (0, 1, 0)
+    for row in (1, 2, 3):
+        assert labels_of(got, row) == (0, 1, 1, 0)
+    assert labels_of(got, 4) == (0, 1)
+    assert np.isneginf(got.log_probs).tolist() == [False, True, True, True, False]
+
+
+def test_greedy_compares_logits_and_not_their_rounded_log_probabilities():
+    logits = np.array([[0.0, 1e-9, 2e-9], [1.0, 1.0, 0.0]], np.float32)
+    assert labels_of(ctc_greedy(logits, blank=1)) == (2, 0)
+
+
 def test_a_wide_beam_is_the_sum_over_all_alignments(x64):
     blank = 1
     logits = draw_logits(1, 5, 6, 3)
@@ -238,21 +258,26 @@ def bigram_model(table, state_axes=0, **options):
     return LanguageModel(step, state, 0, state_axes=(state_axes, None), **options)
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.3]), st.sampled_from([-0.5, 0.8]))
-def test_a_narrow_beam_with_a_language_model_is_the_dict(seed, weight, bonus):
+@given(st.integers(0, 2**32 - 1))
+def test_a_narrow_beam_with_a_language_model_is_the_dict(seed):
+    """A weight and a bonus a row; also with a negative weight, what cannot be stays so."""
     logits = draw_logits(seed, 10, 4, 3)
     table = np.random.default_rng(seed).normal(size=(3, 3))
     table[2, 1] = -np.inf  # the model turned off says nothing here either
-    lengths = np.array([10, 7, 4, 9])
-    log_table = weight * oracles.log_softmax(table) if weight else np.zeros((3, 3))
-
-    def gain_of(labels):
-        pairs = zip((0, *labels), labels, strict=False)
-        return sum(log_table[a, b] for a, b in pairs) + bonus * len(labels)
-
+    lengths = np.array([10, 7, 9, 10])
+    weights, bonuses = np.array([1.3, 0.0, -0.6, 0.7]), np.array([0.8, -0.5, 0.8, 0.0])
     with jax.enable_x64(True):
-        got = jax.device_get(search_with_bigrams(logits, lengths, table, weight, bonus))
+        got = jax.device_get(search_with_bigrams(logits, lengths, table, weights, bonuses))
     for row, length in enumerate(lengths):
+        log_table = oracles.log_softmax(table)
+        possible = log_table > -np.inf
+        log_table[possible] *= weights[row]
+        log_table[~possible] = -np.inf if weights[row] else 0.0
+
+        def gain_of(labels, log_table=log_table, bonus=bonuses[row]):
+            pairs = zip((0, *labels), labels, strict=False)
+            return sum(log_table[a, b] for a, b in pairs) + bonus * len(labels)
+
         log_probs = oracles.log_softmax(logits[:length, row])
         expected = oracles.prefix_beam(log_probs, 0, 3, gain_of)
         expected = [entry for entry in expected if gain_of(entry[0]) > -np.inf]
@@ -293,13 +318,24 @@ MODEL = bigram_model(jnp.zeros((3, 3)))
         ),
         ({"language_model": MODEL._replace(end_token=3)}, "the model's end_token must be an int"),
         ({"language_model": MODEL._replace(state_axes=1)}, "state must have the batch axes"),
+        ({"insertion_bonus": np.nan}, "insertion_bonus must be finite, got nan"),
+        ({"insertion_bonus": "1"}, r"insertion_bonus must be a number or .* got '1'"),
+        (
+            {"insertion_bonus": jnp.ones((4, 2))},
+            r"insertion_bonus must be .* \[\*B\] = \(4,\), one a row, got .* shape \(4, 2\)",
+        ),
+        (
+            {"language_model": MODEL._replace(weight=np.array([0.0, 0.0, 0.0, np.inf]))},
+            "the model's weight must be finite",
+        ),
+        ({"language_model": MODEL._replace(weight=jnp.ones(2))}, "the model's weight must be a"),
     ],
 )
 def test_refuses(changes, message):
     arguments = {"logits": LOGITS, "lengths": None, "beam_size": 2} | changes
     with pytest.raises(ValueError, match=f"ctc_prefix_beam: {message}"):
         ctc_prefix_beam(**arguments)
-    if not {"beam_size", "language_model"} & set(changes):
+    if not {"beam_size", "language_model", "insertion_bonus"} & set(changes):
         del arguments["beam_size"]
         with pytest.raises(ValueError, match=f"ctc_greedy: {message}"):
             ctc_greedy(**arguments)

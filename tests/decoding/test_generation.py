@@ -104,6 +104,20 @@ def test_draws_are_of_the_model():
     np.testing.assert_allclose(found, (p_first[:, None] * p_next).ravel(), atol=2 / n**0.5)
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling()])
+def test_logits_without_a_distribution_give_token_0_of_no_probability(sampling):
+    bad = jnp.array([[0.0, jnp.nan, 9.0], [-jnp.inf] * 3, [0.0, jnp.inf, 0.0], [0.0, 9.0, 0.0]])
+
+    def step(t, token):
+        return t + 1, jnp.where((t == 1)[..., None], bad, jnp.array([-jnp.inf, 0.0, -jnp.inf]))
+
+    _, got = generate(step, jnp.zeros(4, int), jnp.zeros(4, int), 3, KEY, sampling)
+    assert got.tokens[:, :3].T.tolist() == [[1, 0, 1]] * 3
+    assert (got.log_probs[1, :3] == -jnp.inf).all()
+    assert jnp.isfinite(got.log_probs[1, 3])
+    np.testing.assert_array_equal(got.log_probs[::2], 0.0)
+
+
 def test_bfloat16_logits_and_a_state_of_another_dtype():
     """The state takes the dtype in which the step keeps it."""
 

@@ -86,6 +86,28 @@ def test_a_tiny_temperature_is_nearly_greedy_and_finite():
     assert set(drawn.tolist()) == {1}
 
 
+@pytest.mark.parametrize("settings", [Sampling(0.0), Sampling(), Sampling(0.5, 3, 0.9)])
+def test_a_row_without_a_distribution_gives_index_0(settings):
+    rows = np.stack([LOGITS] * 4)
+    rows[0, 1], rows[1, 3], rows[2], rows[3, 2] = np.nan, np.inf, -np.inf, -np.inf
+    keys = jax.random.split(jax.random.key(0), 64)
+    drawn = jax.vmap(lambda key: sample_logits(key, jnp.asarray(rows), settings))(keys)
+    assert (drawn[:, :3] == 0).all()
+    assert (drawn[:, 3] != 2).all()  # one impossible index leaves the others
+    assert (drawn[:, 3] == 1).any()
+
+
+def test_a_temperature_a_row():
+    """As documented: the logits divided, and 1 in the settings."""
+    temperatures = np.array([0.5, 2.0], np.float32)
+    rows = np.stack([LOGITS] * 2)
+    key, settings = jax.random.key(3), Sampling(top_k=3)
+    draw = jax.jit(lambda t: sample_logits(key, rows / t[..., None], settings))
+    for row, temperature in enumerate(temperatures.tolist()):
+        expected = sample_logits(key, rows, Sampling(temperature, top_k=3))
+        assert draw(temperatures)[row] == expected[row]
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_distribution(temperature):
     n = 20_000
