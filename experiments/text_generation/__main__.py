@@ -56,13 +56,14 @@ def write(workdir: Path, prompt: str, config: Config) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
-    with command.plain_errors():
+    with command.plain_errors(after_stop=None):
         task, config = parse(arguments)
         if task.generate is not None and task.workdir is not None:
             write(task.workdir, task.generate, config)
             return
         name = f"{Path(config.corpus).stem}-{config.cell}"
-        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+        with command.plain_errors():
+            train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
 
 
 if __name__ == "__main__":

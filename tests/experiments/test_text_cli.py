@@ -120,6 +120,19 @@ def test_values_out_of_range_are_refused(options, message):
         Config(**{"steps": 1000} | options)
 
 
+def test_only_a_training_that_was_stopped_can_be_gone_on_with(monkeypatch, tmp_path):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train", stop)
+    with pytest.raises(SystemExit, match="stopped; go on with --resume"):
+        cli.main([])
+    monkeypatch.setattr(cli, "write", stop)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--generate=The", f"--workdir={tmp_path}"])
+    assert caught.value.code == "\nstopped"
+
+
 def test_a_value_out_of_range_ends_without_a_traceback(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--dropout", "1.5"])
