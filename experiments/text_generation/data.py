@@ -27,8 +27,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common import corpora
+from experiments.common.corpora import fetch
 from experiments.common.errors import InputError
+from experiments.text_generation.corpora import SOURCES, read_text
 
 Level = Literal["character", "word"]
 Ids = NDArray[np.int32]
@@ -133,15 +134,15 @@ def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
     """
     if name == "pydoc":
         return _characters(name, "CPython's documentation, PSF licence", _pydoc(), (0.9,))
-    if name not in corpora.SOURCES:
-        text = corpora.read_text(Path(name).expanduser())
+    if name not in SOURCES:
+        text = read_text(Path(name).expanduser())
         return _characters(name, "your own file", text, (0.9,))
-    source = corpora.SOURCES[name]
-    path = corpora.fetch(source, data_dir)
+    source = SOURCES[name]
+    path = fetch(source, data_dir)
     if name == "ptb":
         return _penn_treebank(path, source.licence)
     shares = (0.8, 0.9) if name == "warandpeace" else (0.9,)
-    return _characters(name, source.licence, corpora.read_text(path), shares)
+    return _characters(name, source.licence, read_text(path), shares)
 
 
 def _pydoc() -> str:

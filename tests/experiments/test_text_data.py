@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.common import corpora
+from experiments.common.corpora import DATA_DIR_VARIABLE
 from experiments.common.errors import InputError
 from experiments.text_generation import data
 from experiments.text_generation.batches import batch_at, chunks_per_epoch, position
@@ -87,7 +87,7 @@ def small_treebank(tmp_path, monkeypatch):
         archive.writestr("ptb.train.txt", " a cat <unk> \n a mouse \n")
         archive.writestr("ptb.valid.txt", " a dog \n")
         archive.writestr("ptb.test.txt", " cat a horse \n")
-    monkeypatch.setattr(corpora, "fetch", lambda source, data_dir: file)
+    monkeypatch.setattr(data, "fetch", lambda source, data_dir: file)
 
 
 def test_the_treebank_keeps_its_own_splits(small_treebank):
@@ -100,8 +100,8 @@ def test_the_treebank_keeps_its_own_splits(small_treebank):
 
 
 needs_files = pytest.mark.skipif(
-    not os.environ.get(corpora.DATA_DIR_VARIABLE),
-    reason=f"{corpora.DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
+    not os.environ.get(DATA_DIR_VARIABLE),
+    reason=f"{DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
 )
 
 
