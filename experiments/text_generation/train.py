@@ -13,7 +13,7 @@ from experiments.text_generation import report
 from experiments.text_generation.batches import chunks_per_epoch
 from experiments.text_generation.config import FREE_ON_RESUME, Config
 from experiments.text_generation.data import load_corpus
-from experiments.text_generation.evaluate import evaluate, lay_out
+from experiments.text_generation.evaluate import evaluate, one_stream
 from experiments.text_generation.generate import Writer, load_writer, stream_text
 from experiments.text_generation.model import language_model
 from experiments.text_generation.run import Run, make_run, training_of
@@ -87,7 +87,7 @@ def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
       best and the last evaluation and of the test split where there is one, the
       baselines by order, and the seconds that training took.
     """
-    config, corpus = run.config, run.corpus
+    corpus = run.corpus
     scale = report.SCALES[corpus.vocabulary.level]
     result: dict[str, Any] = {
         "corpus": corpus.name,
@@ -101,8 +101,7 @@ def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
         "seconds": standing.seconds,
     }
     if corpus.test is not None:
-        layout = lay_out(corpus.valid, corpus.test, config.eval_streams, config.eval_context)
-        nats = evaluate(run.model, run.score, writer.params, layout)
+        nats = evaluate(run.model, run.score, writer.params, one_stream(corpus.valid, corpus.test))
         result |= {"test_nats": nats, f"test_{scale.key}": scale.of_nats(nats)}
     return result
 
