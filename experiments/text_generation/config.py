@@ -18,7 +18,7 @@ import tyro
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
-from experiments.common.settings import check_settings, require
+from experiments.common.settings import Schedule, check_settings, require
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
@@ -70,8 +70,8 @@ class Config:
     """Rate of dropout on the embedded symbols."""
     weight_drop: float = 0.0
     """Rate of dropped entries in the recurrent matrices, drawn once a step."""
-    schedule: str = "auto"
-    """auto, reference or layerwise: the same numbers, up to rounding, in another order."""
+    schedule: Schedule = "auto"
+    """The order of the network's work: the same numbers, up to rounding."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the products; parameters, state and loss stay float32."""
 

@@ -71,6 +71,7 @@ def test_a_corpus_brings_its_settings_unless_a_preset_is_asked_for(name):
         ["--hiden-size", "128"],
         ["--hidden-size", "many"],
         ["--cell", "transformer"],
+        ["--schedule", "diagonal"],
         ["--preset", "largest"],
         ["stray"],
     ],
@@ -118,6 +119,17 @@ def test_help_documents_every_field(capsys):
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Config(**{"steps": 1000} | options)
+
+
+def test_a_model_that_cannot_be_run_leaves_no_run(tmp_path):
+    Path("tale.txt").write_text("once upon a time there was a sea " * 20)
+    options = ["--schedule=wavefront", "--skip=dense", "--num-layers=3"]
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--corpus=tale.txt", *options, "--hidden-size=4", "--embedding-size=4"])
+    assert str(caught.value).startswith("error: ")
+    assert "schedule='wavefront' cannot run this network" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert newest_run(cli.RUNS) is None
 
 
 def test_only_a_training_that_was_stopped_can_be_gone_on_with(monkeypatch, tmp_path):
