@@ -148,9 +148,30 @@ class Config:
             require(scale is None or 0.0 < scale < float("inf"), self, name, "> 0")
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
-        require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
+        if self.rate_schedule == "cosine":
+            steps = f"below steps={self.steps}"
+            require(self.warmup_steps < self.steps, self, "warmup_steps", steps)
         require(self.sample_prompt != "", self, "sample_prompt", "one symbol or more")
         _ = self.sampling  # which checks its own
+        self._refuse_what_has_no_effect()
+
+    def _refuse_what_has_no_effect(self) -> None:
+        """Refuse what was given but plays no part under the other settings."""
+        default = {field.name: field.default for field in dataclasses.fields(self)}
+        for other, value, names in _WITHOUT_EFFECT:
+            if getattr(self, other) != value:
+                continue
+            for name in names:
+                # No warm-up is none, in so many words.
+                idle = (default[name], 0) if name == "warmup_steps" else (default[name],)
+                expected = f"left away with {other}={value}, where it has no effect"
+                require(getattr(self, name) in idle, self, name, expected)
+        require(
+            self.init_scale is None or self.embedding_scale is None,
+            self,
+            "embedding_scale",
+            "left away with init_scale, which is of every parameter",
+        )
 
     @property
     def sampling(self) -> Sampling:
@@ -170,6 +191,12 @@ class Config:
         return jnp.dtype(self.compute_dtype)
 
 
+# With this setting at this value, these must be as they are by default.
+_WITHOUT_EFFECT = (
+    ("optimizer", "sgd", ("weight_decay", "adam_b2")),
+    ("rate_schedule", "steps", ("warmup_steps",)),
+    ("rate_schedule", "cosine", ("constant_steps", "decay_interval", "decay_factor")),
+)
 _AT_LEAST_ONE = (
     "num_layers",
     "hidden_size",

@@ -49,8 +49,8 @@ def test_every_option_is_taken_over():
 def test_a_preset_moves_the_defaults_and_options_win(preset):
     config = PRESETS[preset]
     assert cli.parse(["--preset", preset])[1] == config
-    other = cli.parse(["--preset", preset, "--seed=9", "--warmup-steps=2000"])[1]
-    assert other == dataclasses.replace(config, seed=9, warmup_steps=2000)
+    other = cli.parse(["--preset", preset, "--seed=9", "--clip-norm=2"])[1]
+    assert other == dataclasses.replace(config, seed=9, clip_norm=2.0)
 
 
 @pytest.mark.parametrize("name", ["--data", "--corpus"])
@@ -119,6 +119,28 @@ def test_help_documents_every_field(capsys):
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Config(**{"steps": 1000} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "sgd", "weight_decay": 0.1}, "--weight-decay .* optimizer=sgd"),
+        ({"optimizer": "sgd", "adam_b2": 0.9}, "--adam-b2 .* optimizer=sgd"),
+        ({"rate_schedule": "steps", "warmup_steps": 50}, "--warmup-steps .* rate_schedule=steps"),
+        ({"constant_steps": 5}, "--constant-steps .* rate_schedule=cosine"),
+        ({"decay_factor": 0.1}, "--decay-factor .* rate_schedule=cosine"),
+        ({"init_scale": 0.1, "embedding_scale": 0.2}, "--embedding-scale .* init_scale"),
+    ],
+    ids=str,
+)
+def test_what_would_have_no_effect_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Config(**options)
+
+
+def test_a_rate_that_falls_in_steps_needs_no_word_on_the_warm_up():
+    for warmup_steps in (Config().warmup_steps, 0):
+        Config(rate_schedule="steps", warmup_steps=warmup_steps, steps=2)
 
 
 def test_a_model_that_cannot_be_run_leaves_no_run(tmp_path):
@@ -205,6 +227,9 @@ def test_train_then_write_then_go_on(capsys, tmp_path):
 
     with pytest.raises(SystemExit, match="has no 'Z'"):
         cli.main(["--generate", "Z"])
+
+    with pytest.raises(SystemExit, match="--hidden-size, --sample-prompt would have no effect"):
+        cli.main(["--generate=a", "--hidden-size=7", "--sample-prompt=b", "--top-k=2"])
 
     cli.main(["--resume"])
     assert "going on from step 4" in capsys.readouterr().out
