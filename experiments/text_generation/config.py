@@ -45,6 +45,10 @@ class Config:
     """pydoc (comes with Python), tinyshakespeare, warandpeace, ptb (words) or a UTF-8 file."""
     data_dir: str | None = None
     """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
+    level: Literal["character", "word"] = "character"
+    """What a symbol of a text is; ptb is words in any case."""
+    min_count: int = 2
+    """level=word: words that the training split has less often become <unk>."""
 
     cell: Literal["elman", "lstm", "gru", "minimal_gated", "independent"] = "lstm"
     """The recurrent cell."""
@@ -196,8 +200,11 @@ _WITHOUT_EFFECT = (
     ("optimizer", "sgd", ("weight_decay", "adam_b2")),
     ("rate_schedule", "steps", ("warmup_steps",)),
     ("rate_schedule", "cosine", ("constant_steps", "decay_interval", "decay_factor")),
+    ("corpus", "ptb", ("min_count",)),
+    ("level", "character", ("min_count",)),
 )
 _AT_LEAST_ONE = (
+    "min_count",
     "num_layers",
     "hidden_size",
     "embedding_size",

@@ -43,7 +43,9 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         The last checkpoint is from before it.
     """
     began, workdir = time.perf_counter(), Path(workdir)
-    corpus = load_corpus(config.corpus, config.data_dir)
+    corpus = load_corpus(
+        config.corpus, config.data_dir, level=config.level, min_count=config.min_count
+    )
     # Before anything is written: what cannot work must neither leave a run behind nor
     # come up after hours of training.
     chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)

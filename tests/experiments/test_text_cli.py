@@ -30,6 +30,7 @@ def test_every_option_is_taken_over():
     arguments = [
         *("--corpus=warandpeace", "--cell=gru", "--num-layers=3", "--hidden-size=128"),
         *("--dropout=0.2", "--schedule=reference", "--seed=7", "--top-k=5", "--tied-embeddings"),
+        *("--level=word", "--min-count=5"),
     ]
     _, config = cli.parse(arguments)
     assert config == Config(
@@ -42,6 +43,8 @@ def test_every_option_is_taken_over():
         seed=7,
         top_k=5,
         tied_embeddings=True,
+        level="word",
+        min_count=5,
     )
 
 
@@ -111,6 +114,7 @@ def test_help_documents_every_field(capsys):
         ({"warmup_steps": 1000}, "--warmup-steps must be below steps=1000"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
         ({"sample_prompt": ""}, "--sample-prompt must be one symbol or more"),
+        ({"min_count": 0}, "--min-count must be >= 1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\]"),
         ({"temperature": -1.0}, "temperature must be finite and >= 0"),
     ],
@@ -130,6 +134,8 @@ def test_values_out_of_range_are_refused(options, message):
         ({"constant_steps": 5}, "--constant-steps .* rate_schedule=cosine"),
         ({"decay_factor": 0.1}, "--decay-factor .* rate_schedule=cosine"),
         ({"init_scale": 0.1, "embedding_scale": 0.2}, "--embedding-scale .* init_scale"),
+        ({"min_count": 3}, "--min-count .* level=character"),
+        ({"corpus": "ptb", "level": "word", "min_count": 3}, "--min-count .* corpus=ptb"),
     ],
     ids=str,
 )

@@ -73,6 +73,24 @@ def test_words_end_lines_and_unknown_ones_are_counted():
     assert vocabulary.decode(ids) == "a cat \na <unk> \n"
 
 
+def test_a_file_can_be_read_as_words(tmp_path):
+    """20 words, 18 of them to train on, with `once` once among them and `b` five times."""
+    file = tmp_path / "text.txt"
+    file.write_text("once\n" + "a  b\n" * 5 + "a b zz")
+    corpus = load_corpus(str(file), level="word")
+    assert corpus.vocabulary == Vocabulary(("<eos>", "<unk>", "a", "b"), "word")
+    assert corpus.train.tolist() == [1, 0, *([2, 3, 0] * 5), 2]
+    assert corpus.valid.tolist() == [3, 1]
+    assert corpus.num_unknown == 2
+    all_of_them = load_corpus(str(file), level="word", min_count=1)
+    assert all_of_them.vocabulary.symbols == ("<eos>", "<unk>", "a", "b", "once")
+    assert all_of_them.num_unknown == 1  # zz is in the validation split alone
+    assert load_corpus(str(file), level="word", min_count=6).vocabulary.symbols[2:] == ("a",)
+    file.write_text("word")
+    with pytest.raises(InputError, match="has 1 words, which leaves none for the training"):
+        load_corpus(str(file), level="word")
+
+
 def test_characters_go_there_and_back():
     vocabulary = Vocabulary(("\n", "a", "é"), "character")
     ids, unknown = vocabulary.encode("é\naa")
@@ -90,8 +108,9 @@ def small_treebank(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "fetch", lambda source, data_dir: file)
 
 
-def test_the_treebank_keeps_its_own_splits(small_treebank):
-    corpus = load_corpus("ptb")
+@pytest.mark.parametrize("level", ["character", "word"])
+def test_the_treebank_is_words_and_keeps_its_own_splits(small_treebank, level):
+    corpus = load_corpus("ptb", level=level)
     assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
     assert corpus.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
     assert corpus.valid.tolist() == [2, 1, 0]

@@ -248,6 +248,7 @@ def test_what_cannot_work_leaves_no_run_behind(tmp_path):
     for options, message in (
         ({"batch_size": 1000}, "lower one of them or give more text"),
         ({"sample_prompt": "The"}, "has no 'T'"),
+        ({"level": "word", "batch_size": 45}, "has 360 symbols"),
         ({"schedule": "diagonal"}, "the model cannot be run so: .*'diagonal'"),
     ):
         config = tiny(tmp_path, **options)

@@ -9,9 +9,11 @@ import optax
 import pytest
 
 from experiments.common import checkpoints
+from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.text_generation import __main__ as cli
 from experiments.text_generation import data
+from experiments.text_generation import train as train_module
 from experiments.text_generation.batches import batch_at
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import load_corpus
@@ -144,3 +146,16 @@ SPLITS = ("validation", "test")
 def test_a_prompt_may_have_words_that_are_not_known(run, capsys):
     cli.main(["--generate=the zebra", f"--workdir={run[0]}", "--sample-length=3"])
     assert capsys.readouterr().out.startswith("the <unk> ")
+
+
+def test_a_run_reads_its_text_as_it_is_asked_to(monkeypatch, tmp_path):
+    asked = []
+
+    def load(name, data_dir, **options):
+        asked.append((name, data_dir, options))
+        raise InputError("seen enough")
+
+    monkeypatch.setattr(train_module, "load_corpus", load)
+    with pytest.raises(InputError, match="seen enough"):
+        train(Config(corpus="a.txt", data_dir="d", level="word", min_count=4), tmp_path / "run")
+    assert asked == [("a.txt", "d", {"level": "word", "min_count": 4})]
