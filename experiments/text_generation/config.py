@@ -6,6 +6,8 @@ Expected:  validation 1.787 bits per character on CPython's pydoc topics
            4 (2.03) and 5 (1.90)
 Hardware:  2 CPU cores
 Time:      under 90 s in all
+Paper:     none has numbers on this text; the Witten-Bell models are those of Witten &
+           Bell (1991), as in Chen & Goodman (1999)
 
 The longer, tuned runs are in `configs/`, one file each, by the name for `--preset`.
 """
