@@ -242,3 +242,15 @@ def test_train_then_write_then_go_on(capsys, tmp_path):
     with pytest.raises(SystemExit, match="hidden_size is 5, was 4"):
         cli.main(["--resume", "--hidden-size", "5"])
     assert read_json(run / "result.json")["config"]["hidden_size"] == 4
+
+
+def test_two_steps_on_what_comes_with_python(capsys):
+    options = [option for option in SMALL if not option.startswith(("--steps", "--eval-streams"))]
+    cli.main([*options, "--steps=2"])
+    run = newest_run(cli.RUNS)
+    assert run is not None
+    result = read_json(run / "result.json")
+    assert (result["corpus"], result["best_step"]) == ("pydoc", 2)
+    assert result["baseline_nats"]["3"] < result["validation_nats"] < 6  # ln 100 is 4.6
+    assert "corpus pydoc" in capsys.readouterr().out
+    assert (run / "sample.txt").read_text()

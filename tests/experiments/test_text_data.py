@@ -11,6 +11,7 @@ from experiments.common.corpora import DATA_DIR_VARIABLE
 from experiments.common.errors import InputError
 from experiments.text_generation import data
 from experiments.text_generation.batches import batch_at, chunks_per_epoch, position
+from experiments.text_generation.configs import ptb_medium, ptb_small, ptb_tied
 from experiments.text_generation.data import Vocabulary, load_corpus
 
 
@@ -118,6 +119,17 @@ def test_the_treebank_is_words_and_keeps_its_own_splits(small_treebank, level):
     assert corpus.num_unknown == 2
 
 
+PTB_TRAIN_WORDS = 929_589
+
+
+@pytest.mark.parametrize("preset", [ptb_small, ptb_medium, ptb_tied])
+def test_the_presets_epochs_are_those_of_the_treebank(preset):
+    config = preset.CONFIG
+    steps = chunks_per_epoch(PTB_TRAIN_WORDS, config.batch_size, config.chunk_length)
+    assert steps == preset.STEPS_PER_EPOCH == config.eval_interval
+    assert config.steps % steps == config.decay_interval % steps == 0
+
+
 needs_files = pytest.mark.skipif(
     not os.environ.get(DATA_DIR_VARIABLE),
     reason=f"{DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
@@ -130,7 +142,7 @@ needs_files = pytest.mark.skipif(
     [
         ("tinyshakespeare", (1_003_854, 111_540, None), 65),
         ("warandpeace", (2_556_971, 319_621, 319_622), 82),
-        ("ptb", (929_589, 73_760, 82_430), 10_000),
+        ("ptb", (PTB_TRAIN_WORDS, 73_760, 82_430), 10_000),
     ],
 )
 def test_sizes_of_the_real_corpora(name, sizes, vocab_size):
