@@ -97,9 +97,10 @@ def test_tying_shares_the_matrix():
 )
 def test_the_embedding_starts_at_its_scale(options, expected):
     config = dataclasses.replace(SMALLEST, embedding_size=16, hidden_size=4, **options)
-    params = jax.jit(language_model(config, 500).init)(jax.random.key(0))
+    model = language_model(config, 500)
+    embedding = jax.jit(lambda key: model.init(key).embedding)(jax.random.key(0))
     # 8,000 draws: their deviation is within 4 / sqrt(2 * 8000) = 3 % of the true one.
-    np.testing.assert_allclose(np.std(params.embedding["params"]["embedding"]), expected, rtol=0.03)
+    np.testing.assert_allclose(np.std(embedding["params"]["embedding"]), expected, rtol=0.03)
 
 
 def test_bfloat16_products_keep_float32_parameters_and_logits():
@@ -264,7 +265,7 @@ def test_gradient_descent_moves_by_the_clipped_gradient():
 
 
 def test_an_initial_scale_holds_for_every_parameter():
-    model = language_model(dataclasses.replace(SMALL, init_scale=0.1), V)
+    model = language_model(dataclasses.replace(SMALLEST, init_scale=0.1), V)
     params = jax.jit(model.init)(jax.random.key(0))
     for leaf in jax.tree.leaves(params):
         assert 0.08 < np.abs(leaf).max() <= 0.1
@@ -286,13 +287,21 @@ def test_only_matrices_decay():
     assert moved == {"w_x", "w_h", "embedding", "kernel"}
 
 
-def test_a_step_carries_the_state_and_a_fresh_one_does_not():
-    config = dataclasses.replace(SMALLEST, learning_rate=1e-30, warmup_steps=0)
-    model = language_model(config, V)
-    train_step = make_train_step(config, model)
-    x, labels = symbols(8, 3), symbols(8, 3, seed=1)
+shares_a_step = pytest.mark.xdist_group("text_model")  # one worker of pytest-xdist
 
-    initial = initial_train_state(config, model)
+
+@pytest.fixture(scope="module")
+def training():
+    """A compiled step and the state before it; the first step's learning rate is zero."""
+    config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
+    model = language_model(config, V)
+    return make_train_step(config, model), initial_train_state(config, model)
+
+
+@shares_a_step
+def test_a_step_carries_the_state_and_a_fresh_one_does_not(training):
+    train_step, initial = training
+    x, labels = symbols(8, 3), symbols(8, 3, seed=1)
 
     def losses(fresh):
         state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
@@ -306,10 +315,10 @@ def test_a_step_carries_the_state_and_a_fresh_one_does_not():
     assert first != second
 
 
-def test_the_running_mean_is_that_of_the_parameters():
-    config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
-    model = language_model(config, V)
-    train_step, state = make_train_step(config, model), initial_train_state(config, model)
+@shares_a_step
+def test_the_running_mean_is_that_of_the_parameters(training):
+    train_step, initial = training
+    state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
     mean, weight = 0.0, 0.0
     for step in range(3):
         state, _ = train_step(state, Batch(symbols(8, 3), symbols(8, 3, seed=1), step == 0))

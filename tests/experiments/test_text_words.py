@@ -24,6 +24,9 @@ from experiments.text_generation.train import train
 from experiments.text_generation.update import initial_train_state, loss_fn
 from tests.experiments.test_ngram import brute_force
 
+# One worker of pytest-xdist, for they share a run.
+pytestmark = pytest.mark.xdist_group("text_words")
+
 # What the presets for the treebank are like, at a small size.
 CONFIG = Config(
     corpus="ptb",
