@@ -110,8 +110,13 @@ def run_folder_for(task: Task, runs: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(after_stop: str | None = "go on with --resume") -> Iterator[None]:
     """End with one line, and no traceback, where the input or the numbers are at fault.
+
+    These may stand inside one another: the innermost tells what to do after Ctrl-C.
+
+    Args:
+      after_stop: what to do after Ctrl-C; None where there is nothing to go on with.
 
     Raises:
       SystemExit: in place of InputError, FloatingPointError and KeyboardInterrupt.
@@ -121,4 +126,4 @@ def plain_errors() -> Iterator[None]:
     except (InputError, FloatingPointError) as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("\nstopped; go on with --resume") from None
+        raise SystemExit(f"\nstopped; {after_stop}" if after_stop else "\nstopped") from None

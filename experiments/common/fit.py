@@ -13,8 +13,8 @@ from tqdm import tqdm
 from experiments.common import checkpoints, run_folder
 from experiments.common.metrics import MetricsLog
 from experiments.common.non_finite import check_finite
-from experiments.common.run_folder import Best, Standing
-from experiments.common.updates import FINITE_ORDER, TrainState, TrainStep
+from experiments.common.run_folder import START, Best, Standing
+from experiments.common.updates import FINITE_ORDER, TrainState, TrainStep, num_parameters
 
 Scalars = Mapping[str, float]
 
@@ -34,6 +34,52 @@ class Training(NamedTuple):
     evaluate: Callable[[TrainState, int], Scalars]  # of the validation split
     selection: str  # which of evaluate's scalars: the smallest is best
     show: Callable[[Scalars], str]  # a record in a few words
+
+
+class Fitted(NamedTuple):
+    """A training that has come to its end."""
+
+    state: TrainState
+    standing: Standing
+    parameters: int  # of one model
+    earlier_seconds: float  # of training, in processes before this one
+
+    def wall_seconds(self, began: float) -> float:
+        """Return how long the run took until now, earlier tries counted in.
+
+        That is never less than its training. What earlier processes did beside training,
+        and what they lost after their last checkpoint, is not known and not counted.
+
+        Args:
+          began: `time.perf_counter()` when this process turned to the run.
+        """
+        return self.earlier_seconds + time.perf_counter() - began
+
+
+def start(training: Training, state: TrainState, *, resume: bool, num_models: int = 1) -> Fitted:
+    """Run a training from its first step, or from its newest checkpoint, to its end.
+
+    Args:
+      training: what stays the same.
+      state: the state before the first step; its buffers are given up.
+      resume: whether to go on from the newest undamaged checkpoint, if there is one.
+      num_models: how many models of one size the state holds.
+
+    Raises:
+      InputError: there are checkpoints and every one of them is damaged.
+      FloatingPointError: see `fit`.
+    """
+    standing = START
+    restored = run_folder.restore(training.folder, state) if resume else None
+    if restored is not None:
+        state, standing = restored
+        print(f"going on from step {standing.step:,}", flush=True)
+    parameters = num_parameters(state.params) // num_models
+    models = f"{num_models} models of " if num_models > 1 else ""
+    print(f"{models}{parameters:,} parameters; writing to {training.folder}/", flush=True)
+    earlier_seconds = standing.seconds
+    state, standing = fit(training, state, standing)
+    return Fitted(state, standing, parameters, earlier_seconds)
 
 
 def fit(training: Training, state: TrainState, standing: Standing) -> tuple[TrainState, Standing]:

@@ -1,12 +1,17 @@
 """What every experiment's config is checked for, stored as and compared by."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import jax
 
 from experiments.common.errors import InputError
 
 C = TypeVar("C")
+M = TypeVar("M")
+
+Schedule = Literal["auto", "layerwise", "wavefront", "reference"]  # of `deeprnn_jax`
 
 
 def check_settings(
@@ -49,6 +54,30 @@ def require(holds: bool, config: Any, name: str, expected: str) -> None:
         option = "--" + name.replace("_", "-")
         got = getattr(config, name)
         raise InputError(f"Config: {option} must be {expected}, got {'none' if got == '' else got}")
+
+
+def checked_model(make: Callable[[], M], use: Callable[[M], Any]) -> M:
+    """Return a model that can be used as the settings ask for.
+
+    Its use is traced, which compiles and computes nothing: what cannot work is refused
+    before a run's folder is opened.
+
+    Args:
+      make: builds the model.
+      use: builds parameters and applies the model to a batch as training does; returns
+        a pytree of arrays.
+
+    Raises:
+      InputError: the library refuses the settings.
+    """
+    try:
+        model = make()
+        jax.eval_shape(lambda: use(model))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"Config: the model cannot be run so: {error}") from error
+    return model
 
 
 def differing_fields(config: Any, other: Mapping[str, Any], free: Collection[str]) -> list[str]:

@@ -6,10 +6,11 @@
 | file | topic |
 |---|---|
 | `config.py`, `configs/` | every option with its default; tuned settings by name |
-| `data.py`, `batches.py` | corpus to symbol ids; ids to the chunks of a step |
+| `corpora.py`, `data.py`, `batches.py` | public texts; text to symbol ids; ids to chunks |
 | `model.py` | embedding, `deeprnn_jax.deep_rnn`, readout |
-| `update.py`, `evaluate.py` | one training step; bits of a whole text |
-| `train.py`, `report.py` | the loop and its files; what is said at the end |
+| `update.py`, `evaluate.py` | one training step; nats a symbol of a whole text |
+| `run.py`, `train.py` | what a run is made of; from the first step to its files |
+| `report.py` | what is said at the end |
 | `ngram.py` | the baselines to pass |
 | `generate.py` | writing, one symbol at a time |
 

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.common import command
+from experiments.common.errors import InputError
+from experiments.common.run_folder import read_run
+from experiments.common.settings import differing_fields
 from experiments.text_generation.config import Config
 from experiments.text_generation.configs import PRESETS
 from experiments.text_generation.generate import load_writer, stream_text
 from experiments.text_generation.train import train
 
 RUNS = Path("runs/text_generation")
+# What a trained model can be asked for anew; all else is the run's own.
+SAMPLING = frozenset({"seed", "sample_length", "temperature", "top_k", "top_p"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +51,18 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
 
 
 def write(workdir: Path, prompt: str, config: Config) -> None:
-    """Print a prompt and what the model writes after it, as it is written."""
+    """Print a prompt and what the model writes after it, as it is written.
+
+    Raises:
+      InputError: a setting was given that a trained model does not take.
+    """
+    names = differing_fields(config, read_run(workdir)["config"], SAMPLING)
+    if names:
+        options = ", ".join("--" + name.replace("_", "-") for name in names)
+        raise InputError(
+            f"write: the model in {workdir} is trained, so that {options} would have no "
+            "effect on --generate; leave them away, or train a model with them"
+        )
     writer = load_writer(workdir, warn=lambda line: print(line, file=sys.stderr))
     pieces = stream_text(writer, prompt, config.sample_length, config.sampling, config.seed)
     for piece in pieces:
@@ -56,13 +72,14 @@ def write(workdir: Path, prompt: str, config: Config) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
-    with command.plain_errors():
+    with command.plain_errors(after_stop=None):
         task, config = parse(arguments)
         if task.generate is not None and task.workdir is not None:
             write(task.workdir, task.generate, config)
             return
         name = f"{Path(config.corpus).stem}-{config.cell}"
-        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+        with command.plain_errors():
+            train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
 
 
 if __name__ == "__main__":

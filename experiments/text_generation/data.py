@@ -8,30 +8,38 @@
 | ptb | words | the files' own: train / valid / test | end-of-sentence |
 | any path | characters | first 90 % / last 10 % | any -> newline |
 
-Shares are of characters, rounded down.
+All but ptb can be read as words as well (`level="word"`): what stands between white
+space, and an end-of-sentence for every line end. Shares are of symbols, rounded down.
 
 Symbols that the training split lacks: a character vocabulary is that of the whole text,
 as in char-rnn and all numbers published with its splits, so none can be missing. A word
-vocabulary is that of the training split; its `<unk>` stands for every other word, and
-each substitution is counted and reported. Text that a user gives later, a prompt, is
-refused where a character is unknown and there is no `<unk>`.
+vocabulary is that of the training split, without words that it has less than `min_count`
+times; `<unk>` stands for every other word, in the training split too, and each
+substitution is counted and reported. ptb has had its rare words replaced by its makers.
+Text that a user gives later, a prompt, is refused where a character is unknown and there
+is no `<unk>`.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from pydoc_data import topics
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common import corpora
+from experiments.common.corpora import fetch
 from experiments.common.errors import InputError
+from experiments.text_generation.corpora import SOURCES, read_text
 
 Level = Literal["character", "word"]
 Ids = NDArray[np.int32]
+S = TypeVar("S", bound=Sequence[str])
 
 END_OF_SENTENCE = "<eos>"
 UNKNOWN = "<unk>"
@@ -65,8 +73,11 @@ class Vocabulary:
         Raises:
           InputError: a symbol is unknown and there is no `<unk>`; all such are named.
         """
+        return self.encode_symbols(self.split(text))
+
+    def encode_symbols(self, symbols: Sequence[str]) -> tuple[Ids, int]:
+        """Return the ids `[N]` of symbols; see `encode`."""
         id_of = {symbol: i for i, symbol in enumerate(self.symbols)}
-        symbols = self.split(text)
         unknown = [symbol for symbol in symbols if symbol not in id_of]
         if unknown and UNKNOWN not in id_of:
             names = " ".join(repr(symbol) for symbol in sorted(set(unknown))[:10])
@@ -121,27 +132,33 @@ class Corpus:
         return digest.hexdigest()
 
 
-def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
+def load_corpus(
+    name: str, data_dir: str | None = None, *, level: Level = "character", min_count: int = 2
+) -> Corpus:
     """Return a corpus.
 
     Args:
       name: `pydoc`, `tinyshakespeare`, `warandpeace`, `ptb`, or the path of a text.
       data_dir: a folder with the files already there; see `common.corpora`.
+      level: what a symbol is; of ptb, a word in any case.
+      min_count: words that the training split has less often become `<unk>`.
 
     Raises:
       InputError: the file is missing, damaged, empty, not UTF-8 or too short.
     """
     if name == "pydoc":
-        return _characters(name, "CPython's documentation, PSF licence", _pydoc(), (0.9,))
-    if name not in corpora.SOURCES:
-        text = corpora.read_text(Path(name).expanduser())
-        return _characters(name, "your own file", text, (0.9,))
-    source = corpora.SOURCES[name]
-    path = corpora.fetch(source, data_dir)
-    if name == "ptb":
-        return _penn_treebank(path, source.licence)
+        text, licence = _pydoc(), "CPython's documentation, PSF licence"
+    elif name not in SOURCES:
+        text, licence = read_text(Path(name).expanduser()), "your own file"
+    else:
+        path, licence = fetch(SOURCES[name], data_dir), SOURCES[name].licence
+        if name == "ptb":
+            return _penn_treebank(path, licence)
+        text = read_text(path)
     shares = (0.8, 0.9) if name == "warandpeace" else (0.9,)
-    return _characters(name, source.licence, corpora.read_text(path), shares)
+    if level == "word":
+        return _words(name, licence, text, shares, min_count)
+    return _characters(name, licence, text, shares)
 
 
 def _pydoc() -> str:
@@ -156,16 +173,36 @@ def _pydoc() -> str:
 def _characters(name: str, licence: str, text: str, shares: tuple[float, ...]) -> Corpus:
     """Cut a text at the given shares of its length: train, valid, perhaps test."""
     vocabulary = Vocabulary(tuple(sorted(set(text))), "character")
-    ids, _ = vocabulary.encode(text)
-    cuts = [int(len(ids) * share) for share in shares]
-    train, valid, *test = np.split(ids, cuts)
-    for split, what in ((train, "training"), (valid, "validation")):
-        if len(split) == 0:
-            raise InputError(
-                f"load_corpus: {name} has {len(ids)} characters, which leaves none for "
-                f"the {what} split; give a longer text"
-            )
+    splits = _cut(name, text, shares, "characters")
+    train, valid, *test = (vocabulary.encode(split)[0] for split in splits)
     return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None)
+
+
+def _words(name: str, licence: str, text: str, shares: tuple[float, ...], min_count: int) -> Corpus:
+    """Cut a text's words at the given shares; see the module for the vocabulary."""
+    splits = _cut(name, Vocabulary((), "word").split(text), shares, "words")
+    frequent = {word for word, count in Counter(splits[0]).items() if count >= min_count}
+    vocabulary = Vocabulary(tuple(sorted(frequent | {END_OF_SENTENCE, UNKNOWN})), "word")
+    ids, unknown = zip(*map(vocabulary.encode_symbols, splits), strict=True)
+    train, valid, *test = ids
+    return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None, sum(unknown))
+
+
+def _cut(name: str, symbols: S, shares: tuple[float, ...], what: str) -> list[S]:
+    """Return the splits of a text: training, validation, perhaps test.
+
+    Raises:
+      InputError: the training or the validation split would be empty.
+    """
+    places = [0, *(int(len(symbols) * share) for share in shares), len(symbols)]
+    splits: list[Any] = [symbols[start:stop] for start, stop in itertools.pairwise(places)]
+    for split, split_name in zip(splits, ("training", "validation"), strict=False):
+        if not split:
+            raise InputError(
+                f"load_corpus: {name} has {len(symbols)} {what}, which leaves none for "
+                f"the {split_name} split; give a longer text"
+            )
+    return splits
 
 
 def _penn_treebank(path: Path, licence: str) -> Corpus:

@@ -1,9 +1,15 @@
 """How well a model predicts a whole text: every symbol once, always the same number.
 
-The text is cut into `streams` equal pieces that are read side by side, since one by one
-would take as many sequential steps as there are symbols. Each piece first reads the
-`context` symbols before it, uncounted, so that its state is warm: the first piece reads
-the end of the split before. The state is then carried to the piece's end.
+The validation split, read again and again, is cut into `streams` equal pieces that are
+read side by side, since one by one takes as many sequential steps as there are symbols.
+Each piece first reads the `context` symbols before it, uncounted, so that its state is
+warm: the first piece reads the end of the split before. The state is then carried to the
+piece's end.
+
+The test split, read once, is a single stream from the initial state, as in the papers:
+what a word is predicted from reaches back to the split's beginning. Only its first symbol
+takes something from outside: it is predicted from the last one of the split before (ptb:
+an end-of-sentence). The papers' programs leave that first one out.
 """
 
 from collections.abc import Callable
@@ -17,9 +23,10 @@ from numpy.typing import NDArray
 from experiments.text_generation.data import Ids
 from experiments.text_generation.model import Model, ModelParams, State
 
-# Steps that a compiled call runs over. Small, because the logits of a chunk are held at
-# once: 64 steps x 32 streams x 10,000 words are 82 MB.
-_CHUNK = 64
+# Symbols that a compiled call runs over: their logits are held at once, and those of
+# 2,048 symbols with 10,000 words are 82 MB.
+_AT_ONCE = 2048
+_CHUNK = 64  # steps are rounded up to multiples of it
 
 ScoreFn = Callable[
     [ModelParams, NDArray[np.integer], NDArray[np.integer], State],
@@ -28,11 +35,11 @@ ScoreFn = Callable[
 
 
 class Layout(NamedTuple):
-    """A text laid out in streams."""
+    """A text laid out in S streams, and these in N chunks of T steps."""
 
-    x: Ids  # [T, S]
-    labels: Ids  # [T, S]
-    counted: NDArray[np.bool_]  # [T, S], True at each symbol of the text exactly once
+    x: Ids  # [N, T, S]
+    labels: Ids  # [N, T, S]
+    counted: NDArray[np.bool_]  # [N, T, S], True at each symbol of the text exactly once
 
 
 def lay_out(before: Ids, text: Ids, streams: int, context: int) -> Layout:
@@ -45,7 +52,7 @@ def lay_out(before: Ids, text: Ids, streams: int, context: int) -> Layout:
       context: how many symbols each piece reads before its own, where there are any.
 
     Returns:
-      The layout: T = context + ceil(M / S), rounded up to whole chunks.
+      The layout: N * T = context + ceil(M / S), rounded up to whole chunks.
     """
     streams = min(streams, len(text))
     length = -(-len(text) // streams)
@@ -54,11 +61,27 @@ def lay_out(before: Ids, text: Ids, streams: int, context: int) -> Layout:
     whole = np.concatenate([before[len(before) - 1 - context :], text])
     # Row t of stream s predicts whole[s * length + t + 1]; its own text begins at
     # whole[context + 1 + s * length].
-    t = np.arange(-(-(context + length) // _CHUNK) * _CHUNK)[:, None]
-    place = np.arange(streams)[None, :] * length + t
+    most = max(_AT_ONCE // streams // _CHUNK, 1) * _CHUNK
+    chunk = min(_rounded_up(context + length, _CHUNK), most)
+    t = np.arange(_rounded_up(context + length, chunk)).reshape(-1, chunk, 1)
+    place = np.arange(streams) * length + t
     counted = (t >= context) & (t < context + length) & (place + 1 < len(whole))
     last = len(whole) - 1
     return Layout(whole[np.minimum(place, last)], whole[np.minimum(place + 1, last)], counted)
+
+
+def one_stream(before: Ids, text: Ids) -> Layout:
+    """Lay a text out in a single stream that starts from the initial state.
+
+    Args:
+      before: `[N]`, N >= 1, what precedes the text: its last symbol alone is read.
+      text: `[M]`, M >= 1, the symbols to count.
+    """
+    return lay_out(before, text, 1, 0)
+
+
+def _rounded_up(number: int, multiple_of: int) -> int:
+    return -(-number // multiple_of) * multiple_of
 
 
 def make_score(model: Model) -> ScoreFn:
@@ -86,11 +109,9 @@ def evaluate(model: Model, score: ScoreFn, params: ModelParams, layout: Layout) 
     Returns:
       Nats, summed in float64.
     """
-    state = model.initial_state(params, layout.x.shape[1])
+    state = model.initial_state(params, layout.x.shape[-1])
     total = 0.0
-    for start in range(0, len(layout.x), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        state, nats = score(params, layout.x[part], layout.labels[part], state)
-        counted = layout.counted[part]
+    for x, labels, counted in zip(*layout, strict=True):
+        state, nats = score(params, x, labels, state)
         total += np.asarray(nats, np.float64)[counted].sum()
     return total / int(layout.counted.sum())

@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 def witten_bell(
     train: NDArray[np.integer],
-    valid: NDArray[np.integer],
+    text: NDArray[np.integer],
     order: int,
     vocab_size: int,
 ) -> NDArray[np.float64]:
-    """Return the probability of each validation symbol given the ones before it.
+    """Return the probability of each symbol of a text given the ones before it.
 
-    The validation text follows the training text: its first symbols have the end of
-    the training text as their context. Nothing is learned from it.
+    The text follows the training text: its first symbols have the end of the training
+    text as their context. Nothing is learned from it.
 
     Args:
       train: `[N]`, symbol ids below `vocab_size`.
-      valid: `[M]`, symbol ids below `vocab_size`.
+      text: `[M]`, symbol ids below `vocab_size`.
       order: n >= 1; 1 is the unigram model.
       vocab_size: V.
 
@@ -46,16 +46,16 @@ def witten_bell(
             f"witten_bell: order must be in [1, {len(train)}], the length of the "
             f"training text, got {order}"
         )
-    text = np.concatenate([train, valid]).astype(np.int64)
+    whole = np.concatenate([train, text]).astype(np.int64)
     split = len(train)
     # context[i] numbers the symbols before position i, gram[i] those with symbol i.
     # Numbers are given afresh at every order (`np.unique`), so that they never
     # outgrow 64 bits as powers of V would. Of the empty context there is one.
-    context = np.zeros(len(text), np.int64)
-    p = np.full(len(valid), 1.0 / vocab_size)
+    context = np.zeros(len(whole), np.int64)
+    p = np.full(len(text), 1.0 / vocab_size)
     rows = []
     for n in range(1, order + 1):
-        grams, gram = np.unique(context * vocab_size + text, return_inverse=True)
+        grams, gram = np.unique(context * vocab_size + whole, return_inverse=True)
         # Position i has a whole context of n - 1 symbols only from n - 1 on.
         count = np.bincount(gram[n - 1 : split], minlength=len(grams))
         context_of = grams // vocab_size

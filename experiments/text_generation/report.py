@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
 from experiments.text_generation.config import Config
@@ -33,15 +35,25 @@ SCALES: Mapping[Level, Scale] = {
 }
 
 
-def baselines(corpus: Corpus) -> dict[int, float]:
-    """Return nats a symbol of the Witten-Bell models on the validation split.
+def baselines(corpus: Corpus) -> dict[str, dict[str, float]]:
+    """Return nats a symbol of the Witten-Bell models, by split and by order.
 
-    Only the orders that the training split is long enough for.
+    Only the orders that the training split is long enough for. The orders are strings,
+    as they are in JSON. The splits are "validation" and, where there is one, "test".
     """
     highest = min(max(BASELINE_ORDERS), len(corpus.train))
-    p = witten_bell(corpus.train, corpus.valid, highest, len(corpus.vocabulary))
-    nats = nats_per_symbol(p)
-    return {n: float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
+    splits = {"validation": corpus.valid}
+    if corpus.test is not None:
+        splits["test"] = corpus.test
+    # The test split follows the validation split, which is its context and no more.
+    text = np.concatenate(list(splits.values()))
+    p = witten_bell(corpus.train, text, highest, len(corpus.vocabulary))
+    found, start = {}, 0
+    for name, ids in splits.items():
+        nats = nats_per_symbol(p[:, start : start + len(ids)])
+        found[name] = {str(n): float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
+        start += len(ids)
+    return found
 
 
 def sample_prompt(config: Config, corpus: Corpus) -> str:
@@ -61,12 +73,12 @@ def describe(corpus: Corpus) -> str:
         f"vocabulary {len(corpus.vocabulary):,}; licence: {corpus.licence}"
     ]
     if corpus.num_unknown:
-        lines.append(f"{corpus.num_unknown:,} unknown words became <unk>")
+        lines.append(f"{corpus.num_unknown:,} rare or unknown words became <unk>")
     return "\n".join(lines)
 
 
-def plot(workdir: Path, corpus: Corpus, levels: Mapping[int, float]) -> Path:
-    """Draw the learning curve from the run's records and return the picture's path."""
+def plot(workdir: Path, corpus: Corpus, levels: Mapping[str, float]) -> Path:
+    """Draw the learning curve, and levels in nats by order; return the picture's path."""
     scale = SCALES[corpus.vocabulary.level]
     records = read_metrics(workdir)
     curves = {
@@ -102,18 +114,16 @@ def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path)
     def show(nats: float) -> str:
         return f"{scale.of_nats(nats):.3f} {scale.unit} ({nats:.4f} nats)"
 
-    nats = result["validation_nats"]
-    lines = [
-        "",
-        f"validation  {show(nats)}, over {result['validation_symbols']:,} {level}s, "
-        f"at step {result['best_step']:,}",
-    ]
-    if result["test_nats"] is not None:
-        lines.append(f"test        {show(result['test_nats'])}")
-    lines.append("Witten-Bell n-gram models on the same split:")
-    for order, baseline in result["baseline_nats"].items():
-        verdict = "passed" if nats < baseline else "not passed"
-        lines.append(f"  order {order}   {show(baseline)}   {verdict}")
+    lines = ["", f"the model of the best validation, from step {result['best_step']:,}"]
+    for split, key in (("validation", "baseline_nats"), ("test", "test_baseline_nats")):
+        nats = result[f"{split}_nats"]
+        if nats is None:
+            continue
+        lines.append(f"{split:<10}  {show(nats)}, over {result[f'{split}_symbols']:,} {level}s")
+        lines.append(f"Witten-Bell n-gram models on the {split} split:")
+        for order, baseline in result[key].items():
+            verdict = "passed" if nats < baseline else "not passed"
+            lines.append(f"  order {order}   {show(baseline)}   {verdict}")
     lines += ["", "sample:", "-" * 72, sample, "-" * 72, ""]
     lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
     lines.append(f"files: {workdir}/ (checkpoints, metrics.jsonl, tensorboard,")

@@ -2,22 +2,26 @@
 
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.common.fit import fit
+from experiments.common.checkpoints import Restored
+from experiments.common.errors import InputError
+from experiments.common.fit import start
 from experiments.common.records import environment, write_json
-from experiments.common.run_folder import START, Standing, open_run, restore
-from experiments.common.updates import num_parameters
+from experiments.common.run_folder import Standing, open_run, restore_best
+from experiments.common.settings import checked_model
+from experiments.common.updates import evaluated_params
 from experiments.text_generation import report
 from experiments.text_generation.batches import chunks_per_epoch
 from experiments.text_generation.config import FREE_ON_RESUME, Config
 from experiments.text_generation.data import load_corpus
-from experiments.text_generation.evaluate import evaluate, lay_out
-from experiments.text_generation.generate import Writer, load_writer, stream_text
-from experiments.text_generation.model import language_model
+from experiments.text_generation.evaluate import evaluate, one_stream
+from experiments.text_generation.generate import Writer, stream_text
+from experiments.text_generation.model import ModelParams, language_model
 from experiments.text_generation.run import Run, make_run, training_of
-from experiments.text_generation.update import initial_train_state
+from experiments.text_generation.update import apply_once, initial_train_state
 
 
 def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -39,11 +43,16 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         The last checkpoint is from before it.
     """
     began, workdir = time.perf_counter(), Path(workdir)
-    corpus = load_corpus(config.corpus, config.data_dir)
+    corpus = load_corpus(
+        config.corpus, config.data_dir, level=config.level, min_count=config.min_count
+    )
     # Before anything is written: what cannot work must neither leave a run behind nor
     # come up after hours of training.
     chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)
     corpus.vocabulary.encode(report.sample_prompt(config, corpus))
+    model = checked_model(
+        lambda: language_model(config, len(corpus.vocabulary)), partial(apply_once, config)
+    )
     print(report.describe(corpus), flush=True)
     open_run(
         workdir,
@@ -56,60 +65,74 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
             "vocabulary": list(corpus.vocabulary.symbols),
         },
     )
-    model = language_model(config, len(corpus.vocabulary))
-    state, standing = initial_train_state(config, model), START
-    restored = restore(workdir, state) if resume else None
-    if restored is not None:
-        state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
-    parameters = num_parameters(state.params)
-    print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
     run = make_run(config, corpus, model, workdir)
-    state, standing = fit(training_of(run), state, standing)
-    writer = load_writer(workdir)
-    result = measure(run, writer, standing) | {
-        "parameters": parameters,
-        "wall_seconds": time.perf_counter() - began,
+    fitted = start(training_of(run), initial_train_state(config, model), resume=resume)
+    best = restore_best(workdir, fitted.state)
+    params = evaluated_params(best.state, config.ema_decay)
+    result = measure(run, best, params, fitted.standing) | {
+        "parameters": fitted.parameters,
+        "wall_seconds": fitted.wall_seconds(began),
     }
-    return _finish(run, writer, result)
+    return _finish(run, params, result)
 
 
-def measure(run: Run, writer: Writer, standing: Standing) -> dict[str, Any]:
+def measure(run: Run, best: Restored, params: ModelParams, standing: Standing) -> dict[str, Any]:
     """Return what a finished run came to.
 
     Args:
       run: the run.
-      writer: the model of the best validation; it alone sees the test split.
+      best: the checkpoint of the best validation that could be read. Step and validation
+        are its own, lest one model's validation stand beside another's test.
+      params: its parameters as they are evaluated; they alone see the test split.
       standing: where the run stands.
 
     Returns:
       Losses in nats a symbol and on the corpus's scale (bits or perplexity) of the
-      best and the last evaluation and of the test split where there is one, the
-      baselines by order, and the seconds that training took.
+      best and the last evaluation; of the test split, whose entries are None where there
+      is none; how many symbols each is over; for either split the baselines by order, as
+      a string; and the seconds that training took.
+
+    Raises:
+      InputError: the checkpoints that were evaluated are damaged.
     """
-    config, corpus = run.config, run.corpus
+    corpus = run.corpus
     scale = report.SCALES[corpus.vocabulary.level]
+    nats = best.meta["value"]
+    if nats is None:
+        raise InputError(
+            f"measure: of {run.workdir} no checkpoint that has been evaluated is undamaged, "
+            f"only that of step {best.step}; start a new run"
+        )
+    baselines = report.baselines(corpus)
     result: dict[str, Any] = {
         "corpus": corpus.name,
-        "best_step": standing.best.step,
+        "best_step": best.step,
         "validation_symbols": len(corpus.valid),
-        "validation_nats": standing.best.value,
-        f"validation_{scale.key}": scale.of_nats(standing.best.value),
+        "validation_nats": nats,
+        f"validation_{scale.key}": scale.of_nats(nats),
         "last_validation_nats": standing.value,
+        "baseline_nats": baselines["validation"],
+        "test_symbols": None,
         "test_nats": None,
-        "baseline_nats": report.baselines(corpus),
+        f"test_{scale.key}": None,
+        "test_baseline_nats": None,
         "seconds": standing.seconds,
     }
     if corpus.test is not None:
-        layout = lay_out(corpus.valid, corpus.test, config.eval_streams, config.eval_context)
-        nats = evaluate(run.model, run.score, writer.params, layout)
-        result |= {"test_nats": nats, f"test_{scale.key}": scale.of_nats(nats)}
+        nats = evaluate(run.model, run.score, params, one_stream(corpus.valid, corpus.test))
+        result |= {
+            "test_symbols": len(corpus.test),
+            "test_nats": nats,
+            f"test_{scale.key}": scale.of_nats(nats),
+            "test_baseline_nats": baselines["test"],
+        }
     return result
 
 
-def _finish(run: Run, writer: Writer, result: dict[str, Any]) -> dict[str, Any]:
+def _finish(run: Run, params: ModelParams, result: dict[str, Any]) -> dict[str, Any]:
     """Write sample, curve and result, and print the summary."""
     config, workdir = run.config, run.workdir
+    writer = Writer(run.model, params, run.corpus.vocabulary)
     prompt = report.sample_prompt(config, run.corpus)
     pieces = stream_text(writer, prompt, config.sample_length, config.sampling, config.seed)
     sample = "".join(pieces)

@@ -64,6 +64,14 @@ def initial_train_state(config: Config, model: Model) -> TrainState:
     return initial(jax.random.key(config.seed))
 
 
+def apply_once(config: Config, model: Model) -> tuple[State, jax.Array]:
+    """Draw parameters and apply the model to a batch of zeros, dropout and all."""
+    key = jax.random.key(config.seed)
+    params = model.init(key)
+    symbols = jnp.zeros((config.chunk_length, config.batch_size), jnp.int32)
+    return model.apply(params, symbols, model.initial_state(params, config.batch_size), key)
+
+
 def loss_fn(
     params: ModelParams,
     model: Model,

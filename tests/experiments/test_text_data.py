@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.common import corpora
+from experiments.common.corpora import DATA_DIR_VARIABLE
 from experiments.common.errors import InputError
 from experiments.text_generation import data
 from experiments.text_generation.batches import batch_at, chunks_per_epoch, position
+from experiments.text_generation.configs import ptb_medium, ptb_small, ptb_tied
 from experiments.text_generation.data import Vocabulary, load_corpus
 
 
@@ -73,6 +74,24 @@ def test_words_end_lines_and_unknown_ones_are_counted():
     assert vocabulary.decode(ids) == "a cat \na <unk> \n"
 
 
+def test_a_file_can_be_read_as_words(tmp_path):
+    """20 words, 18 of them to train on, with `once` once among them and `b` five times."""
+    file = tmp_path / "text.txt"
+    file.write_text("once\n" + "a  b\n" * 5 + "a b zz")
+    corpus = load_corpus(str(file), level="word")
+    assert corpus.vocabulary == Vocabulary(("<eos>", "<unk>", "a", "b"), "word")
+    assert corpus.train.tolist() == [1, 0, *([2, 3, 0] * 5), 2]
+    assert corpus.valid.tolist() == [3, 1]
+    assert corpus.num_unknown == 2
+    all_of_them = load_corpus(str(file), level="word", min_count=1)
+    assert all_of_them.vocabulary.symbols == ("<eos>", "<unk>", "a", "b", "once")
+    assert all_of_them.num_unknown == 1  # zz is in the validation split alone
+    assert load_corpus(str(file), level="word", min_count=6).vocabulary.symbols[2:] == ("a",)
+    file.write_text("word")
+    with pytest.raises(InputError, match="has 1 words, which leaves none for the training"):
+        load_corpus(str(file), level="word")
+
+
 def test_characters_go_there_and_back():
     vocabulary = Vocabulary(("\n", "a", "é"), "character")
     ids, unknown = vocabulary.encode("é\naa")
@@ -87,11 +106,12 @@ def small_treebank(tmp_path, monkeypatch):
         archive.writestr("ptb.train.txt", " a cat <unk> \n a mouse \n")
         archive.writestr("ptb.valid.txt", " a dog \n")
         archive.writestr("ptb.test.txt", " cat a horse \n")
-    monkeypatch.setattr(corpora, "fetch", lambda source, data_dir: file)
+    monkeypatch.setattr(data, "fetch", lambda source, data_dir: file)
 
 
-def test_the_treebank_keeps_its_own_splits(small_treebank):
-    corpus = load_corpus("ptb")
+@pytest.mark.parametrize("level", ["character", "word"])
+def test_the_treebank_is_words_and_keeps_its_own_splits(small_treebank, level):
+    corpus = load_corpus("ptb", level=level)
     assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
     assert corpus.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
     assert corpus.valid.tolist() == [2, 1, 0]
@@ -99,9 +119,20 @@ def test_the_treebank_keeps_its_own_splits(small_treebank):
     assert corpus.num_unknown == 2
 
 
+PTB_TRAIN_WORDS = 929_589
+
+
+@pytest.mark.parametrize("preset", [ptb_small, ptb_medium, ptb_tied])
+def test_the_presets_epochs_are_those_of_the_treebank(preset):
+    config = preset.CONFIG
+    steps = chunks_per_epoch(PTB_TRAIN_WORDS, config.batch_size, config.chunk_length)
+    assert steps == preset.STEPS_PER_EPOCH == config.eval_interval
+    assert config.steps % steps == config.decay_interval % steps == 0
+
+
 needs_files = pytest.mark.skipif(
-    not os.environ.get(corpora.DATA_DIR_VARIABLE),
-    reason=f"{corpora.DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
+    not os.environ.get(DATA_DIR_VARIABLE),
+    reason=f"{DATA_DIR_VARIABLE} is not set: the real files are downloaded only",
 )
 
 
@@ -111,7 +142,7 @@ needs_files = pytest.mark.skipif(
     [
         ("tinyshakespeare", (1_003_854, 111_540, None), 65),
         ("warandpeace", (2_556_971, 319_621, 319_622), 82),
-        ("ptb", (929_589, 73_760, 82_430), 10_000),
+        ("ptb", (PTB_TRAIN_WORDS, 73_760, 82_430), 10_000),
     ],
 )
 def test_sizes_of_the_real_corpora(name, sizes, vocab_size):

@@ -15,7 +15,7 @@ from experiments.common.updates import evaluated_params, num_parameters
 from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Vocabulary
-from experiments.text_generation.evaluate import evaluate, lay_out, make_score
+from experiments.text_generation.evaluate import evaluate, lay_out, make_score, one_stream
 from experiments.text_generation.generate import Writer, stream_ids, stream_text
 from experiments.text_generation.model import CELLS, language_model
 from experiments.text_generation.ngram import nats_per_symbol
@@ -97,9 +97,10 @@ def test_tying_shares_the_matrix():
 )
 def test_the_embedding_starts_at_its_scale(options, expected):
     config = dataclasses.replace(SMALLEST, embedding_size=16, hidden_size=4, **options)
-    params = language_model(config, 500).init(jax.random.key(0))
+    model = language_model(config, 500)
+    embedding = jax.jit(lambda key: model.init(key).embedding)(jax.random.key(0))
     # 8,000 draws: their deviation is within 4 / sqrt(2 * 8000) = 3 % of the true one.
-    np.testing.assert_allclose(np.std(params.embedding["params"]["embedding"]), expected, rtol=0.03)
+    np.testing.assert_allclose(np.std(embedding["params"]["embedding"]), expected, rtol=0.03)
 
 
 def test_bfloat16_products_keep_float32_parameters_and_logits():
@@ -123,8 +124,8 @@ def one_by_one(model, params, before, text):
     return np.asarray(nats, np.float64)[len(before) - 1 :]
 
 
-@pytest.mark.parametrize("length", [1, 7, 150])
-def test_one_stream_reads_the_text_exactly(length):
+@pytest.mark.parametrize("length", [1, 150])
+def test_a_single_piece_reads_the_text_exactly(length):
     model, params = make()
     before, text = symbols(20), symbols(length, seed=1)
     found = evaluate(model, make_score(model), params, lay_out(before, text, 1, 999))
@@ -132,7 +133,25 @@ def test_one_stream_reads_the_text_exactly(length):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_streams_with_all_the_context_give_the_same_bits():
+def test_one_stream_starts_at_the_beginning_and_never_anew():
+    """Against one call of `apply`, over a text of more symbols than a call runs over."""
+    model, params = make(SMALLEST)
+    before, text = symbols(20), symbols(2300, seed=1)
+    layout = one_stream(before, text)
+    assert layout.x.shape == (2, 2048, 1)
+    found = evaluate(model, make_score(model), params, layout)
+    expected = one_by_one(model, params, before[-1:], text)
+    assert expected.shape == (2300,)
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("streams", "chunk"), [(1, 2048), (4, 512), (20, 64), (2100, 64)])
+def test_chunks_hold_about_as_many_symbols_whatever_the_streams(streams, chunk):
+    layout = lay_out(np.arange(9), np.arange(200_000), streams, 8)
+    assert layout.x.shape[1:] == (chunk, streams)
+
+
+def test_streams_read_as_their_pieces_do_alone():
     model, params = make()
     before, text = symbols(200), symbols(100, seed=1)
     # 99 symbols of context reach back into `before` for each of four pieces.
@@ -157,6 +176,7 @@ def test_streams_with_all_the_context_give_the_same_bits():
 def test_every_symbol_is_counted_once(num_before, length, streams, context):
     whole = np.arange(num_before + length)
     layout = lay_out(whole[:num_before], whole[num_before:], streams, context)
+    layout = type(layout)(*(part.reshape(-1, part.shape[-1]) for part in layout))
     counted = np.sort(layout.labels[layout.counted])
     np.testing.assert_array_equal(counted, whole[num_before:])
     inside = layout.counted
@@ -216,7 +236,12 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 def test_the_learning_rate_falls_step_by_step():
     """Zaremba et al. (2014): constant for some epochs, then halved at each of the rest."""
     config = dataclasses.replace(
-        SMALL, rate_schedule="steps", learning_rate=1.0, constant_steps=4, decay_interval=3
+        SMALL,
+        rate_schedule="steps",
+        learning_rate=1.0,
+        warmup_steps=0,
+        constant_steps=4,
+        decay_interval=3,
     )
     schedule = learning_rate_schedule(config)
     rates = [float(schedule(step)) for step in range(12)]
@@ -228,6 +253,7 @@ def test_gradient_descent_moves_by_the_clipped_gradient():
         SMALL,
         optimizer="sgd",
         rate_schedule="steps",
+        warmup_steps=0,
         learning_rate=2.0,
         constant_steps=9,
         clip_norm=5.0,
@@ -239,7 +265,8 @@ def test_gradient_descent_moves_by_the_clipped_gradient():
 
 
 def test_an_initial_scale_holds_for_every_parameter():
-    params = language_model(dataclasses.replace(SMALL, init_scale=0.1), V).init(jax.random.key(0))
+    model = language_model(dataclasses.replace(SMALLEST, init_scale=0.1), V)
+    params = jax.jit(model.init)(jax.random.key(0))
     for leaf in jax.tree.leaves(params):
         assert 0.08 < np.abs(leaf).max() <= 0.1
         assert abs(np.mean(leaf)) < 0.1 / np.sqrt(leaf.size) * 3
@@ -251,7 +278,7 @@ def test_only_matrices_decay():
     params = jax.tree.map(lambda leaf: jnp.ones_like(leaf), params)
     tx = optimizer(config)
     nothing = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = tx.update(nothing, tx.init(params), params)
+    updates = jax.jit(lambda p: tx.update(nothing, tx.init(p), p)[0])(params)
     moved = {
         jax.tree_util.keystr(path[-1:], simple=True)
         for path, leaf in jax.tree_util.tree_leaves_with_path(updates)
@@ -260,13 +287,21 @@ def test_only_matrices_decay():
     assert moved == {"w_x", "w_h", "embedding", "kernel"}
 
 
-def test_a_step_carries_the_state_and_a_fresh_one_does_not():
-    config = dataclasses.replace(SMALLEST, learning_rate=1e-30, warmup_steps=0)
-    model = language_model(config, V)
-    train_step = make_train_step(config, model)
-    x, labels = symbols(8, 3), symbols(8, 3, seed=1)
+shares_a_step = pytest.mark.xdist_group("text_model")  # one worker of pytest-xdist
 
-    initial = initial_train_state(config, model)
+
+@pytest.fixture(scope="module")
+def training():
+    """A compiled step and the state before it; the first step's learning rate is zero."""
+    config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
+    model = language_model(config, V)
+    return make_train_step(config, model), initial_train_state(config, model)
+
+
+@shares_a_step
+def test_a_step_carries_the_state_and_a_fresh_one_does_not(training):
+    train_step, initial = training
+    x, labels = symbols(8, 3), symbols(8, 3, seed=1)
 
     def losses(fresh):
         state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
@@ -280,10 +315,10 @@ def test_a_step_carries_the_state_and_a_fresh_one_does_not():
     assert first != second
 
 
-def test_the_running_mean_is_that_of_the_parameters():
-    config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
-    model = language_model(config, V)
-    train_step, state = make_train_step(config, model), initial_train_state(config, model)
+@shares_a_step
+def test_the_running_mean_is_that_of_the_parameters(training):
+    train_step, initial = training
+    state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
     mean, weight = 0.0, 0.0
     for step in range(3):
         state, _ = train_step(state, Batch(symbols(8, 3), symbols(8, 3, seed=1), step == 0))

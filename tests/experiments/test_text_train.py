@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common import checkpoints
+from experiments.common import checkpoints, run_folder
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.common.records import read_json
+from experiments.common.run_folder import START, Best, Standing
 from experiments.common.updates import evaluated_params
 from experiments.text_generation import run as run_module
 from experiments.text_generation.config import Config
@@ -27,7 +28,8 @@ from experiments.text_generation.data import load_corpus
 from experiments.text_generation.generate import load_writer
 from experiments.text_generation.model import language_model
 from experiments.text_generation.report import summary
-from experiments.text_generation.train import train
+from experiments.text_generation.run import make_run
+from experiments.text_generation.train import measure, train
 from experiments.text_generation.update import initial_train_state, make_train_step
 
 WORDS = "the cat sat on the mat and the dog ran to the sea to see a rat at tea "
@@ -133,13 +135,15 @@ def test_a_run_learns_and_says_so_consistently(finished):
     assert curve[-1] < curve[0]
     assert result["validation_nats"] == min(curve)
     np.testing.assert_allclose(result["validation_bits"], result["validation_nats"] / np.log(2))
-    assert set(result["baseline_nats"]) == {3, 4, 5}
+    assert set(result["baseline_nats"]) == {"3", "4", "5"}
+    assert result["test_nats"] is result["test_baseline_nats"] is None
+    assert result == read_json(workdir / "result.json")
 
 
 @shares_a_run
 def test_the_summary_tells_what_was_passed(finished, capsys):
     _, result = finished
-    baselines = {3: result["validation_nats"] + 1, 4: result["validation_nats"] - 1}
+    baselines = {"3": result["validation_nats"] + 1, "4": result["validation_nats"] - 1}
     text = summary(result | {"baseline_nats": baselines}, "a sample", "character", Path("here"))
     assert "bits per character" in text
     assert "a sample" in text
@@ -147,6 +151,7 @@ def test_the_summary_tells_what_was_passed(finished, capsys):
     assert lines[0].endswith(" passed")
     assert not lines[0].endswith("not passed")
     assert lines[1].endswith("not passed")
+    assert "test" not in text
 
 
 @shares_a_run
@@ -174,6 +179,42 @@ def test_going_on_gives_the_same_bits(config, finished, tmp_path, damage, capsys
     assert ("step 20 is damaged" in out) == damage
 
 
+def note(config: Config, workdir: Path, standing: Standing) -> None:
+    """Write a checkpoint anew, as if the run had stood so at its step."""
+    folder = workdir / "checkpoints"
+    state = checkpoints.restore(folder, standing.step, target(config)).state
+    run_folder.save(workdir, state, standing, keep=9)
+
+
+@shares_a_run
+def test_a_damaged_best_checkpoint_takes_its_figures_along(config, finished, tmp_path, capsys):
+    """Step 16 was best, as the last checkpoint knows, but can no longer be read."""
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    last = checkpoints.verify(workdir / "checkpoints", 24)["value"]
+    best = Best(16, 0.5)
+    note(config, workdir, Standing(16, best, best.value, 5e5))
+    note(config, workdir, Standing(24, best, last, 1e6))
+    result = train(config, workdir, resume=True)
+    assert (result["best_step"], result["validation_nats"]) == (16, 0.5)
+    (workdir / "checkpoints" / "00000016" / "manifest.json").unlink()
+    result = train(config, workdir, resume=True)
+    assert "step 16 is damaged" in capsys.readouterr().out
+    assert (result["best_step"], result["validation_nats"]) == (24, last)
+    # The training was over: this process added nothing to it.
+    assert result["seconds"] == 1e6 < result["wall_seconds"]
+
+
+@shares_a_run
+def test_a_checkpoint_without_an_evaluation_is_no_result(config, tmp_path):
+    corpus = load_corpus(config.corpus)
+    model = language_model(config, len(corpus.vocabulary))
+    run = make_run(config, corpus, model, tmp_path)
+    only = checkpoints.Restored(20, None, {"value": None})
+    with pytest.raises(InputError, match="only that of step 20; start a new run"):
+        measure(run, only, None, START)
+
+
 @shares_a_run
 def test_going_on_with_other_settings_names_them(config, finished):
     other = dataclasses.replace(config, hidden_size=7, dropout=0.1, temperature=0.5)
@@ -185,13 +226,16 @@ def test_going_on_with_other_settings_names_them(config, finished):
     assert "temperature" not in message  # has no part in the parameters
 
 
-def test_going_on_with_another_text_is_refused(tmp_path):
-    config = tiny(tmp_path, steps=5)
-    train(config, tmp_path / "run")
+@shares_a_run
+def test_going_on_with_another_text_is_refused(config, finished):
     file = Path(config.corpus)
-    file.write_text(file.read_text()[::-1])
-    with pytest.raises(InputError, match=r"the data are not those that .* was started on"):
-        train(config, tmp_path / "run", resume=True)
+    text = file.read_text()
+    file.write_text(text[::-1])
+    try:
+        with pytest.raises(InputError, match=r"the data are not those that .* was started on"):
+            train(config, finished[0], resume=True)
+    finally:
+        file.write_text(text)
 
 
 @shares_a_run
@@ -204,6 +248,8 @@ def test_what_cannot_work_leaves_no_run_behind(tmp_path):
     for options, message in (
         ({"batch_size": 1000}, "lower one of them or give more text"),
         ({"sample_prompt": "The"}, "has no 'T'"),
+        ({"level": "word", "batch_size": 45}, "has 360 symbols"),
+        ({"schedule": "diagonal"}, "the model cannot be run so: .*'diagonal'"),
     ):
         config = tiny(tmp_path, **options)
         with pytest.raises(InputError, match=message):
@@ -216,12 +262,13 @@ import json, sys
 from experiments.common.settings import config_from_dict
 from experiments.text_generation.config import Config
 from experiments.text_generation.train import train
-train(config_from_dict(Config, json.loads(sys.argv[1])), sys.argv[2], resume=True)
+for workdir in sys.argv[2:]:
+    train(config_from_dict(Config, json.loads(sys.argv[1])), workdir, resume=True)
 """
 
 
-def start(config: Config, workdir: Path) -> subprocess.Popen[bytes]:
-    arguments = [json.dumps(dataclasses.asdict(config)), str(workdir)]
+def start(config: Config, *workdirs: Path) -> subprocess.Popen[bytes]:
+    arguments = [json.dumps(dataclasses.asdict(config)), *map(str, workdirs)]
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *arguments],
         cwd=Path(__file__).parents[2],
@@ -240,24 +287,22 @@ def kill_after(process: subprocess.Popen[bytes], folder: Path, step: int) -> Non
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
-    # A checkpoint a step: the kills fall in the middle of writing one, mostly.
+    # A checkpoint a step: the kill falls in the middle of writing one, mostly.
     config = tiny(
-        tmp_path, cell="elman", num_layers=1, steps=40, checkpoint_interval=1, log_interval=3
+        tmp_path, cell="elman", num_layers=1, steps=16, checkpoint_interval=1, log_interval=3
     )
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    for step in (1, 12):
-        kill_after(start(config, killed), killed / "checkpoints", step)
+    kill_after(start(config, killed), killed / "checkpoints", 3)
     assert not (killed / "result.json").exists()
-    # Both ends in processes of their own: settings of this one must play no part.
-    ends = [start(config, killed), start(config, whole)]
-    assert [process.wait() for process in ends] == [0, 0]
-    assert bits(config, killed, 40) == bits(config, whole, 40)
+    # Not in this process: its settings must play no part.
+    assert start(config, killed, whole).wait() == 0
+    assert bits(config, killed, 16) == bits(config, whole, 16)
     assert records(killed) == records(whole)
 
 
-@shares_a_run
-def test_a_run_that_diverges_stops_and_names_the_tensor(config, tmp_path):
-    wild = dataclasses.replace(config, learning_rate=1e38, checkpoint_interval=1)
+def test_a_run_that_diverges_stops_and_names_the_tensor(tmp_path):
+    small = {"cell": "elman", "num_layers": 1, "dropout": 0.0, "ema_decay": 0.0}
+    wild = tiny(tmp_path, learning_rate=1e38, checkpoint_interval=1, **small)
     with pytest.raises(FloatingPointError) as caught:
         train(wild, tmp_path / "run")
     found = re.search(r"step (\d+): not finite: (loss|gradients|parameters)", str(caught.value))

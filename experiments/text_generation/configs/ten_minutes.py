@@ -5,6 +5,7 @@ Expected:  validation 1.634 bits per character on CPython 3.11 (Witten-Bell orde
            passed by step 2,000)
 Hardware:  2 CPU cores
 Time:      about 10 minutes: 604 s of processor time
+Paper:     none has numbers on this text; see config.py for the Witten-Bell models
 """
 
 from experiments.text_generation.config import Config
