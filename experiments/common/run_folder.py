@@ -172,3 +172,21 @@ def restore_best(
     if restored is None:
         raise InputError(f"restore_best: {folder} has no checkpoint yet; train on first")
     return restored
+
+
+def validated(restored: checkpoints.Restored) -> Best:
+    """Return which step a model is of and its own validation, for a result to tell.
+
+    `Standing.best` is of the best there was, which may not be what could be read: one
+    model's validation must not stand beside another's test.
+
+    Raises:
+      InputError: it has not been evaluated, for those that were are damaged.
+    """
+    value = restored.meta["value"]
+    if value is None:
+        raise InputError(
+            "validated: no checkpoint that has been evaluated is undamaged, only that of "
+            f"step {restored.step}; start a new run"
+        )
+    return Best(restored.step, value)

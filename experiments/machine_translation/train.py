@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.common.fit import fit
+from experiments.common.fit import Fitted, start
 from experiments.common.records import PACKAGES, RUN_FILE, environment, read_json, write_json
-from experiments.common.run_folder import START, Standing, open_run, restore
-from experiments.common.updates import num_parameters
+from experiments.common.run_folder import Standing, open_run, validated
 from experiments.machine_translation import report
 from experiments.machine_translation.baselines import baselines_of
 from experiments.machine_translation.config import FREE_ON_RESUME, Config
@@ -59,15 +58,8 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         extra={"vocabularies_sha256": run.vocabularies.digest},
     )
     run.vocabularies.save(workdir)
-    state, standing = first_state(config, run.model), START
-    restored = restore(workdir, state) if resume else None
-    if restored is not None:
-        state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
-    parameters = num_parameters(state.params)
-    print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
-    state, standing = fit(training_of(run), state, standing)
-    return _finish(run, load_trained(workdir), standing, parameters, began)
+    fitted = start(training_of(run), first_state(config, run.model), resume=resume)
+    return _finish(run, load_trained(workdir), fitted, began)
 
 
 def _vocabularies(config: Config, corpus: Corpus, workdir: Path, resume: bool) -> Vocabularies:
@@ -98,7 +90,7 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
     result: dict[str, Any] = {
         "corpus": name,
         "score": SCORES[name],
-        "best_step": standing.best.step,
+        "best_step": validated(trained.restored).step,
         "seconds": standing.seconds,
     }
     searches = {"greedy": GREEDY, "beam": search_of(config)}
@@ -122,12 +114,10 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
     return result, found["beam"]
 
 
-def _finish(
-    run: Run, trained: Trained, standing: Standing, parameters: int, began: float
-) -> dict[str, Any]:
+def _finish(run: Run, trained: Trained, fitted: Fitted, began: float) -> dict[str, Any]:
     """Write translations, samples, pictures and the result, and print the summary."""
     config, test, workdir = run.config, run.corpus.test, run.folder
-    result, translations = measure(run, trained, standing)
+    result, translations = measure(run, trained, fitted.standing)
     others = {
         name: baseline(run.corpus.train, test.sources)
         for name, baseline in baselines_of(run.corpus).items()
@@ -142,8 +132,8 @@ def _finish(
     report.plot_curve(run, result["baselines"])
     report.draw_example(run, trained, translations)
     result |= {
-        "parameters": parameters,
-        "wall_seconds": time.perf_counter() - began,
+        "parameters": fitted.parameters,
+        "wall_seconds": fitted.wall_seconds(began),
         "config": dataclasses.asdict(config),
         "environment": environment((*PACKAGES, "sacrebleu", "sentencepiece")),
     }

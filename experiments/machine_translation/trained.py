@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.checkpoints import Restored
 from experiments.common.errors import InputError
 from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict
@@ -34,6 +33,7 @@ class Trained(NamedTuple):
     model: Translator
     params: Any
     vocabularies: Vocabularies
+    restored: Restored  # its checkpoint: step and meta data
 
 
 class Alignment(NamedTuple):
@@ -56,10 +56,7 @@ def load_trained(workdir: Path, warn: Callable[[str], None] = print) -> Trained:
     model = make_translator(config, len(vocabularies.source), len(vocabularies.target))
     restored = restore_best(workdir, state_shapes(config, model), warn)
     params = evaluated_params(restored.state, config.ema_decay)
-    # A checkpoint's arrays are bound to their device, for which what the training has
-    # compiled already would be compiled a second time.
-    params = jax.tree.map(jnp.asarray, jax.device_get(params))
-    return Trained(config, model, params, vocabularies)
+    return Trained(config, model, params, vocabularies, restored._replace(state=None))
 
 
 def source_ids(trained: Trained, line: str) -> Ids:

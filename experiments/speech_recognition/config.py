@@ -12,7 +12,7 @@ The runs on recorded speech are in `configs/`, one file each, by the name for `-
 import dataclasses
 from typing import Literal
 
-from experiments.common.settings import check_settings, require
+from experiments.common.settings import Schedule, check_settings, require
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.features import Normalization
 
@@ -72,7 +72,7 @@ class Config:
     """Rate of dropout between the layers and before the readout."""
     weight_drop: float = 0.0
     """Rate of dropped entries in the recurrent matrices, drawn once a step."""
-    schedule: Literal["auto", "reference", "layerwise", "wavefront"] = "auto"
+    schedule: Schedule = "auto"
     """In which order the network is run: the same numbers, up to rounding."""
 
     seed: int = 0

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.common.checkpoints import Restored
 from experiments.common.errors import InputError
 from experiments.common.records import read_json
 from experiments.common.run_folder import read_run, restore_best
@@ -39,6 +40,7 @@ class Recognizer(NamedTuple):
     params: ModelParams
     language_model: Automaton
     fusion: Fusion
+    restored: Restored  # its checkpoint: step and meta data
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def load_recognizer(
         params=evaluated_params(restored.state, config.ema_decay),
         language_model=make_language_model(config, alphabet, run["transcripts"]),
         fusion=_fusion_of(workdir, config),
+        restored=restored._replace(state=None),
     )
 
 

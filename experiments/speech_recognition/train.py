@@ -4,11 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.common.fit import fit
+from experiments.common.fit import start
 from experiments.common.records import PACKAGES, environment, write_json
-from experiments.common.run_folder import START, open_run, restore
+from experiments.common.run_folder import open_run, validated
 from experiments.common.settings import as_stored
-from experiments.common.updates import num_parameters
 from experiments.speech_recognition import report
 from experiments.speech_recognition.config import FREE_ON_RESUME, Config
 from experiments.speech_recognition.data import load_corpus, prepare
@@ -50,26 +49,21 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         extra=described(dataset),
     )
     run = make_run(config, dataset, workdir)
-    state, standing = initial_train_state(config, run.model), START
-    restored = restore(workdir, state) if resume else None
-    if restored is not None:
-        state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
-    parameters = num_parameters(state.params)
-    print(f"{parameters:,} parameters; writing to {workdir}/", flush=True)
-    state, standing = fit(training_of(run), state, standing)
-    findings = measure(run, load_recognizer(workdir, config=config))
+    fitted = start(training_of(run), initial_train_state(config, run.model), resume=resume)
+    recognizer = load_recognizer(workdir, config=config)
+    best = validated(recognizer.restored)
+    findings = measure(run, recognizer)
     result = {
         "corpus": corpus.name,
-        "best_step": standing.best.step,
-        "validation_cer": standing.best.value,
+        "best_step": best.step,
+        "validation_cer": best.value,
         "decoders": findings.decoders,
         "baselines": findings.baselines,
         "fusion": findings.fusion._asdict(),
-        "parameters": parameters,
+        "parameters": fitted.parameters,
         "training_copies_too_short": dataset.num_too_short,
-        "seconds": standing.seconds,
-        "wall_seconds": time.perf_counter() - began,
+        "seconds": fitted.standing.seconds,
+        "wall_seconds": fitted.wall_seconds(began),
         "config": as_stored(config),
         "environment": environment(_PACKAGES),
     }

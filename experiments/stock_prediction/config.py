@@ -15,7 +15,7 @@ from the one of that name.
 import dataclasses
 from typing import Literal
 
-from experiments.common.settings import check_settings, require
+from experiments.common.settings import Schedule, check_settings, require
 
 HOURLY = "etth1"  # the one data set that is no daily prices
 
@@ -42,7 +42,7 @@ class Config:
     """Connections that go around a layer."""
     dropout: float = 0.2
     """Rate of dropout between the layers and before the readout."""
-    schedule: str = "auto"
+    schedule: Schedule = "auto"
     """auto, reference or layerwise: the same numbers, up to rounding, in another order."""
 
     num_folds: int = 4

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.common.fit import Training, fit
+from experiments.common.fit import Training, start
 from experiments.common.records import environment, write_json
-from experiments.common.run_folder import START, open_run, restore
+from experiments.common.run_folder import open_run
 from experiments.common.settings import as_stored
-from experiments.common.updates import TrainState, num_parameters
+from experiments.common.updates import TrainState
 from experiments.stock_prediction import daily_report, hourly_report
 from experiments.stock_prediction.config import FREE_ON_RESUME, HOURLY, Config
 from experiments.stock_prediction.daily import Daily, make_daily
@@ -51,22 +51,20 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         resume=resume,
         extra={"data": problem.described},
     )
-    state, standing = initial_states(config, problem.init, problem.num_folds), START
     names = model_names(problem.num_folds, config.num_seeds)
-    restored = restore(folder, state) if resume else None
-    if restored is not None:
-        state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
-    parameters = num_parameters(state.params) // len(names)
-    print(f"{len(names)} models of {parameters:,} parameters; writing to {folder}/", flush=True)
-    state, standing = fit(training_of(config, problem, folder), state, standing)
-    chosen = choose(folder, state, names)
+    fitted = start(
+        training_of(config, problem, folder),
+        initial_states(config, problem.init, problem.num_folds),
+        resume=resume,
+        num_models=len(names),
+    )
+    chosen = choose(folder, fitted.state, names)
     result = report.measure(config, task, chosen.params) | {
         "data": config.data,
         "best_steps": dict(zip(names, chosen.steps, strict=True)),
-        "parameters": parameters,
-        "seconds": standing.seconds,
-        "wall_seconds": time.perf_counter() - began,
+        "parameters": fitted.parameters,
+        "seconds": fitted.standing.seconds,
+        "wall_seconds": fitted.wall_seconds(began),
         "config": as_stored(config),
         "environment": environment(),
     }

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.checkpoints import Restored
-from experiments.common.errors import InputError
 from experiments.common.fit import start
 from experiments.common.records import environment, write_json
-from experiments.common.run_folder import Standing, open_run, restore_best
+from experiments.common.run_folder import Standing, open_run, restore_best, validated
 from experiments.common.settings import checked_model
 from experiments.common.updates import evaluated_params
 from experiments.text_generation import report
@@ -97,16 +96,11 @@ def measure(run: Run, best: Restored, params: ModelParams, standing: Standing) -
     """
     corpus = run.corpus
     scale = report.SCALES[corpus.vocabulary.level]
-    nats = best.meta["value"]
-    if nats is None:
-        raise InputError(
-            f"measure: of {run.workdir} no checkpoint that has been evaluated is undamaged, "
-            f"only that of step {best.step}; start a new run"
-        )
+    step, nats = validated(best)
     baselines = report.baselines(corpus)
     result: dict[str, Any] = {
         "corpus": corpus.name,
-        "best_step": best.step,
+        "best_step": step,
         "validation_symbols": len(corpus.valid),
         "validation_nats": nats,
         f"validation_{scale.key}": scale.of_nats(nats),

@@ -275,7 +275,9 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
     assert "persistence" in text
     written = out.read_text().splitlines()
     assert written[0] == "date,A,B"
-    assert written[1].startswith(str(hours.times[-1] + np.timedelta64(1, "h")).replace("T", " ") + ":00:00,")
+    assert written[1].startswith(
+        str(hours.times[-1] + np.timedelta64(1, "h")).replace("T", " ") + ":00:00,"
+    )
     assert len(written) == 5
     early = write_hours(tmp_path / "early.csv", hours, slice(0, 200))
     assert "no figures on past hours" in predict(folder, early)
