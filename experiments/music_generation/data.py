@@ -14,6 +14,7 @@ figures hold them too, so they stay.
 
 import dataclasses
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -134,6 +135,7 @@ def read_rolls(path: Path) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Ro
     return train, valid, test
 
 
+@cache
 def _generated() -> Corpus:
     """Compose chorales; always the same ones, whatever a run's seed is."""
     pieces = compose_chorales(160 + 32 + 32, seed=0)

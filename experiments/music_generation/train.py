@@ -102,7 +102,9 @@ def make_training(run: Run) -> Training:
         eval_interval=config.eval_interval,
         checkpoint_interval=config.checkpoint_interval,
         keep_checkpoints=config.keep_checkpoints,
-        batch_at=lambda step: batch_at(corpus.train, plan, step, config.seeds, config.transpose),
+        batch_at=lambda step: batch_at(
+            corpus.train, plan, step, config.seeds, config.transpose, config.transpose_share
+        ),
         train_step=make_train_step(config, run.model),
         train_scalars=lambda step, loss: {"epoch": step / plan.steps_per_epoch, "train_nll": loss},
         evaluate=validate,

@@ -260,6 +260,15 @@ def test_training_pieces_alone_are_transposed_and_by_all_shifts():
     assert lowest == {60 - LOWEST_NOTE + shift for shift in range(-2, 3)}
 
 
+def test_a_share_of_the_windows_is_transposed():
+    pieces = [roll_of(*[(60, 64)] * 8)] * 50
+    plan = make_plan([8] * 50, batch_size=50, crop_frames=64, num_buckets=1)
+    labels = np.stack([batch_at(pieces, plan, s, (0,), 5, 0.3).labels[0, 0] for s in range(20)])
+    moved = np.mean(labels[..., 60 - LOWEST_NOTE] == 0)
+    # Of those chosen, one in eleven is moved by nothing, and another by -4: 64 is at 60 then.
+    np.testing.assert_allclose(moved, 0.3 * 9 / 11, atol=0.04)
+
+
 def test_keys_by_hand():
     c_major = roll_of((60, 64, 67), (65, 69, 72), (67, 71, 74), (60, 64, 67))
     assert estimate_key(c_major) == Key(0, "major")
