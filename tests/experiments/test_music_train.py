@@ -27,7 +27,7 @@ from tests.experiments.test_music_midi import user_file
 
 TINY = Config(
     hidden_size=6,
-    num_layers=2,
+    num_layers=1,
     num_seeds=2,
     seed=3,
     dropout=0.3,
@@ -153,6 +153,9 @@ def test_going_on_from_a_users_file(finished, tmp_path, capsys):
         (["--sample-frames", "0"], "--sample-frames must be >= 1"),
         (["--max-notes", "2", "--min-notes", "3"], "--min-notes must be <= max_notes=2"),
         (["--temperature", "-1"], "--temperature must be >= 0"),
+        (["--data", "jsb"], "was trained with another --data; leave that away"),
+        (["--preset", "jsb"], "name the folder of your jsb run as --workdir"),
+        (["--seed-midi", "a.mid", "--output", "./a.mid"], "would overwrite --seed-midi"),
     ],
     ids=str,
 )
@@ -167,6 +170,8 @@ def test_composing_needs_a_run_and_its_options_need_generate(tmp_path, monkeypat
         cli.main(["--generate"])
     with pytest.raises(SystemExit, match="belong to --generate"):
         cli.main(["--seed-midi", "tune.mid"])
+    with pytest.raises(SystemExit, match="2"):  # tyro's own message, and no KeyError
+        cli.main(["--preset", "bach"])
 
 
 @pytest.mark.parametrize(
@@ -212,14 +217,14 @@ def test_two_steps_of_the_default_run(tmp_path, monkeypatch, capsys):
 def test_comparing_makes_a_table_and_goes_on(tmp_path, monkeypatch):
     """One of the nine; a second call trains nothing anew."""
     monkeypatch.setattr(comparing, "CELLS", {"gru": "GRU"})
-    monkeypatch.setattr(comparing, "DEPTHS", (2,))
+    monkeypatch.setattr(comparing, "DEPTHS", (1,))
     # The schedule of the run above, whose compiled programs serve here too.
     monkeypatch.setattr(comparing, "SCHEDULES", {"chorales": TINY})
     comparison = comparing.Comparison(steps=4)
     content = comparing.compare(comparison, tmp_path)
     table = (tmp_path / "table.md").read_text()
-    assert "| cell | 2 layers | published |" in table
-    result = read_json(tmp_path / "gru-2" / "result.json")
+    assert "| cell | 1 layer | published |" in table
+    result = read_json(tmp_path / "gru-1" / "result.json")
     assert result["config"] == as_stored(dataclasses.replace(TINY, steps=4, warmup_steps=0))
     assert f"{result['test_nll']:.3f} ± {result['test_nll_deviation']:.3f}" in table
     assert (tmp_path / "comparison.png").is_file()
