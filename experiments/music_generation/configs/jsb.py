@@ -34,4 +34,6 @@ CONFIG = Config(
     ema_decay=0.995,
     eval_interval=100,
     checkpoint_interval=100,
+    temperature=0.9,
+    min_notes=3,
 )
