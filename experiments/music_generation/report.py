@@ -52,13 +52,15 @@ def plot(workdir: Path, result: Mapping[str, Any]) -> Path:
     levels = dict(result["validation_baselines"])
     if result["test_oracle_nll"] is not None:
         levels[f"{ORACLE} (test)"] = result["test_oracle_nll"]
+    seeds = len(result["seeds"])
+    of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     path = workdir / "learning_curve.png"
     learning_curve(
         path,
         curves,
         levels,
         ylabel="nats a frame",
-        title=f"music generation: {result['data']}, mean of {len(result['seeds'])} seeds",
+        title=f"music generation: {result['data']}{of_seeds}",
     )
     return path
 
