@@ -34,6 +34,4 @@ CONFIG = Config(
     ema_decay=0.995,
     eval_interval=100,
     checkpoint_interval=100,
-    temperature=0.9,
-    min_notes=3,
 )
