@@ -4,10 +4,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from experiments.common.command import Task, parse, plain_errors, run_folder_for
 from experiments.common.errors import InputError
-from experiments.music_generation.config import Config
+from experiments.common.settings import as_stored, differing_fields
+from experiments.music_generation.config import FREE_ON_RESUME, Config
 from experiments.music_generation.configs import PRESETS
 from experiments.music_generation.generate import load_composer, read_seed, write_piece
 from experiments.music_generation.train import train
@@ -19,6 +21,8 @@ RUNS = Path("runs/music_generation")
 class MusicTask(Task):
     """What to do, apart from a run's settings."""
 
+    preset: Literal["default", "jsb", "nottingham"] = "default"
+    """Settings to start from; the other options change them one by one."""
     generate: bool = False
     """Compose with a trained model, instead of training."""
     seed_midi: Path | None = None
@@ -38,18 +42,29 @@ def compose(task: MusicTask, config: Config, workdir: Path) -> None:
     """Write a piece with a run's best model, and say where.
 
     Raises:
-      InputError: a MIDI file or a run that cannot be used, or no place to write to.
+      InputError: a MIDI file or a run that cannot be used, settings that are not the
+        run's, or no place to write to.
     """
     output = task.output or workdir / "composed.mid"
     if output.suffix.lower() not in (".mid", ".midi"):
         raise InputError(f"generate: --output must end in .mid, got {output}")
+    if task.seed_midi is not None and output.resolve() == task.seed_midi.resolve():
+        raise InputError(f"generate: --output {output} would overwrite --seed-midi; name another")
+    composer = load_composer(workdir, warn=lambda line: print(line, file=sys.stderr))
+    others = differing_fields(config, as_stored(composer.config), FREE_ON_RESUME)
+    if others:
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise InputError(
+            f"generate: {workdir} was trained with another {names}; leave that away, or name "
+            "the folder of the run you mean as --workdir"
+        )
+    print(f"composing with the run in {workdir}/, trained on {config.data}", flush=True)
     score = None
     if task.seed_midi is not None:
         score = read_seed(task.seed_midi, config, task.seed_frames)
         for what in score.left_out:
             print(f"left out of {task.seed_midi}: {what}", file=sys.stderr)
         print(f"{task.seed_midi}: {len(score.roll):,} frames", flush=True)
-    composer = load_composer(workdir, warn=lambda line: print(line, file=sys.stderr))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         roll = write_piece(composer._replace(config=config), output, score)
@@ -75,6 +90,11 @@ def main(arguments: Sequence[str]) -> None:
             raise InputError(
                 "music_generation: --seed-midi, --seed-frames and --output belong to --generate; "
                 "add it, or leave them away"
+            )
+        if task.generate and task.preset != "default":
+            raise InputError(
+                f"music_generation: --generate uses the newest run, whatever --preset says; name "
+                f"the folder of your {task.preset} run as --workdir in its place"
             )
         if task.generate and task.workdir is not None:
             compose(task, config, task.workdir)

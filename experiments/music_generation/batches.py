@@ -98,7 +98,12 @@ def make_plan(
 
 
 def batch_at(
-    pieces: Sequence[Roll], plan: Plan, step: int, seeds: Sequence[int], most_semitones: int
+    pieces: Sequence[Roll],
+    plan: Plan,
+    step: int,
+    seeds: Sequence[int],
+    most_semitones: int = 0,
+    share: float = 1.0,
 ) -> Batch:
     """Return what step `step`, counted from 0, reads.
 
@@ -109,6 +114,7 @@ def batch_at(
       seeds: S of them, of each model's own draws.
       most_semitones: how far a window may be transposed either way; each shift that
         keeps all notes of the piece on the keyboard is drawn equally often.
+      share: of the windows that are transposed, drawn by chance.
 
     Returns:
       The batch, `[S, T, B, 88]` twice and `[S, B]`.
@@ -117,7 +123,10 @@ def batch_at(
     order = np.random.default_rng((epoch,)).permutation(plan.bucket_of_batch)
     bucket = int(order[place])
     nth = int((order[:place] == bucket).sum())  # of this bucket's batches in this epoch
-    rows = [_rows(pieces, plan, bucket, nth, epoch, seed, most_semitones) for seed in seeds]
+    rows = []
+    for seed in seeds:
+        rng = np.random.default_rng((seed, epoch, bucket))
+        rows.append(_rows(pieces, plan, bucket, nth, rng, most_semitones, share))
     return Batch(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 
@@ -126,15 +135,14 @@ def _rows(
     plan: Plan,
     bucket: int,
     nth: int,
-    epoch: int,
-    seed: int,
+    rng: np.random.Generator,
     most_semitones: int,
+    share: float,
 ) -> Batch:
-    """Return the n-th batch of a bucket in an epoch, for one seed."""
+    """Return the n-th batch of a bucket; the generator is that of a seed and an epoch."""
     frames, windows = plan.buckets[bucket]
-    rng = np.random.default_rng((seed, epoch, bucket))
     order = rng.permutation(len(windows))
-    draws = rng.random((2, len(windows)))  # of every window, wherever in the order it is
+    draws = rng.random((3, len(windows)))  # of every window, wherever in the order it is
     num_batches = -(-len(windows) // plan.batch_size)
     filled = np.resize(order, num_batches * plan.batch_size)
     mine = filled[nth * plan.batch_size : (nth + 1) * plan.batch_size]
@@ -143,7 +151,7 @@ def _rows(
     for row, i in enumerate(mine):
         window, piece = windows[i], pieces[windows[i].piece]
         start = _start(window, len(piece), draws[0, i])
-        low, high = transposable(piece, most_semitones)
+        low, high = transposable(piece, most_semitones if draws[2, i] < share else 0)
         moved = transpose(piece, low + int(draws[1, i] * (high - low + 1)))
         labels[: window.length, row] = moved[start : start + window.length]
         first = 1 if start == 0 else 0  # a piece begins after a silent frame

@@ -38,9 +38,31 @@ DEPTHS = (1, 2, 3)
 
 SCHEDULES: Mapping[str, Config] = {
     "chorales": Config(hidden_size=64, num_seeds=2, steps=200, transpose=5),
-    "jsb": Config(data="jsb", hidden_size=128, num_seeds=3, steps=400, transpose=0, dropout=0.3),
+    "jsb": Config(
+        data="jsb",
+        hidden_size=128,
+        num_seeds=2,
+        steps=400,
+        transpose=0,
+        dropout=0.3,
+        weight_drop=0.3,
+        ema_decay=0.99,
+    ),
     "nottingham": Config(
-        data="nottingham", hidden_size=128, num_seeds=1, steps=400, transpose=0, dropout=0.1
+        data="nottingham",
+        hidden_size=128,
+        num_seeds=1,
+        steps=800,
+        transpose=0,
+        dropout=0.1,
+        weight_drop=0.1,
+        ema_decay=0.99,
+        batch_size=12,
+        crop_frames=96,
+        num_buckets=1,
+        learning_rate=4e-3,
+        eval_interval=200,
+        checkpoint_interval=200,
     ),
 }
 

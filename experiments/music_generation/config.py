@@ -81,8 +81,10 @@ class Config:
     num_buckets: int = 2
     """Padded lengths of windows at most: shapes to compile."""
     transpose: int = 5
-    """Training pieces are moved by up to so many semitones either way, drawn anew each time.
-    Good for chorales, in all keys; jsb and nottingham are all in C, and want 0."""
+    """Training pieces are moved by up to so many semitones either way, drawn anew each time."""
+    transpose_share: float = 1.0
+    """How many of the windows are moved. The others stay as they are, which is what jsb and
+    nottingham want, since all their pieces are in C."""
     learning_rate: float = 8e-3
     """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
     warmup_steps: int = 50
@@ -152,6 +154,7 @@ class Config:
         require(self.crop_frames >= 2, self, "crop_frames", ">= 2")
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
+        require(0.0 <= self.transpose_share <= 1.0, self, "transpose_share", "in [0, 1]")
         below = self.warmup_steps < self.steps
         require(below, self, "warmup_steps", f"below steps={self.steps}")
         fits = self.min_notes <= min(self.max_notes, NUM_KEYS)

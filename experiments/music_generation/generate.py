@@ -161,9 +161,10 @@ def write_piece(composer: Composer, path: Path, score: Score | None = None) -> R
     """
     config, frame_beats = composer.config, FRAME_BEATS[composer.config.data]
     given = score.roll if score else np.zeros((0, NUM_KEYS), np.uint8)
-    read, shift = given, 0
+    octaves = IN_C.get(config.data, 0)
+    read, shift = given, 12 * octaves
     if score and config.data in IN_C:
-        read, shift, tonality = move_to_c(given)
+        read, shift, tonality = move_to_c(given, octaves)
         print(f"taken to be in {tonality}: read {shift:+d} semitones away, and moved back")
     key = jax.random.key(config.sample_seed)
     added = compose(

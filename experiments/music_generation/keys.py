@@ -50,15 +50,23 @@ def estimate_key(roll: Roll) -> Key:
     return best
 
 
-def move_to_c(roll: Roll) -> tuple[Roll, int, Key]:
+def move_to_c(roll: Roll, octaves: int = 0) -> tuple[Roll, int, Key]:
     """Move a roll to C, the shorter way that keeps all its notes.
+
+    Args:
+      roll: `[T, 88]`.
+      octaves: how many to go up besides.
 
     Returns:
       The moved roll, the semitones it was moved by, and the key it was taken to be in. A
-      roll whose notes leave room neither way stays where it is.
+      roll whose notes leave no room stays in its octave, or where it is.
     """
     key = estimate_key(roll)
-    low, high = transposable(roll, 11)
-    ways = [shift for shift in (-key.tonic, (12 - key.tonic) % 12) if low <= shift <= high]
-    shift = min(ways, key=abs, default=0)
-    return transpose(roll, shift), shift, key
+    low, high = transposable(roll, NUM_KEYS)
+    for up in dict.fromkeys((12 * octaves, 0)):
+        ways = (up - key.tonic, up + (12 - key.tonic) % 12)
+        fitting = [shift for shift in ways if low <= shift <= high]
+        if fitting:
+            shift = min(fitting, key=lambda shift: abs(shift - up))
+            return transpose(roll, shift), shift, key
+    return roll, 0, key

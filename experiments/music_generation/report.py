@@ -41,22 +41,26 @@ def show(record: Mapping[str, float]) -> str:
 
 
 def plot(workdir: Path, result: Mapping[str, Any]) -> Path:
-    """Draw the learning curve from the run's records and return the picture's path."""
+    """Draw the learning curve, from the first evaluation on, and return the picture's path."""
     records = read_metrics(workdir)
+    # The first steps' losses, of up to 88 ln 2, would press all that matters into one line.
+    first = next(i for i, record in enumerate(records) if "validation_nll" in record)
     curves = {
-        split: [(int(r["step"]), r[f"{split}_nll"]) for r in records if f"{split}_nll" in r]
+        split: [(int(r["step"]), r[f"{split}_nll"]) for r in records[first:] if f"{split}_nll" in r]
         for split in ("train", "validation")
     }
     levels = dict(result["validation_baselines"])
     if result["test_oracle_nll"] is not None:
         levels[f"{ORACLE} (test)"] = result["test_oracle_nll"]
+    seeds = len(result["seeds"])
+    of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     path = workdir / "learning_curve.png"
     learning_curve(
         path,
         curves,
         levels,
         ylabel="nats a frame",
-        title=f"music generation: {result['data']}, mean of {len(result['seeds'])} seeds",
+        title=f"music generation: {result['data']}{of_seeds}",
     )
     return path
 

@@ -67,6 +67,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     if restored is not None:
         state, standing = restored
         print(f"going on from step {standing.step:,}", flush=True)
+    earlier = standing.seconds
     parameters = num_parameters(state.params) // config.num_seeds
     print(f"{config.num_seeds} x {parameters:,} parameters; writing to {workdir}/", flush=True)
     state, standing = fit(make_training(run), state, standing)
@@ -74,7 +75,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     params = evaluated_params_of_each(best.state, config.ema_decay)
     result = measure(run, params, standing) | {
         "parameters": parameters,
-        "wall_seconds": time.perf_counter() - began,
+        "wall_seconds": earlier + time.perf_counter() - began,
     }
     return _finish(run, params, result)
 
@@ -102,7 +103,9 @@ def make_training(run: Run) -> Training:
         eval_interval=config.eval_interval,
         checkpoint_interval=config.checkpoint_interval,
         keep_checkpoints=config.keep_checkpoints,
-        batch_at=lambda step: batch_at(corpus.train, plan, step, config.seeds, config.transpose),
+        batch_at=lambda step: batch_at(
+            corpus.train, plan, step, config.seeds, config.transpose, config.transpose_share
+        ),
         train_step=make_train_step(config, run.model),
         train_scalars=lambda step, loss: {"epoch": step / plan.steps_per_epoch, "train_nll": loss},
         evaluate=validate,

@@ -21,7 +21,7 @@ from experiments.music_generation.chorales import (
     moves_in_parallel,
     next_probabilities,
 )
-from experiments.music_generation.data import load_corpus, read_rolls
+from experiments.music_generation.data import IN_C, load_corpus, read_rolls
 from experiments.music_generation.keys import Key, estimate_key, move_to_c
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, transposable, transpose
 
@@ -128,6 +128,14 @@ def test_generated_splits_are_disjoint():
     ]
     assert len(keys) == len(set(keys)) == 224
     assert corpus.digest == load_corpus("chorales").digest
+
+
+@needs_data
+def test_the_published_chorales_are_an_octave_high_and_the_tunes_are_not():
+    for name, octaves in IN_C.items():
+        keys = np.concatenate([np.nonzero(roll)[1] for roll in load_corpus(name).train])
+        # Four voices sing, and a fiddle with chords plays, around the C in the middle.
+        assert round((keys.mean() + LOWEST_NOTE - 60) / 12) == octaves
 
 
 @needs_data
@@ -260,6 +268,15 @@ def test_training_pieces_alone_are_transposed_and_by_all_shifts():
     assert lowest == {60 - LOWEST_NOTE + shift for shift in range(-2, 3)}
 
 
+def test_a_share_of_the_windows_is_transposed():
+    pieces = [roll_of(*[(60, 64)] * 8)] * 50
+    plan = make_plan([8] * 50, batch_size=50, crop_frames=64, num_buckets=1)
+    labels = np.stack([batch_at(pieces, plan, s, (0,), 5, 0.3).labels[0, 0] for s in range(20)])
+    moved = np.mean(labels[..., 60 - LOWEST_NOTE] == 0)
+    # Of those chosen, one in eleven is moved by nothing, and another by -4: 64 is at 60 then.
+    np.testing.assert_allclose(moved, 0.3 * 9 / 11, atol=0.04)
+
+
 def test_keys_by_hand():
     c_major = roll_of((60, 64, 67), (65, 69, 72), (67, 71, 74), (60, 64, 67))
     assert estimate_key(c_major) == Key(0, "major")
@@ -277,6 +294,17 @@ def test_moving_to_c_and_back(shift):
     assert abs(by) <= 6
     assert estimate_key(moved) == Key(0, "major")
     np.testing.assert_array_equal(transpose(moved, -by), transpose(c_major, shift))
+
+
+def test_moving_an_octave_up_too_where_there_is_room():
+    """The published chorales are an octave above where they sound."""
+    d_major = roll_of((50, 66, 69), (55, 67, 71), (57, 69, 73), (50, 66, 69))
+    moved, by, key = move_to_c(d_major, 1)
+    assert (by, str(key)) == (10, "D major")
+    np.testing.assert_array_equal(moved, transpose(d_major, 10))
+    high = transpose(d_major, 108 - 73)
+    _, by, key = move_to_c(high, 1)
+    assert (by, key.tonic) == (-1, 1)
 
 
 def test_a_roll_without_room_stays():

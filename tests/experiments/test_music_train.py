@@ -13,6 +13,7 @@ from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.common.records import read_json
+from experiments.common.settings import as_stored
 from experiments.music_generation import __main__ as cli
 from experiments.music_generation import compare as comparing
 from experiments.music_generation.config import FREE_ON_RESUME, Config
@@ -26,7 +27,7 @@ from tests.experiments.test_music_midi import user_file
 
 TINY = Config(
     hidden_size=6,
-    num_layers=2,
+    num_layers=1,
     num_seeds=2,
     seed=3,
     dropout=0.3,
@@ -152,6 +153,9 @@ def test_going_on_from_a_users_file(finished, tmp_path, capsys):
         (["--sample-frames", "0"], "--sample-frames must be >= 1"),
         (["--max-notes", "2", "--min-notes", "3"], "--min-notes must be <= max_notes=2"),
         (["--temperature", "-1"], "--temperature must be >= 0"),
+        (["--data", "jsb"], "was trained with another --data; leave that away"),
+        (["--preset", "jsb"], "name the folder of your jsb run as --workdir"),
+        (["--seed-midi", "a.mid", "--output", "./a.mid"], "would overwrite --seed-midi"),
     ],
     ids=str,
 )
@@ -166,6 +170,8 @@ def test_composing_needs_a_run_and_its_options_need_generate(tmp_path, monkeypat
         cli.main(["--generate"])
     with pytest.raises(SystemExit, match="belong to --generate"):
         cli.main(["--seed-midi", "tune.mid"])
+    with pytest.raises(SystemExit, match="2"):  # tyro's own message, and no KeyError
+        cli.main(["--preset", "bach"])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +183,7 @@ def test_composing_needs_a_run_and_its_options_need_generate(tmp_path, monkeypat
         ({"warmup_steps": 500}, "--warmup-steps must be below steps=500"),
         ({"learning_rate": float("nan")}, "--learning-rate must be > 0 and finite"),
         ({"transpose": -1}, "--transpose must be >= 0"),
+        ({"transpose_share": 1.1}, "--transpose-share must be in"),
         ({"min_notes": 89}, "--min-notes"),
     ],
     ids=str,
@@ -206,15 +213,19 @@ def test_two_steps_of_the_default_run(tmp_path, monkeypatch, capsys):
     assert mido.MidiFile(run / "sample.mid").length > 0
 
 
+@shares_a_run
 def test_comparing_makes_a_table_and_goes_on(tmp_path, monkeypatch):
-    """Two of the nine at two steps; a second call trains nothing anew."""
-    monkeypatch.setattr(comparing, "CELLS", {"elman": "RNN"})
-    monkeypatch.setattr(comparing, "DEPTHS", (1, 2))
-    comparison = comparing.Comparison(hidden_size=4, steps=2, num_seeds=2)
+    """One of the nine; a second call trains nothing anew."""
+    monkeypatch.setattr(comparing, "CELLS", {"gru": "GRU"})
+    monkeypatch.setattr(comparing, "DEPTHS", (1,))
+    # The schedule of the run above, whose compiled programs serve here too.
+    monkeypatch.setattr(comparing, "SCHEDULES", {"chorales": TINY})
+    comparison = comparing.Comparison(steps=4)
     content = comparing.compare(comparison, tmp_path)
     table = (tmp_path / "table.md").read_text()
-    assert "| cell | 1 layer | 2 layers | published |" in table
-    result = read_json(tmp_path / "elman-2" / "result.json")
+    assert "| cell | 1 layer | published |" in table
+    result = read_json(tmp_path / "gru-1" / "result.json")
+    assert result["config"] == as_stored(dataclasses.replace(TINY, steps=4, warmup_steps=0))
     assert f"{result['test_nll']:.3f} ± {result['test_nll_deviation']:.3f}" in table
     assert (tmp_path / "comparison.png").is_file()
     trained = []
