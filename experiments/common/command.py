@@ -66,9 +66,7 @@ def parse(
     options: dict[str, Any] = {"prog": f"python -m experiments.{name}", "args": arguments}
     # The task is read first, because the settings' defaults follow from it.
     wanted, _ = tyro.cli(task, add_help=False, return_unknown_args=True, **options)
-    if not any(word.split("=")[0] == "--preset" for word in arguments):
-        wanted = dataclasses.replace(wanted, preset=_preset_for(options, presets, data_field))
-    config = presets[wanted.preset]
+    stored = None
     if wanted.needs_run:
         workdir = wanted.workdir or newest_run(runs)
         if workdir is None or not workdir.is_dir():
@@ -78,7 +76,12 @@ def parse(
             )
         wanted = dataclasses.replace(wanted, workdir=workdir)
         if (workdir / RUN_FILE).is_file():
-            config = config_from_dict(type(config), read_json(workdir / RUN_FILE)["config"])
+            stored = read_json(workdir / RUN_FILE)["config"]
+    if stored is None and not any(word.split("=")[0] == "--preset" for word in arguments):
+        wanted = dataclasses.replace(wanted, preset=_preset_for(options, presets, data_field))
+    config = presets[wanted.preset]
+    if stored is not None:
+        config = config_from_dict(type(config), stored)
     both = dataclasses.make_dataclass(
         "Command",
         [

@@ -15,7 +15,7 @@ References: Boulanger-Lewandowski et al. 2012 (the corpora and the measure); Bai
 import dataclasses
 from typing import Literal
 
-from experiments.common.settings import check_settings, require
+from experiments.common.settings import Schedule, check_settings, require
 from experiments.music_generation.data import DataName
 from experiments.music_generation.rolls import NUM_KEYS
 
@@ -65,7 +65,7 @@ class Config:
     """Rate of dropout on the keys of the frames that are read."""
     weight_drop: float = 0.0
     """Rate of dropped entries in the recurrent matrices, drawn once a step."""
-    schedule: str = "auto"
+    schedule: Schedule = "auto"
     """auto, reference or layerwise: the same numbers, up to rounding, in another order."""
 
     seed: int = 0

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.common.fit import Training, fit
+from experiments.common.fit import Training, start
 from experiments.common.records import environment, write_json
-from experiments.common.run_folder import START, Standing, open_run, restore, restore_best
+from experiments.common.run_folder import open_run, restore_best
 from experiments.common.settings import as_stored
-from experiments.common.updates import TrainState, num_parameters
+from experiments.common.updates import TrainState
 from experiments.music_generation import report
 from experiments.music_generation.baselines import baselines
 from experiments.music_generation.batches import batch_at, make_plan
@@ -62,20 +62,19 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     open_run(workdir, config, free=FREE_ON_RESUME, data_sha256=corpus.digest, resume=resume)
     model = music_model(config)
     run = Run(config, corpus, model, make_score(model), workdir)
-    state, standing = initial_states(config, model), START
-    restored = restore(workdir, state) if resume else None
-    if restored is not None:
-        state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
-    earlier = standing.seconds
-    parameters = num_parameters(state.params) // config.num_seeds
-    print(f"{config.num_seeds} x {parameters:,} parameters; writing to {workdir}/", flush=True)
-    state, standing = fit(make_training(run), state, standing)
-    best = restore_best(workdir, state)
+    fitted = start(
+        make_training(run),
+        initial_states(config, model),
+        resume=resume,
+        num_models=config.num_seeds,
+    )
+    best = restore_best(workdir, fitted.state)
     params = evaluated_params_of_each(best.state, config.ema_decay)
-    result = measure(run, params, standing) | {
-        "parameters": parameters,
-        "wall_seconds": earlier + time.perf_counter() - began,
+    result = measure(run, params) | {
+        "best_step": best.step,
+        "seconds": fitted.standing.seconds,
+        "parameters": fitted.parameters,
+        "wall_seconds": fitted.wall_seconds(began),
     }
     return _finish(run, params, result)
 
@@ -119,24 +118,22 @@ def _deviation(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def measure(run: Run, params: ModelParams, standing: Standing) -> dict[str, Any]:
+def measure(run: Run, params: ModelParams) -> dict[str, Any]:
     """Return what a finished run came to.
 
     Args:
       run: the run.
       params: of the step whose mean validation NLL over the seeds is best, `[S, ...]`;
         they alone see the test split.
-      standing: where the run stands.
 
     Returns:
       For validation and test the NLL of each seed, its mean and deviation, the same by
-      pieces, the baselines, and the seconds that training took.
+      pieces, and the baselines.
     """
     corpus = run.corpus
     result: dict[str, Any] = {
         "data": corpus.name,
         "seeds": list(run.config.seeds),
-        "best_step": standing.best.step,
     }
     for split, pieces in (("validation", corpus.valid), ("test", corpus.test)):
         nll = evaluate(run.model, run.score, params, pieces)
@@ -149,7 +146,7 @@ def measure(run: Run, params: ModelParams, standing: Standing) -> dict[str, Any]
             f"{split}_frames": sum(len(piece) - 1 for piece in pieces),
             f"{split}_baselines": baselines(corpus.train, pieces),
         }
-    return result | {"test_oracle_nll": corpus.test_oracle_nll, "seconds": standing.seconds}
+    return result | {"test_oracle_nll": corpus.test_oracle_nll}
 
 
 def _finish(run: Run, params: ModelParams, result: dict[str, Any]) -> dict[str, Any]:
