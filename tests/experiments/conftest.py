@@ -13,17 +13,15 @@ def strict_promotion():
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Compile little, and equal programs once a session: several tests train one model.
+    """Compile equal programs once a session: several tests train one and the same model.
 
-    Without most optimisations a program is compiled in half the time, and computes the
-    same. The environment hands all this on to the processes that tests start.
+    The environment hands the cache on to the processes that tests start.
     """
     options = {
-        "jax_disable_most_optimizations": True,
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.2,
     }
-    before = {name: getattr(jax.config, name, False) for name in options}
+    before = {name: getattr(jax.config, name) for name in options}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in options.items():
             patch.setenv(name.upper(), str(value))
@@ -31,3 +29,18 @@ def compilation_cache(tmp_path_factory):
         yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_optimizations():
+    """Compile in half the time, to slower programs that compute the same.
+
+    For a module and no longer: other tests look at what the compiler makes.
+    """
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name.upper(), "1")
+        jax.config.update(name, True)
+        yield
+    jax.config.update(name, before)
