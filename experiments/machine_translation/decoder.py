@@ -104,11 +104,7 @@ def make_decoder(
     ) -> tuple[DecoderState, jax.Array, jax.Array]:
         if input_feeding:
             x = jnp.concatenate([x, state.context], axis=-1)
-        if key is None:
-            rnn_state, q = rnn.step(params.rnn, state.rnn, x)
-        else:  # a sequence of one: `step` has no dropout
-            rnn_state, q = rnn.apply(params.rnn, x[None], state.rnn, key=key, schedule="reference")
-            q = q[0]
+        rnn_state, q = rnn.step(params.rnn, state.rnn, x, key=key)
         context, weights = attend(params, memory, q)
         return DecoderState(rnn_state, context), q, weights
 

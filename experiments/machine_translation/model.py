@@ -18,11 +18,10 @@ import jax.numpy as jnp
 
 import deeprnn_jax as drnn
 from deeprnn_jax.initializers import key_after
+from experiments.common.networks import dropout, make_cell
 from experiments.machine_translation.attention import Memory, make_attention
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.decoder import Decoder, DecoderState, make_decoder
-
-CELLS = {"elman": drnn.elman, "lstm": drnn.lstm, "gru": drnn.gru}
 
 
 class ModelParams(NamedTuple):
@@ -60,7 +59,7 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
       follows each, and the attention's weights `[T, B, S]`. A key turns dropout on.
     """
     encoder = drnn.deep_rnn(
-        CELLS[config.cell](config.encoder_size),
+        make_cell(config.cell, config.encoder_size),
         config.encoder_layers,
         bidirectional=config.bidirectional,
         dropout=config.dropout,
@@ -96,17 +95,17 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
     ) -> tuple[Memory, DecoderState]:
         keys = _keys(key, 3)
         x = embed_source.apply(params.source_embedding, source)
-        x = _dropout(x, config.embedding_dropout, keys[0])
+        x = dropout(x, config.embedding_dropout, keys[0])
         _, y = encoder.apply(params.encoder, x, lengths=lengths, key=keys[1])
         bridge: Any = nn.Dense(decoder.state_size(params.decoder))
         flat = jnp.tanh(bridge.apply(params.bridge, _both_ends(y, lengths, config)))
-        y = _dropout(y, config.dropout, keys[2])
+        y = dropout(y, config.dropout, keys[2])
         memory = decoder.remember(params.decoder, y, lengths)
         return memory, decoder.first_state(params.decoder, flat)
 
     def read_out(params: ModelParams, q: jax.Array, context: jax.Array, key: Any) -> jax.Array:
         h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
-        h = _dropout(h, config.readout_dropout, key)
+        h = dropout(h, config.readout_dropout, key)
         return embed_target.apply(params.target_embedding, h, method="attend") + params.b
 
     def apply(
@@ -119,7 +118,7 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
         keys = _keys(key, 4)
         memory, state = encode(params, source, lengths, keys[0])
         x = embed_target.apply(params.target_embedding, target)
-        x = _dropout(x, config.embedding_dropout, keys[1])
+        x = dropout(x, config.embedding_dropout, keys[1])
         steps = decoder.run(params.decoder, memory, state, x, keys[2])
         return read_out(params, steps.outputs, steps.contexts, keys[3]), steps.weights
 
@@ -135,7 +134,7 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
 
 def _decoder(config: Config, context_size: int) -> Decoder:
     rnn = drnn.deep_rnn(
-        CELLS[config.cell](config.decoder_size), config.decoder_layers, dropout=config.dropout
+        make_cell(config.cell, config.decoder_size), config.decoder_layers, dropout=config.dropout
     )
     attention = make_attention(config.attention, config.decoder_size, context_size)
     return make_decoder(rnn, attention, context_size, config.input_feeding and context_size > 0)
@@ -153,11 +152,3 @@ def _both_ends(y: jax.Array, lengths: jax.Array, config: Config) -> jax.Array:
 
 def _keys(key: jax.Array | None, number: int) -> Any:
     return (None,) * number if key is None else jax.random.split(key, number)
-
-
-def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Apply flax's dropout where there is a key."""
-    if key is None or rate == 0.0:
-        return x
-    dropout: Any = nn.Dropout(rate, deterministic=False)
-    return dropout.apply({}, x, rngs={"dropout": key})

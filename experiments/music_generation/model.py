@@ -16,11 +16,10 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
+from experiments.common.networks import dropout, make_cell
 from experiments.music_generation.batches import Batch
 from experiments.music_generation.config import Config
 from experiments.music_generation.rolls import NUM_KEYS
-
-CELLS = {"elman": drnn.elman, "lstm": drnn.lstm, "gru": drnn.gru}
 
 State = Any  # the recurrent network's state, a pytree
 
@@ -76,9 +75,7 @@ class Model(NamedTuple):
 
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
-    cell = CELLS[config.cell](config.hidden_size)
-    if config.weight_drop > 0.0:
-        cell = drnn.weight_drop(cell, config.weight_drop)
+    cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
     return drnn.deep_rnn(
         cell,
         num_layers=config.num_layers,
@@ -117,11 +114,11 @@ def music_model(config: Config) -> Model:
         key: jax.Array | None = None,
     ) -> tuple[State, jax.Array]:
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
-        x = _dropout(scaled(x), config.input_dropout, keys[0])
+        x = dropout(scaled(x), config.input_dropout, keys[0])
         state, y = rnn.apply(
             params.rnn, x, state, lengths=lengths, key=keys[1], schedule=config.schedule
         )
-        return state, read_out(params, _dropout(y, config.dropout, keys[2]), x)
+        return state, read_out(params, dropout(y, config.dropout, keys[2]), x)
 
     def step(params: ModelParams, x: jax.Array, state: State) -> tuple[State, jax.Array]:
         x = scaled(x)
@@ -129,14 +126,6 @@ def music_model(config: Config) -> Model:
         return state, read_out(params, y, x)
 
     return Model(init, initial_state, apply, step)
-
-
-def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Apply flax's dropout where there is a key."""
-    if key is None or rate == 0.0:
-        return x
-    dropout: Any = nn.Dropout(rate, deterministic=False)
-    return dropout.apply({}, x, rngs={"dropout": key})
 
 
 def frame_nats(logits: jax.Array, labels: jax.Array) -> jax.Array:

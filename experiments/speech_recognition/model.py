@@ -19,10 +19,9 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
+from experiments.common.networks import dropout, make_cell
 from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.config import Config
-
-CELLS = {"lstm": drnn.lstm, "gru": drnn.gru, "elman": drnn.elman}
 
 
 class ModelParams(NamedTuple):
@@ -63,9 +62,7 @@ class Model(NamedTuple):
 
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
-    cell = CELLS[config.cell](config.hidden_size)
-    if config.weight_drop > 0.0:
-        cell = drnn.weight_drop(cell, config.weight_drop)
+    cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
     return drnn.deep_rnn(
         cell,
         num_layers=config.num_layers,
@@ -79,7 +76,6 @@ def acoustic_model(config: Config, num_labels: int) -> Model:
     """Return the model of a config for V = `num_labels` labels, the blank counted in."""
     rnn = recurrent_network(config)
     dense: Any = nn.Dense(num_labels)
-    dropout: Any = nn.Dropout(config.dropout, deterministic=False)
     output_size = config.hidden_size * (2 if config.bidirectional else 1)
 
     def init(key: jax.Array) -> ModelParams:
@@ -103,8 +99,7 @@ def acoustic_model(config: Config, num_labels: int) -> Model:
         x = stack_frames(frames, config.stack)
         lengths = -(-num_frames // config.stack)
         _, y = rnn.apply(params.rnn, x, lengths=lengths, key=rnn_key, schedule=config.schedule)
-        if dropout_key is not None and config.dropout > 0.0:
-            y = dropout.apply({}, y, rngs={"dropout": dropout_key})
+        y = dropout(y, config.dropout, dropout_key)
         return dense.apply(params.readout, y), lengths
 
     return Model(init, apply)

@@ -20,15 +20,8 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
+from experiments.common.networks import dropout, make_cell
 from experiments.stock_prediction.config import Config
-
-CELLS = {
-    "elman": drnn.elman,
-    "lstm": drnn.lstm,
-    "gru": drnn.gru,
-    "minimal_gated": drnn.minimal_gated,
-    "independent": drnn.independent,
-}
 
 
 class ModelParams(NamedTuple):
@@ -62,7 +55,7 @@ class Model(NamedTuple):
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
     return drnn.deep_rnn(
-        CELLS[config.cell](config.hidden_size),
+        make_cell(config.cell, config.hidden_size),
         num_layers=config.num_layers,
         skip=None if config.skip == "none" else config.skip,
         dropout=config.dropout,
@@ -82,7 +75,7 @@ def daily_model(config: Config, num_features: int) -> Model:
     def apply(params: ModelParams, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         rnn_key, out_key = (None, None) if key is None else jax.random.split(key)
         _, y = rnn.apply(params.rnn, x, key=rnn_key, schedule=config.schedule)
-        return dense.apply(params.readout, _dropout(y, config.dropout, out_key))
+        return dense.apply(params.readout, dropout(y, config.dropout, out_key))
 
     return Model(init, apply)
 
@@ -108,15 +101,7 @@ def hourly_model(config: Config, num_variables: int) -> Model:
         )
         read = jnp.concatenate([segments.transpose(1, 0, 3, 2), kinds], axis=-1)
         _, y = rnn.apply(params.rnn, read, key=rnn_key, schedule=config.schedule)
-        out = dense.apply(params.readout, _dropout(y[-1], config.dropout, out_key))
+        out = dense.apply(params.readout, dropout(y[-1], config.dropout, out_key))
         return last + out.transpose(0, 2, 1)
 
     return Model(init, apply)
-
-
-def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Apply flax's dropout where there is a key."""
-    if key is None or rate == 0.0:
-        return x
-    dropout: Any = nn.Dropout(rate, deterministic=False)
-    return dropout.apply({}, x, rngs={"dropout": key})

@@ -14,15 +14,8 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
+from experiments.common.networks import dropout, make_cell
 from experiments.text_generation.config import Config
-
-CELLS = {
-    "elman": drnn.elman,
-    "lstm": drnn.lstm,
-    "gru": drnn.gru,
-    "minimal_gated": drnn.minimal_gated,
-    "independent": drnn.independent,
-}
 
 State = Any  # the recurrent network's state, a pytree
 
@@ -78,9 +71,7 @@ class Model(NamedTuple):
 
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
-    cell = CELLS[config.cell](config.hidden_size)
-    if config.weight_drop > 0.0:
-        cell = drnn.weight_drop(cell, config.weight_drop)
+    cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
     # A tied readout multiplies by the embedding, so it needs vectors of its size.
     projected = config.tied_embeddings and config.embedding_size != config.hidden_size
     return drnn.deep_rnn(
@@ -141,9 +132,9 @@ def language_model(config: Config, vocab_size: int) -> Model:
     ) -> tuple[State, jax.Array]:
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
         x = embed.apply(params.embedding, symbols)
-        x = _dropout(x, config.embedding_dropout, keys[0])
+        x = dropout(x, config.embedding_dropout, keys[0])
         state, y = rnn.apply(params.rnn, x, state, key=keys[1], schedule=config.schedule)
-        y = _dropout(y, config.dropout, keys[2])
+        y = dropout(y, config.dropout, keys[2])
         return state, read_out(params, y)
 
     def step(params: ModelParams, symbols: jax.Array, state: State) -> tuple[State, jax.Array]:
@@ -152,14 +143,6 @@ def language_model(config: Config, vocab_size: int) -> Model:
         return state, read_out(params, y)
 
     return Model(init, initial_state, apply, step)
-
-
-def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Apply flax's dropout where there is a key."""
-    if key is None or rate == 0.0:
-        return x
-    dropout: Any = nn.Dropout(rate, deterministic=False)
-    return dropout.apply({}, x, rngs={"dropout": key})
 
 
 def _uniform(key: jax.Array, params: ModelParams, scale: float) -> ModelParams:

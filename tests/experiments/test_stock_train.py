@@ -12,6 +12,7 @@ import pytest
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
+from experiments.common.networks import CELLS
 from experiments.stock_prediction import seeds, train
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.daily import make_daily
@@ -19,7 +20,7 @@ from experiments.stock_prediction.daily_measure import measure
 from experiments.stock_prediction.features import NUM_FEATURES, days_of
 from experiments.stock_prediction.hours import BORDERS, Hours
 from experiments.stock_prediction.metrics import METRICS
-from experiments.stock_prediction.model import CELLS, daily_model, hourly_model
+from experiments.stock_prediction.model import daily_model, hourly_model
 from experiments.stock_prediction.panel import make_panel
 from experiments.stock_prediction.predict import predict
 from experiments.stock_prediction.prices import ANY_MOVE, PriceData, load_prices

@@ -11,13 +11,14 @@ import pytest
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
+from experiments.common.networks import CELLS
 from experiments.common.updates import evaluated_params, num_parameters
 from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Vocabulary
 from experiments.text_generation.evaluate import evaluate, lay_out, make_score, one_stream
 from experiments.text_generation.generate import Writer, stream_ids, stream_text
-from experiments.text_generation.model import CELLS, language_model
+from experiments.text_generation.model import language_model
 from experiments.text_generation.ngram import nats_per_symbol
 from experiments.text_generation.update import (
     initial_train_state,
