@@ -90,8 +90,6 @@ def init_params(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
     sizes = network.input_sizes(plan, input_size)
     stacks = []
     for run in plan.runs:
-        if stacks:
-            k_layers = initializers.key_after(k_layers, stacks[-1])
         keys = _layer_keys(k_layers, run)
         size = sizes[run.start]
         draw = partial(layers.init_layer, run.layer, input_size=size)

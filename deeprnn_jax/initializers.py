@@ -9,18 +9,17 @@ gates.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from deeprnn_jax.checks import is_number
+from deeprnn_jax.orthonormal import orthogonal as orthogonal
 from deeprnn_jax.types import Array
 
 Initializer = Callable[..., Array]
 
 glorot_uniform = jax.nn.initializers.glorot_uniform
-orthogonal = jax.nn.initializers.orthogonal
 zeros = jax.nn.initializers.zeros
 
 
@@ -126,30 +125,6 @@ def per_gate(init: Initializer, key: Array, num_gates: int, shape: tuple[int, ..
       float32 `[rows, G*H]` or `[G*H]`.
     """
     keys = jax.random.split(key, num_gates)
-    # vmap and not a loop: an orthogonal draw takes a second to compile, once a gate
+    # vmap and not a loop: one orthogonal draw is compiled, not one a gate
     gates = jax.vmap(lambda k: init(k, shape, jnp.float32), out_axes=-2)(keys)
     return gates.reshape(*shape[:-1], num_gates * shape[-1])
-
-
-def key_after(key: Array, tree: Any) -> Array:
-    """Give the same key, but only once the arrays of the tree have been computed.
-
-    Two LAPACK calls side by side (the QR behind `orthogonal`) can wait for each other
-    for ever in XLA's CPU runtime: jaxlib 0.10.2, 2 cores, two layers of 384 units and
-    more initialised under one jit. Drawing from this key puts them in a row. An
-    `optimization_barrier` would say so directly, but is dropped on CPU. The draws of one
-    network are put in a row; two networks initialised under one jit are not.
-
-    Args:
-      key: a random key.
-      tree: arrays, floating point.
-
-    Returns:
-      The key, made to depend on the tree by a bit that is 0 unless there is a NaN.
-    """
-    bad = [jnp.isnan(leaf).any() for leaf in jax.tree.leaves(tree)]
-    bit = jnp.stack(bad).any().astype(jnp.uint32)
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key ^ bit
-    data = jax.random.key_data(key) ^ bit
-    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))

@@ -9,6 +9,7 @@ import pytest
 
 import deeprnn_jax as drnn
 from deeprnn_jax import initializers
+from deeprnn_jax.orthonormal import orthonormal_rows
 from tests.programs import quick_jit
 from tests.registry import IN, T
 
@@ -200,3 +201,52 @@ def test_any_jax_initialiser_fits():
     assert 0.005 < np.asarray(params.w_h).std() < 0.02
     np.testing.assert_array_equal(params.b, 1)
     np.testing.assert_array_equal(params.b_hn, 1)
+
+
+ORTHOGONAL_SHAPES = [(3, 3), (8, 5), (5, 8), (33, 33), (100, 70), (70, 100), (2, 6, 4), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", ORTHOGONAL_SHAPES)
+def test_orthogonal_draws_are_those_of_lapacks_qr(shape):
+    """The same Q to rounding: the decomposition with a positive diagonal of R is unique."""
+    key = jax.random.key(len(shape) + shape[0])
+    ours = initializers.orthogonal()(key, shape)
+    expected = jax.nn.initializers.orthogonal()(key, shape)
+    assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(ours, expected, atol=2e-4)
+
+
+def test_orthogonal_takes_scale_axis_and_dtype():
+    key = jax.random.key(0)
+    options = {"scale": 1.5, "column_axis": 0}
+    ours = initializers.orthogonal(**options)(key, (4, 3, 5))
+    expected = jax.nn.initializers.orthogonal(**options)(key, (4, 3, 5))
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    half = initializers.orthogonal()(key, (16, 16), jnp.bfloat16)
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(
+        half, initializers.orthogonal()(key, (16, 16)).astype(jnp.bfloat16)
+    )
+    assert initializers.orthogonal()(key, (0, 3)).shape == (0, 3)
+    with pytest.raises(ValueError, match=r"orthogonal: needs a shape of two or more axes"):
+        initializers.orthogonal()(key, (3,))
+
+
+@pytest.mark.parametrize("rows", [31, 32, 65, 256])
+def test_rows_are_orthonormal_to_rounding_where_one_pass_is_not(rows):
+    """Nearly parallel rows: the second pass is what makes them orthogonal."""
+    rng = np.random.default_rng(rows)
+    a = 1 + 1e-3 * rng.standard_normal((rows, 300))
+    q = np.asarray(quick_jit(orthonormal_rows)(a.astype(np.float32)), np.float64)
+    np.testing.assert_allclose(q @ q.T, np.eye(rows), atol=2e-6)
+    assert (np.einsum("rc,rc->r", q, a) > 0).all()
+
+
+def test_networks_are_drawn_side_by_side_under_one_jit_without_lapack():
+    """Two LAPACK calls under one jit could wait for each other for ever."""
+    first, second = drnn.deep_rnn(drnn.lstm(8)), drnn.deep_rnn(drnn.gru(8), 2)
+
+    def init(key):
+        return first.init(key, 3), second.init(key, 8)
+
+    assert "lapack" not in jax.jit(init).lower(jax.random.key(0)).as_text()

@@ -15,6 +15,7 @@ ORDER = (
     "types",
     "checks",
     "arguments",
+    "orthonormal",
     "initializers",
     "cells",
     "modifiers",

@@ -150,7 +150,6 @@ def lstm(
         w_h = initializers.per_gate(w_h_init, k_h, num_gates, (output_size, hidden_size))
         w_p = None
         if projection_size is not None:
-            k_p = initializers.key_after(k_p, w_h)
             w_p = w_h_init(k_p, (projection_size, hidden_size), jnp.float32).T
         diagonal = None
         if peepholes:

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from deeprnn_jax.initializers import key_after
 from experiments.common.networks import dropout, make_cell
 from experiments.machine_translation.attention import Memory, make_attention
 from experiments.machine_translation.config import Config
@@ -76,13 +75,10 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
         keys = jax.random.split(key, 6)
         no_tokens = jnp.zeros((0,), jnp.int32)
         decoder_params = decoder.init(keys[0], config.embedding_size, memory_size)
-        # One after the other: under one jit the orthogonal draws of two networks can wait for
-        # each other for ever, as they did at 256 units on 2 cores (jaxlib 0.10.2).
-        encoder_key = key_after(keys[2], decoder_params.rnn)
         bridge = nn.Dense(decoder.state_size(decoder_params))
         return ModelParams(
             source_embedding=embed_source.init(keys[1], no_tokens),
-            encoder=encoder.init(encoder_key, config.embedding_size),
+            encoder=encoder.init(keys[2], config.embedding_size),
             bridge=bridge.init(keys[3], jnp.zeros((0, memory_size))),
             target_embedding=embed_target.init(keys[4], no_tokens),
             decoder=decoder_params,
