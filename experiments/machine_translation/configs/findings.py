@@ -20,6 +20,7 @@ SHORT: Mapping[str, Config] = {
         multi30k.CONFIG,
         source_pieces=3000,
         target_pieces=3000,
+        attention="luong",
         encoder_size=128,
         decoder_size=128,
         context_size=128,
