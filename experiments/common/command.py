@@ -8,13 +8,13 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import tyro
 
 from experiments.common.errors import InputError
 from experiments.common.records import RUN_FILE, new_run, newest_run, read_json
-from experiments.common.settings import config_from_dict
+from experiments.common.settings import config_from_dict, differing_fields
 
 T = TypeVar("T", bound="Task")
 C = TypeVar("C")
@@ -28,7 +28,8 @@ class Task:
     """Settings to start from; the other options change them one by one. Without it, --data
     with a corpus that has settings of its own starts from those."""
     workdir: Path | None = None
-    """The run's folder; else a new one, or the newest where a trained one is needed."""
+    """The run's folder; else a new one, or where a trained one is needed the newest of the
+    corpus or the preset that is named, if one is."""
     resume: bool = False
     """Go on with a run that was interrupted, with its own settings."""
 
@@ -60,25 +61,23 @@ def parse(
       data_field: the setting that `--data` stands for.
 
     Raises:
-      InputError: a value out of range, or no run where one is needed.
+      InputError: a value out of range, or no run where one is needed, or one of another
+        corpus or preset than the command line says.
       SystemExit: an unknown option, a malformed value, or --help.
     """
     options: dict[str, Any] = {"prog": f"python -m experiments.{name}", "args": arguments}
     # The task is read first, because the settings' defaults follow from it.
     wanted, _ = tyro.cli(task, add_help=False, return_unknown_args=True, **options)
+    named = any(word.split("=")[0] == "--preset" for word in arguments)
+    corpus = _corpus_asked_for(options, data_field)
     stored = None
     if wanted.needs_run:
-        workdir = wanted.workdir or newest_run(runs)
-        if workdir is None or not workdir.is_dir():
-            raise InputError(
-                f"{name}: no run in {workdir or runs}; train one first, or give "
-                "its folder as --workdir"
-            )
-        wanted = dataclasses.replace(wanted, workdir=workdir)
-        if (workdir / RUN_FILE).is_file():
-            stored = read_json(workdir / RUN_FILE)["config"]
-    if stored is None and not any(word.split("=")[0] == "--preset" for word in arguments):
-        wanted = dataclasses.replace(wanted, preset=_preset_for(options, presets, data_field))
+        meant = _Meant(presets, data_field, wanted.preset if named else None, corpus)
+        wanted = dataclasses.replace(wanted, workdir=_run_meant(wanted, name, runs, meant))
+        stored = _stored_config(wanted.workdir)
+    if stored is None and not named:
+        suited = [key for key, one in presets.items() if getattr(one, data_field) == corpus]
+        wanted = dataclasses.replace(wanted, preset=suited[0] if suited else "default")
     config = presets[wanted.preset]
     if stored is not None:
         config = config_from_dict(type(config), stored)
@@ -93,8 +92,72 @@ def parse(
     return command.task, command.config
 
 
-def _preset_for(options: dict[str, Any], presets: Mapping[str, Any], data_field: str) -> str:
-    """Return the first preset that reads the corpus asked for, or the default."""
+class _Meant(NamedTuple):
+    """What a command line tells of the run that it means."""
+
+    presets: Mapping[str, Any]
+    data_field: str
+    preset: str | None  # None: not named
+    corpus: str  # "": not named
+
+    def suits(self, stored: Mapping[str, Any]) -> bool:
+        """Tell whether a run of these settings can be meant.
+
+        A run is of the preset, of those that read its corpus, from which it differs in the
+        fewest settings: who trained with `--preset ptb-small --seed 1` means that run.
+        """
+        corpus = self.corpus or self.preset and self._corpus_of(self.preset)
+        if corpus and stored.get(self.data_field) != corpus:
+            return False
+        if self.preset is None:
+            return True
+        reading_it = [key for key in self.presets if self._corpus_of(key) == corpus]
+        nearest = min(  # a corpus of the user's own has no preset: any may be trained on it
+            reading_it or self.presets,
+            key=lambda key: len(differing_fields(self.presets[key], stored, ())),
+        )
+        return nearest == self.preset
+
+    def _corpus_of(self, preset: str) -> str:
+        return getattr(self.presets[preset], self.data_field)
+
+    def __str__(self) -> str:
+        preset = f" of --preset {self.preset}" if self.preset is not None else ""
+        return preset + (f" trained on {self.corpus}" if self.corpus else "")
+
+
+def _run_meant(task: Task, name: str, runs: Path, meant: _Meant) -> Path:
+    """Return the folder of the run to go on with: the one named, or the newest that suits.
+
+    Raises:
+      InputError: there is none, or the one named was trained on something else than the
+        command line says.
+    """
+    workdir = task.workdir or newest_run(runs, meant.suits)
+    if workdir is None or not workdir.is_dir():
+        raise InputError(
+            f"{name}: no run{meant} in {workdir or runs}; train one first, or give "
+            "its folder as --workdir"
+        )
+    stored = _stored_config(workdir)
+    if stored is not None and not meant.suits(stored):
+        raise InputError(
+            f"{name}: the run in {workdir} is none{meant}, it was trained on "
+            f"{stored.get(meant.data_field)}; name another --workdir, or leave --preset and "
+            "--data away"
+        )
+    return workdir
+
+
+def _stored_config(workdir: Path | None) -> dict[str, Any] | None:
+    """Return the settings that a run's file holds, or None where there is no file."""
+    if workdir is None or not (workdir / RUN_FILE).is_file():
+        return None
+    return read_json(workdir / RUN_FILE)["config"]
+
+
+def _corpus_asked_for(options: dict[str, Any], data_field: str) -> str:
+    """Return what `--data` names, or an empty string."""
     names = tyro.conf.arg(
         name=data_field, aliases=() if data_field == "data" else ("--data",), metavar="NAME"
     )
@@ -103,8 +166,7 @@ def _preset_for(options: dict[str, Any], presets: Mapping[str, Any], data_field:
         return data
 
     data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, **options)
-    suited = [name for name, config in presets.items() if getattr(config, data_field) == data]
-    return suited[0] if suited else "default"
+    return data
 
 
 def run_folder_for(task: Task, runs: Path, name: str) -> Path:

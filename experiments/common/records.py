@@ -4,7 +4,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,20 @@ def new_run(root: Path, name: str) -> Path:
     raise FileExistsError(f"new_run: no free name left for {root}/{stamp}-{name}")
 
 
-def newest_run(root: Path) -> Path | None:
-    """Return the folder below `root` whose run was started last, or None."""
-    runs = [path.parent for path in root.glob(f"*/{RUN_FILE}")]
-    return max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime_ns, default=None)
+def newest_run(
+    root: Path, suits: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Path | None:
+    """Return the folder below `root` whose run was started last, or None.
+
+    Args:
+      root: the folder of all runs.
+      suits: tells from a run's settings whether it is to be considered; None: every one is.
+    """
+    files = sorted(root.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    newest_first = (file.parent for file in reversed(files))
+    if suits is None:
+        return next(newest_first, None)
+    return next((run for run in newest_first if suits(read_json(run / RUN_FILE)["config"])), None)
 
 
 def environment(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:

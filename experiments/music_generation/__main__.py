@@ -91,11 +91,6 @@ def main(arguments: Sequence[str]) -> None:
                 "music_generation: --seed-midi, --seed-frames and --output belong to --generate; "
                 "add it, or leave them away"
             )
-        if task.generate and task.preset != "default":
-            raise InputError(
-                f"music_generation: --generate uses the newest run, whatever --preset says; name "
-                f"the folder of your {task.preset} run as --workdir in its place"
-            )
         if task.generate and task.workdir is not None:
             compose(task, config, task.workdir)
             return
