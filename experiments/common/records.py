@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 RUN_FILE = "run.json"
+RESULT_FILE = "result.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -45,9 +46,7 @@ def new_run(root: Path, name: str) -> Path:
     raise FileExistsError(f"new_run: no free name left for {root}/{stamp}-{name}")
 
 
-def newest_run(
-    root: Path, suits: Callable[[Mapping[str, Any]], bool] | None = None
-) -> Path | None:
+def newest_run(root: Path, suits: Callable[[Mapping[str, Any]], bool] | None = None) -> Path | None:
     """Return the folder below `root` whose run was started last, or None.
 
     Args:

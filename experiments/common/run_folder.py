@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
-from experiments.common.records import RUN_FILE, read_json, write_json
+from experiments.common.records import RESULT_FILE, RUN_FILE, read_json, write_json
 from experiments.common.settings import as_stored, differing_fields
 from experiments.common.updates import TrainState
 
@@ -92,6 +92,28 @@ def open_run(
             f"train: the data are not those that {folder} was started on (data made by a "
             "package may differ between its versions); start a new run"
         )
+
+
+def finished_or_trained(
+    train: Callable[..., dict[str, Any]], config: Any, folder: Path
+) -> dict[str, Any]:
+    """Return a run's result: that of the folder, if it is of these settings, else a training's.
+
+    So the command that compares many runs goes on, after a kill, with the one it was at.
+
+    Args:
+      train: an experiment's `train(config, workdir, resume=...)`.
+      config: the settings.
+      folder: the run's folder.
+
+    Raises:
+      InputError: a run of other settings is there, or see `train`.
+    """
+    if (folder / RESULT_FILE).is_file():
+        result = read_json(folder / RESULT_FILE)
+        if result["config"] == as_stored(config):
+            return result
+    return train(config, folder, resume=True)
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,6 @@ FREE_ON_RESUME = frozenset(
     {
         "data_dir",
         "log_interval",
-        "eval_interval",
         "eval_buckets",
         "eval_batch_size",
         "checkpoint_interval",

@@ -23,8 +23,9 @@ import numpy as np
 import tyro
 
 from experiments.common import command
-from experiments.common.records import RUN_FILE, read_json, write_json
-from experiments.common.settings import as_stored, check_settings
+from experiments.common.records import write_json
+from experiments.common.run_folder import finished_or_trained
+from experiments.common.settings import check_settings
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs.findings import SHORT
 from experiments.machine_translation.data import Pairs, load_corpus, read_lines
@@ -78,7 +79,7 @@ def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
             words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
             folder = options.workdir / f"{options.data}-{words}-{seed}"
             print(f"\n== {name}, seed {seed}", flush=True)
-            results.append(_trained(config, folder))
+            results.append(finished_or_trained(train, config, folder))
             longer.append(score_of_longer(base.data, read_lines(folder / TRANSLATIONS_FILE), test))
         scores = [result["test"]["beam"] for result in results]
         yield {
@@ -98,14 +99,6 @@ def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> fl
     rows = np.argsort(words, kind="stable")[len(words) // 2 :]
     chosen = [(translations[i], test.targets[i]) for i in rows]
     return score_lines(corpus, *map(list, zip(*chosen, strict=True))).value
-
-
-def _trained(config: Config, folder: Path) -> dict[str, Any]:
-    if (folder / "result.json").is_file():
-        result = read_json(folder / "result.json")
-        if result["config"] == as_stored(config):
-            return result
-    return train(config, folder, resume=(folder / RUN_FILE).is_file())
 
 
 def table(rows: Sequence[Mapping[str, Any]], label: str) -> str:

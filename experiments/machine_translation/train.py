@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.fit import Fitted, start
-from experiments.common.records import PACKAGES, RUN_FILE, environment, read_json, write_json
+from experiments.common.records import (
+    PACKAGES,
+    RESULT_FILE,
+    RUN_FILE,
+    environment,
+    read_json,
+    write_json,
+)
 from experiments.common.run_folder import Standing, open_run, validated
 from experiments.machine_translation import report
 from experiments.machine_translation.baselines import baselines_of
@@ -137,6 +144,6 @@ def _finish(run: Run, trained: Trained, fitted: Fitted, began: float) -> dict[st
         "config": dataclasses.asdict(config),
         "environment": environment((*PACKAGES, "sacrebleu", "sentencepiece")),
     }
-    write_json(workdir / "result.json", result)
+    write_json(workdir / RESULT_FILE, result)
     print(report.summary(result, samples, workdir))
     return result

@@ -33,8 +33,8 @@ GREEDY = Search(beam_size=1, length_penalty=0.0)
 
 
 def search_of(config: Config) -> Search:
-    """Return how a config's translations are looked for."""
-    return Search(config.beam_size, config.length_penalty)
+    """Return how a config's translations are looked for; a beam of one is greedy."""
+    return GREEDY if config.beam_size == 1 else Search(config.beam_size, config.length_penalty)
 
 
 @lru_cache(maxsize=16)

@@ -27,7 +27,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.common.command import plain_errors
-from experiments.common.records import environment, new_run, read_json, write_json
+from experiments.common.records import environment, new_run, write_json
+from experiments.common.run_folder import finished_or_trained
 from experiments.common.settings import as_stored
 from experiments.music_generation.config import Config
 from experiments.music_generation.data import DataName
@@ -109,12 +110,7 @@ def compare(comparison: Comparison, workdir: Path) -> dict[str, Any]:
     for cell in CELLS:
         for depth in DEPTHS:
             config = dataclasses.replace(base, cell=cell, num_layers=depth)
-            folder = workdir / f"{cell}-{depth}"
-            file = folder / "result.json"
-            result = read_json(file) if file.is_file() else None
-            if result is None or result["config"] != as_stored(config):
-                result = train(config, folder, resume=True)
-            results.append(result)
+            results.append(finished_or_trained(train, config, workdir / f"{cell}-{depth}"))
     content = {
         "data": comparison.data,
         "config": as_stored(base),

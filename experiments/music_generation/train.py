@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.common.fit import Training, start
-from experiments.common.records import environment, write_json
+from experiments.common.records import RESULT_FILE, environment, write_json
 from experiments.common.run_folder import open_run, restore_best
 from experiments.common.settings import as_stored
 from experiments.common.updates import TrainState
@@ -155,6 +155,6 @@ def _finish(run: Run, params: ModelParams, result: dict[str, Any]) -> dict[str, 
     write_piece(composer, run.workdir / "sample.mid")
     report.plot(run.workdir, result)
     result |= {"config": as_stored(run.config), "environment": environment()}
-    write_json(run.workdir / "result.json", result)
+    write_json(run.workdir / RESULT_FILE, result)
     print(report.summary(result, run.workdir))
     return result

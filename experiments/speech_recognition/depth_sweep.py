@@ -24,10 +24,10 @@ import tyro
 from experiments.common import command
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
-from experiments.common.records import RUN_FILE, new_run, read_json, write_json
+from experiments.common.records import new_run, write_json
+from experiments.common.run_folder import finished_or_trained
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import an4
-from experiments.speech_recognition.recognizer import RESULT_FILE
 from experiments.speech_recognition.train import train
 
 RUNS = Path("runs/speech_recognition_depth")
@@ -71,11 +71,7 @@ def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
     for depth in settings.depths:
         folder = workdir / f"layers-{depth}"
         config = dataclasses.replace(settings.config, num_layers=depth)
-        if (folder / RESULT_FILE).is_file():
-            result = read_json(folder / RESULT_FILE)
-        else:
-            result = train(config, folder, resume=(folder / RUN_FILE).is_file())
-        rows.append(_row(depth, result))
+        rows.append(_row(depth, finished_or_trained(train, config, folder)))
     table = format_table(rows, settings.config)
     (workdir / "depth.md").write_text(table + "\n", encoding="utf-8")
     write_json(workdir / "depth.json", rows)

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.common.checkpoints import Restored
 from experiments.common.errors import InputError
-from experiments.common.records import read_json
+from experiments.common.records import RESULT_FILE, read_json
 from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict, differing_fields
 from experiments.common.updates import evaluated_params
@@ -23,7 +23,6 @@ from experiments.speech_recognition.ngrams import Automaton, character_ngram
 from experiments.speech_recognition.run import initial_train_state
 from experiments.speech_recognition.words import word_bigram
 
-RESULT_FILE = "result.json"
 # Where a run has not measured what is best on its validation part.
 DEFAULT_FUSION = Fusion(0.5, 0.5)
 

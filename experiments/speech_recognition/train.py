@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.fit import start
-from experiments.common.records import PACKAGES, environment, write_json
+from experiments.common.records import PACKAGES, RESULT_FILE, environment, write_json
 from experiments.common.run_folder import open_run, validated
 from experiments.common.settings import as_stored
 from experiments.speech_recognition import report
 from experiments.speech_recognition.config import FREE_ON_RESUME, Config
 from experiments.speech_recognition.data import load_corpus, prepare
 from experiments.speech_recognition.measure import Findings, measure
-from experiments.speech_recognition.recognizer import RESULT_FILE, described, load_recognizer
+from experiments.speech_recognition.recognizer import described, load_recognizer
 from experiments.speech_recognition.run import Run, initial_train_state, make_run, training_of
 
 _PACKAGES = (*PACKAGES, "scipy", "soundfile", "jiwer")

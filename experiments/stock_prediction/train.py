@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.fit import Training, start
-from experiments.common.records import environment, write_json
+from experiments.common.records import RESULT_FILE, environment, write_json
 from experiments.common.run_folder import open_run
 from experiments.common.settings import as_stored
 from experiments.common.updates import TrainState
@@ -69,7 +69,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         "environment": environment(),
     }
     report.draw(folder, config, task, chosen.params, result)
-    write_json(folder / "result.json", result)
+    write_json(folder / RESULT_FILE, result)
     print(report.summary(result, folder), flush=True)
     return result
 

@@ -27,7 +27,6 @@ FREE_ON_RESUME = frozenset(
     {
         "data_dir",
         "log_interval",
-        "eval_interval",
         "checkpoint_interval",
         "keep_checkpoints",
         "sample_prompt",

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.common.checkpoints import Restored
 from experiments.common.fit import start
-from experiments.common.records import environment, write_json
+from experiments.common.records import RESULT_FILE, environment, write_json
 from experiments.common.run_folder import Standing, open_run, restore_best, validated
 from experiments.common.settings import checked_model
 from experiments.common.updates import evaluated_params
@@ -133,6 +133,6 @@ def _finish(run: Run, params: ModelParams, result: dict[str, Any]) -> dict[str, 
     (workdir / "sample.txt").write_text(sample, encoding="utf-8")
     report.plot(workdir, run.corpus, result["baseline_nats"])
     result |= {"config": dataclasses.asdict(config), "environment": environment()}
-    write_json(workdir / "result.json", result)
+    write_json(workdir / RESULT_FILE, result)
     print(report.summary(result, sample, run.corpus.vocabulary.level, workdir))
     return result

@@ -13,7 +13,8 @@ import soundfile
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
-from experiments.common.records import read_json
+from experiments.common.records import read_json, write_json
+from experiments.common.settings import as_stored
 from experiments.speech_recognition import __main__ as cli
 from experiments.speech_recognition import decode, depth_sweep, formants, measure
 from experiments.speech_recognition import run as running
@@ -308,18 +309,24 @@ def test_the_sweep_over_depth_goes_on_where_it_stopped(finished, tmp_path, monke
     asked = []
 
     def trained(config, folder, *, resume):
-        asked.append((config.num_layers, resume))
+        assert resume
+        asked.append(config.num_layers)
         shutil.copytree(finished[0], folder, dirs_exist_ok=True)
-        return read_json(finished[0] / "result.json")
+        result = read_json(finished[0] / "result.json") | {"config": as_stored(config)}
+        write_json(folder / "result.json", result)
+        return result
 
     monkeypatch.setattr(depth_sweep, "train", trained)
     settings = depth_sweep.Sweep(config=TINY, depths=(1, 3))
     (tmp_path / "layers-3").mkdir()
     shutil.copy(finished[0] / "run.json", tmp_path / "layers-3")
     rows = depth_sweep.sweep(settings, tmp_path)
-    assert asked == [(1, False), (3, True)]
+    assert asked == [1, 3]
     assert depth_sweep.sweep(settings, tmp_path) == rows
     assert len(asked) == 2  # both are finished
+    longer = dataclasses.replace(settings, config=dataclasses.replace(TINY, steps=3))
+    depth_sweep.sweep(longer, tmp_path)
+    assert asked == [1, 3, 1, 3]  # the results that lie there are of other settings
     assert {path.name for path in tmp_path.iterdir()} == {
         *("layers-1", "layers-3", "depth.md", "depth.json", "depth.png")
     }
