@@ -33,7 +33,7 @@ def orthonormal_rows(a: Array) -> Array:
       Q of the same shape and dtype: its first k rows span what the first k of `a` do, and
       each has a positive product with its own row of `a`.
     """
-    rows, columns = a.shape
+    rows = a.shape[0]
     size = min(_BLOCK, rows)
     num_blocks = -(-rows // size)
     # Rows of zeros fill up the last block; they stay zero.

@@ -106,8 +106,8 @@ class _Meant(NamedTuple):
         A run is of the preset, of those that read its corpus, from which it differs in the
         fewest settings: who trained with `--preset ptb-small --seed 1` means that run.
         """
-        corpus = self.corpus or self.preset and self._corpus_of(self.preset)
-        if corpus and stored.get(self.data_field) != corpus:
+        corpus = self.corpus if self.preset is None else self.corpus or self._corpus_of(self.preset)
+        if corpus not in ("", stored.get(self.data_field)):
             return False
         if self.preset is None:
             return True
