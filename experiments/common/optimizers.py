@@ -36,6 +36,22 @@ def clipped_adamw(
     )
 
 
+def adamw_of(config: Any) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Return the optimiser of a config, and its learning rate of each step.
+
+    Args:
+      config: has learning_rate, warmup_steps, steps, clip_norm, adam_b2 and weight_decay.
+    """
+    schedule = warmup_cosine(config.learning_rate, config.warmup_steps, config.steps)
+    tx = clipped_adamw(
+        schedule,
+        clip_norm=config.clip_norm,
+        b2=config.adam_b2,
+        weight_decay=config.weight_decay,
+    )
+    return tx, schedule
+
+
 def is_matrix(params: Any) -> Any:
     """Tell which leaves of a tree of parameters are matrices, which alone decay."""
 

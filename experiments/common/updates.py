@@ -69,6 +69,29 @@ def initial_train_state(
     )
 
 
+def drawn_train_state(
+    seed_key: jax.Array,
+    init: Callable[[jax.Array], Any],
+    tx: optax.GradientTransformation,
+    *,
+    carry_of: Callable[[Any], Any] | None = None,
+    ema_decay: float = 0.0,
+) -> TrainState:
+    """Draw the state before the first step, to be jitted whole: it is many small programs.
+
+    Args:
+      seed_key: what parameters and all steps' noise are drawn from.
+      init: from a key to parameters.
+      tx: the optimiser.
+      carry_of: from the parameters to what the first batch is handed.
+      ema_decay: as for `initial_train_state`.
+    """
+    init_key, key = jax.random.split(seed_key)
+    params = init(init_key)
+    carry = None if carry_of is None else carry_of(params)
+    return initial_train_state(params, tx, key, carry=carry, ema_decay=ema_decay)
+
+
 def evaluated_params(state: TrainState, ema_decay: float) -> Any:
     """Return the parameters to evaluate: their running mean, or at decay 0 themselves."""
     if state.ema is None:

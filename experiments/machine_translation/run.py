@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.common.fit import Training
+from experiments.common.optimizers import adamw_of
 from experiments.common.updates import TrainState, evaluated_params, make_train_step
 from experiments.machine_translation.batches import (
     Bucket,
@@ -21,8 +22,6 @@ from experiments.machine_translation.translate import GREEDY, make_search, trans
 from experiments.machine_translation.update import (
     make_loss,
     make_score,
-    optimizer_of,
-    schedule_of,
 )
 
 
@@ -103,8 +102,7 @@ def training_of(run: Run) -> Training:
         batch_at=make_batch_at(run.train, run.buckets, config.batch_size, config.seed),
         train_step=make_train_step(
             make_loss(run.model, config.label_smoothing),
-            optimizer_of(config),
-            schedule_of(config),
+            *adamw_of(config),
             ema_decay=config.ema_decay,
         ),
         train_scalars=train_scalars,

@@ -55,13 +55,10 @@ def _schedule(config: Config) -> Any:
 def initial_train_state(config: Config, model: Model) -> TrainState:
     """Return the state before the first step, all of it drawn from the seed."""
 
-    # Compiled whole: otherwise some fifty small programs are, one after the other.
     @jax.jit
     def initial(seed_key: jax.Array) -> TrainState:
-        init_key, key = jax.random.split(seed_key)
-        params = model.init(init_key)
-        return updates.initial_train_state(
-            params, optimizer(config), key, ema_decay=config.ema_decay
+        return updates.drawn_train_state(
+            seed_key, model.init, optimizer(config), ema_decay=config.ema_decay
         )
 
     return initial(jax.random.key(config.seed))

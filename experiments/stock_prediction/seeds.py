@@ -19,13 +19,13 @@ import numpy as np
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
-from experiments.common.optimizers import clipped_adamw, warmup_cosine
+from experiments.common.optimizers import adamw_of
 from experiments.common.run_folder import CHECKPOINTS
 from experiments.common.updates import (
     StepReport,
     TrainState,
     TrainStep,
-    initial_train_state,
+    drawn_train_state,
     train_step_fn,
 )
 from experiments.stock_prediction.config import Config
@@ -49,11 +49,10 @@ def state_shapes(config: Config, init: InitFn, num_folds: int) -> TrainState:
 
 
 def _initial_states(config: Config, init: InitFn, num_folds: int) -> TrainState:
-    tx, _ = _optimizer(config)
+    tx, _ = adamw_of(config)
 
     def initial(seed: jax.Array, fold: jax.Array) -> TrainState:
-        init_key, key = jax.random.split(jax.random.fold_in(jax.random.key(seed), fold))
-        return initial_train_state(init(init_key), tx, key)
+        return drawn_train_state(jax.random.fold_in(jax.random.key(seed), fold), init, tx)
 
     folds, seeds = np.divmod(np.arange(num_folds * config.num_seeds), config.num_seeds)
     return jax.vmap(initial)(jnp.asarray(config.seed + seeds), jnp.asarray(folds))
@@ -65,24 +64,13 @@ def make_train_step(config: Config, problem: Problem) -> TrainStep:
     def loss_fn(params: Any, batch: Any, carry: None, key: jax.Array) -> tuple[jax.Array, None]:
         return problem.loss_fn(params, batch, key), carry
 
-    step_of_all = jax.vmap(train_step_fn(loss_fn, *_optimizer(config)))
+    step_of_all = jax.vmap(train_step_fn(loss_fn, *adamw_of(config)))
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
         state, report = step_of_all(state, batch)
         return state, report._replace(finite=jax.tree.map(jnp.all, report.finite))
 
     return jax.jit(train_step, donate_argnums=0)
-
-
-def _optimizer(config: Config) -> tuple[Any, Any]:
-    schedule = warmup_cosine(config.learning_rate, config.warmup_steps, config.steps)
-    tx = clipped_adamw(
-        schedule,
-        clip_norm=config.clip_norm,
-        b2=config.adam_b2,
-        weight_decay=config.weight_decay,
-    )
-    return tx, schedule
 
 
 class Chosen(NamedTuple):

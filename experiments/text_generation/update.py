@@ -48,16 +48,13 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 def initial_train_state(config: Config, model: Model) -> TrainState:
     """Return the state before the first step, all of it drawn from the seed."""
 
-    # Compiled whole: otherwise some fifty small programs are, one after the other.
     @jax.jit
     def initial(seed_key: jax.Array) -> TrainState:
-        init_key, key = jax.random.split(seed_key)
-        params = model.init(init_key)
-        return updates.initial_train_state(
-            params,
+        return updates.drawn_train_state(
+            seed_key,
+            model.init,
             optimizer(config),
-            key,
-            carry=model.initial_state(params, config.batch_size),
+            carry_of=lambda params: model.initial_state(params, config.batch_size),
             ema_decay=config.ema_decay,
         )
 
