@@ -1,6 +1,7 @@
 """Train a deep recurrent network on piano rolls, and let it compose.
 
     python -m experiments.music_generation                        train on generated chorales
+    python -m experiments.music_generation --data FOLDER          train on your own MIDI files
     python -m experiments.music_generation --generate             compose with the newest run
     python -m experiments.music_generation --generate --seed-midi tune.mid
     python -m experiments.music_generation.compare                cells and depths in a table
@@ -9,6 +10,7 @@
 |---|---|
 | `config.py`, `configs/` | every option with its default; tuned settings by name |
 | `data.py`, `chorales.py` | corpora as piano rolls; the rules of the generated chorales |
+| `folder.py` | a folder of the user's own MIDI files |
 | `batches.py` | the windows of the pieces that a step reads |
 | `model.py` | `deeprnn_jax.deep_rnn`, and a logit for each of 88 keys |
 | `evaluate.py`, `baselines.py` | nats a frame over whole pieces; the figures to pass |

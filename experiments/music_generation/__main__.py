@@ -12,6 +12,7 @@ from experiments.common.settings import as_stored, differing_fields
 from experiments.music_generation.config import FREE_ON_RESUME, Config
 from experiments.music_generation.configs import PRESETS
 from experiments.music_generation.generate import load_composer, read_seed, write_piece
+from experiments.music_generation.midi import MIDI_SUFFIXES
 from experiments.music_generation.train import train
 
 RUNS = Path("runs/music_generation")
@@ -46,7 +47,7 @@ def compose(task: MusicTask, config: Config, workdir: Path) -> None:
         run's, or no place to write to.
     """
     output = task.output or workdir / "composed.mid"
-    if output.suffix.lower() not in (".mid", ".midi"):
+    if output.suffix.lower() not in MIDI_SUFFIXES:
         raise InputError(f"generate: --output must end in .mid, got {output}")
     if task.seed_midi is not None and output.resolve() == task.seed_midi.resolve():
         raise InputError(f"generate: --output {output} would overwrite --seed-midi; name another")
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         if task.generate and task.workdir is not None:
             compose(task, config, task.workdir)
             return
-        name = f"{config.data}-{config.cell}"
+        name = f"{Path(config.data).name}-{config.cell}"
         train(config, run_folder_for(task, RUNS, name), resume=task.resume)
 
 

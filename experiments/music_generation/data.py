@@ -5,6 +5,7 @@
 | chorales | 160 / 32 / 32, made by `chorales.py` | a quarter note |
 | jsb | 229 / 76 / 77 chorales by J. S. Bach | a quarter note |
 | nottingham | 694 / 173 / 170 folk tunes with chords | an eighth note |
+| a folder | 8 / 1 / 1 tenths of the user's own MIDI files; see `folder.py` | an eighth note |
 
 jsb and nottingham are the rolls of Boulanger-Lewandowski et al. 2012 with their splits,
 as Bai et al. 2018 published them, moved to C major or minor. Three of Nottingham's tunes
@@ -24,10 +25,12 @@ import scipy.io
 from experiments.common.corpora import Source, fetch
 from experiments.common.errors import InputError
 from experiments.music_generation.chorales import Chorale, compose_chorales
+from experiments.music_generation.folder import read_folder
 from experiments.music_generation.rolls import NUM_KEYS, Roll
 
 DataName = Literal["chorales", "jsb", "nottingham"]
 FRAME_BEATS = {"chorales": 1.0, "jsb": 1.0, "nottingham": 0.5}
+_OWN_FRAME_BEATS = 0.5  # the finer of the two: fewer of a user's notes fall between frames
 # The corpora whose pieces are moved to C (see `keys.py`), and the octaves that they are above
 # where they sound: the published chorales have their basses around C4 and sopranos around E6.
 IN_C = {"jsb": 1, "nottingham": 0}
@@ -69,6 +72,7 @@ class Corpus:
       test: what is reported.
       test_oracle_nll: of a generated corpus, the nats a frame of one who knows its
         rules; see `chorales.oracle_nll`.
+      notes: what was left out of a user's files, a line each.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Corpus:
     valid: tuple[Roll, ...]
     test: tuple[Roll, ...]
     test_oracle_nll: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -94,22 +99,34 @@ def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
     """Return a corpus.
 
     Args:
-      name: `chorales`, `jsb` or `nottingham`.
-      data_dir: a folder with the files already there; see `common.corpora`.
+      name: `chorales`, `jsb` or `nottingham`, or a folder of MIDI files. (A folder that is
+        called as a corpus is: `./jsb`.)
+      data_dir: a folder with the corpora's files already there; see `common.corpora`.
 
     Raises:
-      InputError: an unknown name, or a file that is missing or damaged.
+      InputError: neither a corpus nor a folder, a corpus's file that is missing or damaged,
+        or too little music in a folder.
     """
     if name == "chorales":
         return _generated()
-    if name not in SOURCES:
+    frame_beats = frame_beats_of(name)
+    if name in SOURCES:
+        source = SOURCES[name]
+        return Corpus(name, source.licence, frame_beats, *read_rolls(fetch(source, data_dir)))
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
         raise InputError(
-            f"load_corpus: data must be chorales, jsb or nottingham, got {name!r}; to hear a "
-            "model go on from your own music, give --generate --seed-midi FILE"
+            "load_corpus: --data must be chorales, jsb or nottingham, or a folder of MIDI files, "
+            f"got {name!r}, which is neither; to hear a model go on from one file, give "
+            "--generate --seed-midi FILE"
         )
-    source = SOURCES[name]
-    splits = read_rolls(fetch(source, data_dir))
-    return Corpus(name, source.licence, FRAME_BEATS[name], *splits)
+    train, valid, test, notes = read_folder(folder, frame_beats)
+    return Corpus(name, "your own files", frame_beats, train, valid, test, notes=notes)
+
+
+def frame_beats_of(name: str) -> float:
+    """Return how long a frame of a corpus, or of a folder, lasts, in quarter notes."""
+    return FRAME_BEATS.get(name, _OWN_FRAME_BEATS)
 
 
 def read_rolls(path: Path) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]:

@@ -20,7 +20,7 @@ from experiments.common.errors import InputError
 from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict
 from experiments.music_generation.config import Config
-from experiments.music_generation.data import FRAME_BEATS, IN_C
+from experiments.music_generation.data import IN_C, frame_beats_of
 from experiments.music_generation.keys import move_to_c
 from experiments.music_generation.midi import DEFAULT_TEMPO, Score, read_midi, write_midi
 from experiments.music_generation.model import Model, ModelParams, State, music_model
@@ -144,7 +144,7 @@ def read_seed(path: Path, config: Config, most_frames: int | None) -> Score:
     """
     if most_frames is not None and most_frames < 1:
         raise InputError(f"read_seed: --seed-frames must be >= 1, got {most_frames}")
-    score = read_midi(path, FRAME_BEATS[config.data])
+    score = read_midi(path, frame_beats_of(config.data))
     return score._replace(roll=score.roll[:most_frames])
 
 
@@ -159,7 +159,7 @@ def write_piece(composer: Composer, path: Path, score: Score | None = None) -> R
     Returns:
       The whole roll.
     """
-    config, frame_beats = composer.config, FRAME_BEATS[composer.config.data]
+    config, frame_beats = composer.config, frame_beats_of(composer.config.data)
     given = score.roll if score else np.zeros((0, NUM_KEYS), np.uint8)
     octaves = IN_C.get(config.data, 0)
     read, shift = given, 12 * octaves
@@ -172,7 +172,7 @@ def write_piece(composer: Composer, path: Path, score: Score | None = None) -> R
     )
     roll = np.concatenate([given, transpose(added, -shift)])
     write_midi(path, roll, frame_beats, score.tempo if score else DEFAULT_TEMPO)
-    title = f"{config.data}: {config.num_layers} x {config.cell} {config.hidden_size}"
+    title = f"{Path(config.data).name}: {config.num_layers} x {config.cell} {config.hidden_size}"
     if score:
         title += ", given (orange) and composed (blue)"
     picture = path.with_suffix(".png")

@@ -24,6 +24,7 @@ import numpy as np
 from experiments.common.errors import InputError
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, Roll
 
+MIDI_SUFFIXES = (".mid", ".midi")  # in any case
 TICKS_PER_BEAT = 480
 DEFAULT_TEMPO = mido.bpm2tempo(100)  # microseconds a quarter note
 _DRUMS = 9  # channel 10, counted from 0

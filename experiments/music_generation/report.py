@@ -17,7 +17,7 @@ ORACLE = "one who knows the rules"
 
 
 def describe(corpus: Corpus) -> str:
-    """Return what is learned from, and its licence."""
+    """Return what is learned from, its licence, and what was left out."""
     sizes = [
         f"{len(pieces):,} {name} pieces ({sum(map(len, pieces)):,} frames)"
         for name, pieces in (
@@ -26,10 +26,11 @@ def describe(corpus: Corpus) -> str:
             ("test", corpus.test),
         )
     ]
-    return (
+    learned = (
         f"corpus {corpus.name}: {', '.join(sizes)}; a frame is {corpus.frame_beats:g} quarter "
         f"notes; licence: {corpus.licence}"
     )
+    return "\n".join((learned, *corpus.notes))
 
 
 def show(record: Mapping[str, float]) -> str:
@@ -60,7 +61,7 @@ def plot(workdir: Path, result: Mapping[str, Any]) -> Path:
         curves,
         levels,
         ylabel="nats a frame",
-        title=f"music generation: {result['data']}{of_seeds}",
+        title=f"music generation: {Path(result['data']).name}{of_seeds}",
     )
     return path
 

@@ -155,7 +155,8 @@ def test_published_splits(name, counts, frames):
 
 
 def test_an_unknown_corpus_is_refused():
-    with pytest.raises(InputError, match="must be chorales, jsb or nottingham, got 'abba'"):
+    expected = "must be chorales, jsb or nottingham, or a folder of MIDI files, got 'abba'"
+    with pytest.raises(InputError, match=expected):
         load_corpus("abba")
 
 

@@ -61,8 +61,8 @@ def state_of(config, workdir, step):
     return state._replace(key=jax.random.key_data(state.key))
 
 
-def bits(workdir, step):
-    leaves = jax.tree_util.tree_leaves_with_path(state_of(TINY, workdir, step))
+def bits(workdir, step, config=TINY):
+    leaves = jax.tree_util.tree_leaves_with_path(state_of(config, workdir, step))
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
 
 

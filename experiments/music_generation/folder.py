@@ -1,0 +1,114 @@
+"""A folder of the user's own MIDI files as piano rolls in splits.
+
+Every .mid and .midi file in it, and in the folders inside it, is read as `--seed-midi` reads
+one; see `midi.py`. Left out, and said so, are files that cannot be read or hold no notes,
+pieces that are too short, and pieces whose roll another file has already: counted twice, a
+piece might be learned from in one split and tested on in another.
+
+Splits. A tenth of the pieces each, one at least, is for validation and for the test; all
+others are learned from. Which they are follows from the order of the rolls' SHA-256, as good
+as drawn: the same notes give the same splits, whatever the files' names and places are.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.common.errors import InputError
+from experiments.music_generation.midi import MIDI_SUFFIXES, Score, read_midi
+from experiments.music_generation.rolls import Roll
+
+_LEAST_FRAMES = 8  # a bar of eighth notes: less is a sound, not a piece
+_LEAST_PIECES = 3  # one a split
+_MOST_NAMED = 3
+
+_UNREADABLE = "that cannot be read or have no notes"
+_SHORT = f"shorter than {_LEAST_FRAMES} frames"
+_TWICE = "with the notes of another file"
+
+
+class OwnMusic(NamedTuple):
+    """What a folder holds."""
+
+    train: tuple[Roll, ...]
+    valid: tuple[Roll, ...]
+    test: tuple[Roll, ...]
+    notes: tuple[str, ...]  # what is not in the splits, for the user to read
+
+
+def read_folder(folder: Path, frame_beats: float) -> OwnMusic:
+    """Read all MIDI files of a folder that exists.
+
+    Args:
+      folder: the folder.
+      frame_beats: how long a frame lasts, in quarter notes.
+
+    Raises:
+      InputError: there are no MIDI files in it, or too few that can be learned from.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in MIDI_SUFFIXES and path.is_file()
+    )
+    if not files:
+        raise InputError(
+            f"read_folder: there is no .mid or .midi file in {folder} or in the folders inside "
+            f"it; {_LEAST_PIECES} are the least"
+        )
+    print(f"reading {len(files):,} MIDI files in {folder}", flush=True)
+    pieces: dict[str, Score] = {}  # by their notes
+    left_out: dict[str, list[str]] = {_UNREADABLE: [], _SHORT: [], _TWICE: []}
+    for file in files:
+        why = _add(pieces, file, frame_beats)
+        if why is not None:
+            left_out[why].append(file.relative_to(folder).as_posix())
+    notes = _told(left_out, len(files))
+    if len(pieces) < _LEAST_PIECES:
+        also = f" ({notes[0]})" if notes else ""
+        raise InputError(
+            f"read_folder: {folder} has too few pieces to learn from: expected {_LEAST_PIECES} or "
+            f"more, got {len(pieces)}{also}; add MIDI files"
+        )
+    if partly := sum(bool(score.left_out) for score in pieces.values()):
+        notes.append(
+            f"not all notes are read of {partly:,} pieces: drums, keys outside of the piano's 88 "
+            "or notes between the frames are left out"
+        )
+    return OwnMusic(*_split([pieces[content].roll for content in sorted(pieces)]), tuple(notes))
+
+
+def _add(pieces: dict[str, Score], file: Path, frame_beats: float) -> str | None:
+    """Add a file's piece to those that are there, or return why it is left out."""
+    try:
+        score = read_midi(file, frame_beats)
+    except InputError:
+        return _UNREADABLE
+    if len(score.roll) < _LEAST_FRAMES:
+        return _SHORT
+    content = hashlib.sha256(score.roll.tobytes()).hexdigest()
+    if content in pieces:
+        return _TWICE
+    pieces[content] = score
+    return None
+
+
+def _told(left_out: Mapping[str, Sequence[str]], num_files: int) -> list[str]:
+    """Return one line on the files that are left out, or none."""
+    parts = []
+    for why, names in left_out.items():
+        if names:
+            first = ", ".join(names[:_MOST_NAMED]) + ", ..." * (len(names) > _MOST_NAMED)
+            parts.append(f"{len(names):,} {why} ({first})")
+    total = sum(map(len, left_out.values()))
+    return [f"left out {total:,} of {num_files:,} files: {'; '.join(parts)}"] if parts else []
+
+
+def _split(
+    pieces: Sequence[Roll],
+) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]:
+    """Return the pieces to learn from, to validate on and to test on."""
+    held_out = max(1, len(pieces) // 10)
+    test, valid = pieces[:held_out], pieces[held_out : 2 * held_out]
+    return tuple(pieces[2 * held_out :]), tuple(valid), tuple(test)
