@@ -4,9 +4,10 @@ config.py      every option; configs/ has those of the real corpora
 audio.py       wav files in, checked, mono, at the model's rate; change of speed
 features.py    log-mel spectrogram and its normalisation
 an4.py, fsdd.py, formants.py    the corpora: recorded, recorded digits, made
+recordings.py, own.py    a user's own recordings: found in a folder, read and split
 digits.py      clips of digits joined to strings
 utterances.py  what a corpus is made of; speakers held out
-alphabet.py    characters and their labels
+alphabet.py    characters and their labels; transcripts normalised
 data.py        a corpus's name -> features and labels in splits
 batches.py     the batch of each step, padded to one of few lengths
 augment.py     SpecAugment

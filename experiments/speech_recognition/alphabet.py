@@ -1,6 +1,7 @@
 """Characters and their labels."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -40,3 +41,27 @@ class Alphabet:
         """Return the text of labels, blanks left out, words one space apart."""
         text = "".join(self.characters[label - 1] for label in labels if label != BLANK)
         return " ".join(text.split())
+
+
+def normalize_transcript(text: str) -> str:
+    """Return a transcript as those of AN4 are: capitals, no punctuation, words one space apart.
+
+    What stays is letters with their marks, numbers, and apostrophes inside words, of any
+    script (as NFC). Characters without width go; all others are spaces.
+
+    Example:
+      >>> normalize_transcript("“Don’t”, she said – 'twice'...")
+      "DON'T SHE SAID TWICE"
+    """
+    text = unicodedata.normalize("NFC", text.upper()).replace(
+        "\N{RIGHT SINGLE QUOTATION MARK}", "'"
+    )
+    kinds = [(character, unicodedata.category(character)) for character in text]
+    kept = [c if c == "'" or kind[0] in "LMN" else " " for c, kind in kinds if kind != "Cf"]
+    words = (word.strip("'") for word in "".join(kept).split())
+    return " ".join(word for word in words if word)
+
+
+def steps_needed(labels: Labels) -> int:
+    """Return the fewest steps in which CTC can give labels `[N]`."""
+    return len(labels) + int((labels[1:] == labels[:-1]).sum())

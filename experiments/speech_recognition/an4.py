@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments.common.manifests import fetch_all, read_manifest
 from experiments.speech_recognition.audio import read_audio
-from experiments.speech_recognition.utterances import Splits, Utterance, hold_out
+from experiments.speech_recognition.utterances import Splits, Utterance, all_different, hold_out
 
 SAMPLE_RATE = 16_000
 LICENCE = "BSD-style, any purpose"
@@ -40,11 +40,7 @@ def load(data_dir: str | None, seed: int) -> Splits:
     file_of = {source.path: path for source, path in zip(sources, paths, strict=True)}
     train, valid = hold_out(_read(file_of, "train"), NUM_HELD_OUT, seed)
     test = _read(file_of, "test")
-    note = (
-        f"{len({u.speaker for u in train})} training, {len({u.speaker for u in valid})} "
-        f"validation and {len({u.speaker for u in test})} test speakers, all different"
-    )
-    return Splits(tuple(train), tuple(valid), tuple(test), note)
+    return Splits(tuple(train), tuple(valid), tuple(test), all_different(train, valid, test))
 
 
 def parse_line(line: str) -> tuple[str, str]:

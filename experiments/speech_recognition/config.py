@@ -10,11 +10,16 @@ The runs on recorded speech are in `configs/`, one file each, by the name for `-
 """
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import Literal
 
 from experiments.common.settings import Schedule, check_settings, require
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.features import Normalization
+
+CORPORA = ("formants", "an4", "fsdd")
+CORPUS_OR_FOLDER = f"{', '.join(CORPORA)}, or a folder of your own recordings"
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
@@ -34,8 +39,10 @@ FREE_ON_RESUME = frozenset(
 class Config:
     """Settings of a run. The same settings give the same parameters on one machine."""
 
-    data: Literal["formants", "an4", "fsdd"] = "formants"
-    """formants (digit strings, made here), an4, or fsdd (digit strings of recorded clips)."""
+    data: str = "formants"
+    """formants (digit strings, made here), an4, fsdd (digit strings of recorded clips), or your
+    own recordings: a folder with metadata.csv and wavs/ as LJSpeech has them, or with NAME.txt
+    beside each NAME.wav. The preset an4 was made for 40 minutes of speech."""
     data_dir: str | None = None
     """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
 
@@ -96,8 +103,8 @@ class Config:
     beam_size: int = 16
     """Prefixes that the beam search keeps."""
     ngram: Literal["character", "word"] = "character"
-    """What the language model of the training transcripts is one of; words for an4 only,
-    for a string of digits is one word."""
+    """What the language model of the training transcripts is one of; words not for formants
+    and fsdd, for a string of digits is one word."""
     ngram_order: int = 6
     """The characters that a character model looks at, the next one counted in."""
 
@@ -123,13 +130,17 @@ class Config:
             rates=_RATES,
             positive=("learning_rate", "clip_norm"),
         )
+        object.__setattr__(self, "data", in_full(self.data))
+        # A trained model is used without its data, so that a full path may lead nowhere here.
+        named = self.data in CORPORA or os.path.isabs(self.data)
+        require(named, self, "data", CORPUS_OR_FOLDER)
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
         require(self.max_bands <= self.num_bands, self, "max_bands", "at most --num-bands")
         both = self.bidirectional and self.schedule == "wavefront"
         require(not both, self, "schedule", "another one where layers are bidirectional")
-        words = self.ngram == "word" and self.data != "an4"
+        words = self.ngram == "word" and self.data in ("formants", "fsdd")
         require(not words, self, "ngram", "character for strings of digits, each one word")
         speeds = self.speeds
         ordinary = len(speeds) > 0 and all(0.5 <= speed <= 2.0 for speed in speeds)
@@ -138,9 +149,25 @@ class Config:
         require(1.0 in speeds, self, "speeds", "with 1.0 among them")
 
     @property
+    def corpus_name(self) -> str:
+        """Return what to call the data in a title or a folder's name."""
+        return Path(self.data).name or "own"
+
+    @property
     def spec_augment(self) -> SpecAugment:
         """Return the masks."""
         return SpecAugment(self.band_masks, self.max_bands, self.time_masks, self.max_frames)
+
+
+def in_full(data: str) -> str:
+    """Return a corpus's name as it is, and a path in full if it leads to a folder.
+
+    So the settings of a run mean the same folder wherever it is gone on with.
+    """
+    path = os.path.expanduser(data)
+    if data in CORPORA or not (os.path.isabs(path) or os.path.isdir(path)):
+        return data
+    return os.path.abspath(path)
 
 
 _AT_LEAST_ONE = (

@@ -5,6 +5,7 @@
 | formants | 8 kHz | strings of digits, made; see formants.py | all different |
 | an4 | 16 kHz | 948 less held out speakers / 100 of those / 130 | all different |
 | fsdd | 8 kHz | strings of recorded digits; see fsdd.py | the same six |
+| a folder | 16 kHz | four fifths / a tenth / a tenth, about; see own.py | all different, if many |
 
 Labels are characters. The alphabet is that of the training transcripts, so that nothing
 of the other parts is known beforehand; a character that only they have stays in the
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
-from experiments.speech_recognition import an4, formants, fsdd
-from experiments.speech_recognition.alphabet import Alphabet, Labels
+from experiments.speech_recognition import an4, formants, fsdd, own
+from experiments.speech_recognition.alphabet import Alphabet, Labels, steps_needed
 from experiments.speech_recognition.audio import change_speed
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.digits import SAMPLE_RATE
@@ -69,7 +70,7 @@ def load_corpus(config: Config) -> Corpus:
     """Return the corpus that a config names.
 
     Raises:
-      InputError: a file is missing or damaged.
+      InputError: a file is missing or damaged, or a folder has too few recordings of use.
     """
     if config.data == "an4":
         splits = an4.load(config.data_dir, config.seed)
@@ -77,7 +78,10 @@ def load_corpus(config: Config) -> Corpus:
     if config.data == "fsdd":
         splits = fsdd.load(config.data_dir, config.seed)
         return Corpus("fsdd", fsdd.LICENCE, SAMPLE_RATE, splits)
-    return Corpus("formants", "made here, free", SAMPLE_RATE, formants.load(config.seed))
+    if config.data == "formants":
+        return Corpus("formants", "made here, free", SAMPLE_RATE, formants.load(config.seed))
+    splits = own.load(config.data, config.seed, config.stack)
+    return Corpus(config.corpus_name, "your own recordings", own.SAMPLE_RATE, splits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,11 +203,6 @@ def log_mel(sample_rate: int, num_bands: int) -> LogMel:
             f"at {sample_rate:,} Hz; lower --num-bands"
         )
     return settings
-
-
-def steps_needed(labels: Labels) -> int:
-    """Return the fewest steps in which CTC can give labels `[N]`."""
-    return len(labels) + int((labels[1:] == labels[:-1]).sum())
 
 
 def normalize(

@@ -83,7 +83,7 @@ def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
         ]
         for depth in settings.depths
     }
-    title = f"{settings.config.data}: bidirectional {settings.config.cell}, by depth"
+    title = f"{settings.config.corpus_name}: bidirectional {settings.config.cell}, by depth"
     learning_curve(workdir / "depth.png", curves, {}, "validation CER in %, best path", title)
     print(table)
     return rows
@@ -105,7 +105,7 @@ def _row(depth: int, result: dict[str, Any]) -> dict[str, Any]:
 def format_table(rows: Sequence[dict[str, Any]], config: Config) -> str:
     """Return the rows as a table in Markdown, under a line that states the schedule."""
     lines = [
-        f"{config.data}, {config.hidden_size} {config.cell} units a layer and direction, "
+        f"{config.corpus_name}, {config.hidden_size} {config.cell} units a layer and direction, "
         f"{config.steps:,} steps of {config.batch_size} utterances, seed {config.seed}; "
         "best path, errors in %; the interval holds 95 % of resampled test parts",
         "",
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
         settings = tyro.cli(
             Sweep, prog="python -m experiments.speech_recognition.depth_sweep", args=arguments
         )
-        workdir = settings.workdir or new_run(RUNS, settings.config.data)
+        workdir = settings.workdir or new_run(RUNS, settings.config.corpus_name)
         workdir.mkdir(parents=True, exist_ok=True)
         sweep(settings, workdir)
 

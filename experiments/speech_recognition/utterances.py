@@ -1,7 +1,8 @@
 """What a corpus is made of, and how some of it is held out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,18 +66,51 @@ def hold_out(
     Raises:
       InputError: nothing would be left to train on.
     """
-    speakers = sorted({utterance.speaker for utterance in utterances})
-    drawn: set[str] = set()
-    held: list[Utterance] = []
-    for i in np.random.default_rng(seed).permutation(len(speakers)):
-        drawn.add(speakers[i])
-        held = [utterance for utterance in utterances if utterance.speaker in drawn]
-        if len(held) >= count:
-            break
-    train = [utterance for utterance in utterances if utterance.speaker not in drawn]
+    train, held = part_off(utterances, count, seed, lambda utterance: utterance.speaker)
     if not train or len(held) < count:
         raise InputError(
             f"hold_out: {count} utterances of whole speakers leave none to train on, of "
-            f"{len(utterances)} by {len(speakers)} speakers; hold out fewer"
+            f"{len(utterances)} by {num_speakers(utterances)} speakers; hold out fewer"
         )
     return train, held[:count]
+
+
+def part_off(
+    utterances: Sequence[Utterance], count: int, seed: int, group: Callable[[Utterance], str]
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Part off whole groups, drawn one by one until they have `count` utterances.
+
+    Args:
+      utterances: of all groups.
+      count: how many to part off at least, as far as there are so many.
+      seed: of the draw.
+      group: tells which group an utterance belongs to: its speaker's, for one.
+
+    Returns:
+      What is left, and what was parted off, in their order.
+    """
+    sizes = Counter(group(utterance) for utterance in utterances)
+    groups, drawn = sorted(sizes), set[str]()
+    for i in np.random.default_rng(seed).permutation(len(groups)):
+        drawn.add(groups[i])
+        if sum(sizes[name] for name in drawn) >= count:
+            break
+    left, parted = [], []
+    for utterance in utterances:
+        (parted if group(utterance) in drawn else left).append(utterance)
+    return left, parted
+
+
+def num_speakers(utterances: Sequence[Utterance]) -> int:
+    """Return by how many people utterances are spoken."""
+    return len({utterance.speaker for utterance in utterances})
+
+
+def all_different(
+    train: Sequence[Utterance], valid: Sequence[Utterance], test: Sequence[Utterance]
+) -> str:
+    """Return the note on parts that have no speaker in common."""
+    return (
+        f"{num_speakers(train)} training, {num_speakers(valid)} validation and "
+        f"{num_speakers(test)} test speakers, all different"
+    )

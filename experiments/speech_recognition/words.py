@@ -18,10 +18,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.common.errors import InputError
 from experiments.speech_recognition.alphabet import Alphabet
 from experiments.speech_recognition.ngrams import END, Automaton
 
 _OTHER_SPELLING = 1e-4
+_MOST_ENTRIES = 10**8  # near 3 GB while they are made; AN4 has 7 * 10**5
 
 Table = NDArray[np.float64]
 
@@ -32,6 +34,9 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     Args:
       texts: what to learn from, words one space apart.
       alphabet: the labels; the space is among them where a text has several words.
+
+    Raises:
+      InputError: there are so many words that the tables would fill the memory.
     """
     sentences = [text.split() for text in texts]
     words = sorted({word for sentence in sentences for word in sentence})
@@ -42,6 +47,12 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     num_words, space = len(words), alphabet.characters.find(" ") + 1
     # Rows of states: words before (the last of these: an unknown one), nodes, `unknown`.
     unknown = (num_words + 2) * num_nodes
+    if unknown * size > _MOST_ENTRIES:
+        raise InputError(
+            f"word_bigram: {num_words:,} different words need tables of {unknown * size:.0e} "
+            f"entries, at most {_MOST_ENTRIES:.0e} are made; give --ngram character (and "
+            "--resume, if the network is trained)"
+        )
     unigrams = _share(np.bincount(_number_words(sentences, words), minlength=num_words + 1))
     before = np.concatenate([bigrams, unigrams[None]])
     probs = np.full((unknown + 1, size), 1.0 / size)

@@ -301,7 +301,7 @@ def test_a_corpus_brings_its_settings_and_options_win():
     assert cli.parse(["--preset", "an4", "--data", "fsdd"])[1].hidden_size == (
         PRESETS["an4"].hidden_size
     )
-    with pytest.raises(SystemExit):
+    with pytest.raises(InputError, match="must be formants, an4, fsdd, or a folder of your own"):
         cli.parse(["--data", "timit"])
 
 

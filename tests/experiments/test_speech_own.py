@@ -1,0 +1,300 @@
+"""A user's own recordings: found, read, left out, split, trained on and written down."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from experiments.common.errors import InputError
+from experiments.common.records import read_json
+from experiments.speech_recognition import __main__ as cli
+from experiments.speech_recognition import decode, measure, own, words
+from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
+from experiments.speech_recognition.config import Config, in_full
+from experiments.speech_recognition.data import load_corpus
+from experiments.speech_recognition.recordings import LeftOut, find_recordings
+from experiments.speech_recognition.train import train
+from experiments.speech_recognition.utterances import Utterance
+
+# One worker of pytest-xdist for the tests that share a run.
+pytestmark = pytest.mark.xdist_group("speech_own")
+
+
+def record(path, text=None, rate=16_000, seconds=0.3, channels=1, seed=0):
+    """Write noise, and its transcript beside it if there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.random.default_rng(seed).normal(0.0, 0.1, (round(rate * seconds), channels))
+    soundfile.write(path, wave, rate)
+    if text is not None:
+        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+    return path
+
+
+def record_some(folder, count=12, **options):
+    for i in range(count):
+        record(folder / f"{i:02d}.wav", "yes, no" if i % 2 else "No.", seed=i, **options)
+    return folder
+
+
+def found_in(folder):
+    left_out = LeftOut()
+    return find_recordings(folder, left_out), left_out.names
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("“Don’t”, she said — 'twice'...", "DON'T SHE SAID TWICE"),
+        ("  one\ttwo\r\nthree ", "ONE TWO THREE"),
+        ("Straße, a\N{COMBINING DIAERESIS}hnlich; x\N{SOFT HYPHEN}y", "STRASSE ÄHNLICH XY"),
+        ("नमस्ते, 3 раза!", "नमस्ते 3 РАЗА"),
+        ("RUBOUT G M E F THREE NINE", "RUBOUT G M E F THREE NINE"),  # AN4's stay
+        ("... ' -", ""),
+    ],
+)
+def test_transcripts_become_like_those_of_an4(written, text):
+    assert normalize_transcript(written) == text == normalize_transcript(text)
+
+
+def test_metadata_is_read_as_ljspeech_has_it(tmp_path):
+    for name in ("wavs/LJ-1.2.wav", "wavs/b.FLAC", "clips/c.ogg", "wavs/d.wav", "d.wav"):
+        record(tmp_path / name)
+    (tmp_path / "metadata.csv").write_bytes(
+        '\ufeffLJ-1.2|Chapter 2|Chapter two\r\nb | only "one" |\n\nclips/c|third\n'
+        "d.wav|below wavs\nd|again\nnone|not there\n".encode()
+        + b"x" * 300
+        + b"|a name that no file has\n"
+    )
+    found, left_out = found_in(tmp_path)
+    assert [(r.name, r.transcript) for r in found] == [
+        ("wavs/LJ-1.2.wav", "Chapter two"),
+        ("wavs/b.FLAC", 'only "one"'),
+        ("clips/c.ogg", "third"),
+        ("wavs/d.wav", "below wavs"),
+    ]
+    assert [r.speaker for r in found] == ["wavs", "wavs", "clips", "wavs"]
+    assert left_out == {"listed again": ["d"], "listed but not there": ["none", "x" * 60]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a|one\nb,two\n", r"metadata\.csv, line 2: expected `name\|transcript` or .*'b,two'"),
+        (b"a|b|c|d\n", "line 1"),
+        (b"|no name\n", "line 1"),
+        (b"a|\xff\xfe\n", "cannot be read as UTF-8"),
+    ],
+)
+def test_another_form_of_metadata_is_refused(tmp_path, content, message):
+    (tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        found_in(tmp_path)
+
+
+def test_transcripts_lie_beside_recordings_in_any_folder(tmp_path):
+    record(tmp_path / "ann" / "monday" / "1.5.wav", "one")
+    record(tmp_path / "ann" / "2.flac", "two")
+    record(tmp_path / "bob" / "1.WAV", "three")
+    record(tmp_path / "4.wav", "four")
+    record(tmp_path / "bob" / "2.wav")
+    record(tmp_path / "bob" / "3.wav").with_suffix(".txt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bob" / "._1.WAV").write_bytes(b"of another system")
+    (tmp_path / "README.txt").write_text("no recording")
+    found, left_out = found_in(tmp_path)
+    assert [(r.name, r.speaker, r.transcript) for r in found] == [
+        ("4.wav", "", "four"),
+        ("ann/2.flac", "ann", "two"),
+        ("ann/monday/1.5.wav", "ann", "one"),
+        ("bob/1.WAV", "bob", "three"),
+    ]
+    assert left_out == {
+        "without a transcript": ["bob/2.wav"],
+        "with a transcript that is not UTF-8 text": ["bob/3.wav"],
+    }
+
+
+def test_a_speaker_is_the_first_folder_that_differs(tmp_path):
+    for name in ("ann", "bob"):
+        record(tmp_path / "wav48" / name / "day" / "1.wav", "one")
+    assert [r.speaker for r in found_in(tmp_path)[0]] == ["ann", "bob"]
+    shutil.rmtree(tmp_path / "wav48" / "bob")
+    record(tmp_path / "wav48" / "ann" / "day" / "2.wav", "two")
+    assert [r.speaker for r in found_in(tmp_path)[0]] == ["", ""]
+
+
+def test_what_is_of_no_use_is_left_out_and_told_in_one_line(tmp_path):
+    record_some(tmp_path, 10)
+    record(tmp_path / "bare.wav")
+    record(tmp_path / "mute.wav", " ... ")
+    record(tmp_path / "fast.wav", "fifteen", seconds=0.2)  # 18 frames, 6 steps of 3
+    record(tmp_path / "just.wav", "aab", seconds=0.125)  # 11 frames, 4 steps for a, blank, a, b
+    record(tmp_path / "blip.wav", "a", seconds=0.01)
+    record(tmp_path / "long.wav", "a", seconds=60.5)
+    soundfile.write(tmp_path / "still.wav", np.zeros(8000), 16_000)
+    (tmp_path / "still.txt").write_text("silence")
+    (tmp_path / "phone.m4a").write_bytes(b"no format that can be read")
+    (tmp_path / "phone.txt").write_text("phone")
+    notes = []
+    splits = own.load(str(tmp_path), 0, 3, notes.append)
+    (line,) = notes
+    assert line.startswith(f"{tmp_path}: 7 of 18 recordings left out: 1 without a transcript")
+    for reason in (
+        "1 without a transcript (bare.wav)",
+        "1 with an empty transcript (mute.wav)",
+        "2 too short for their transcripts at --stack 3 (blip.wav, for one)",
+        "1 longer than 60 s, to be cut at pauses (long.wav)",
+        f"2 unreadable, empty or silent ({tmp_path / 'phone.m4a'} is not a recording",
+    ):
+        assert reason in line
+    assert "just.wav" in {u.name for part in splits[:3] for u in part}
+    # With shorter steps there are enough of them.
+    notes.clear()
+    own.load(str(tmp_path), 0, 1, notes.append)
+    assert "1 too short for their transcripts at --stack 1 (blip.wav)" in notes[0]
+
+
+def test_rates_and_channels_are_changed_with_one_line_each(tmp_path):
+    record_some(tmp_path, 8)
+    for i, rate in enumerate((8000, 44_100, 44_100)):
+        record(tmp_path / f"x{i}.wav", "no", rate, channels=2)
+    notes = []
+    splits = own.load(str(tmp_path), 0, 3, notes.append)
+    assert notes == [
+        "3 of 11 recordings: 2 channels, averaged to one",
+        "1 of 11 recordings: resampled from 8,000 to 16,000 Hz; above 4,000 Hz it has nothing",
+        "2 of 11 recordings: resampled from 44,100 to 16,000 Hz",
+    ]
+    assert {len(u.wave) for part in splits[:3] for u in part} == {4800}
+
+
+def test_too_few_for_three_parts_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has 0 recordings that can be used, and .* need 10"):
+        own.load(str(tmp_path), 0, 3, print)
+    record_some(tmp_path, 9)
+    record(tmp_path / "bare.wav")
+    with pytest.raises(InputError, match=r"has 9 .* \(left out: 1 without a transcript \(bare"):
+        own.load(str(tmp_path), 0, 3, print)
+
+
+def said(speakers):
+    wave = np.zeros(1, np.float32)
+    return [Utterance(f"u{i:03d}", name, "A", wave) for i, name in enumerate(speakers)]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "by_speaker"),
+    [
+        ("a" * 30, False),
+        ("abc" * 10, False),
+        ("abcd" * 10, True),
+        ("abcdefghijkl" * 3, True),
+        ("a" * 11 + "bcdefghijklmnopqrstuvwxyz", False),  # too much is the first one's
+    ],
+)
+def test_parts_have_nothing_in_common_and_no_speaker_if_there_are_many(speakers, by_speaker):
+    utterances = said(speakers)
+    splits = own.split(utterances, seed=0)
+    names = [{u.name for u in part} for part in splits[:3]]
+    assert sum(map(len, names)) == len(set().union(*names)) == len(utterances)
+    voices = [{u.speaker for u in part} for part in splits[:3]]
+    assert (sum(map(len, voices)) == len(set().union(*voices))) == by_speaker
+    assert ("all different" in splits.note) == by_speaker
+    assert len(splits.train) >= 0.3 * len(utterances)
+    assert min(len(splits.valid), len(splits.test)) >= len(utterances) // 10
+    if not by_speaker:
+        assert len(splits.valid) == len(splits.test) == len(utterances) // 10
+    assert own.split(utterances, seed=0) == splits
+    others = [own.split(utterances, seed) for seed in range(1, 5)]
+    assert all(other.test == splits.test for other in others)
+    assert any(other.valid != splits.valid for other in others)
+
+
+def test_data_is_a_corpus_or_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "an4").mkdir()
+    assert Config(data="mine/").data == str(tmp_path / "mine") == in_full("./mine")
+    assert Config(data="mine").corpus_name == "mine"
+    assert in_full("an4") == "an4"
+    assert in_full("./an4") == str(tmp_path / "an4")
+    assert Config(data="mine", ngram="word").ngram == "word"
+    (tmp_path / "file.wav").touch()
+    for name in ("theirs", "file.wav", "x" * 300, ""):
+        with pytest.raises(InputError, match="formants, an4, fsdd, or a folder of your own"):
+            Config(data=name)
+    gone = Config(data=str(tmp_path / "gone"))  # of a run whose folder is no more
+    with pytest.raises(
+        InputError, match=r"no folder .*gone; --data must be formants, an4, fsdd, or"
+    ):
+        load_corpus(gone)
+
+
+def test_a_bigram_of_too_many_words_is_refused(monkeypatch):
+    monkeypatch.setattr(words, "_MOST_ENTRIES", 20)
+    with pytest.raises(InputError, match=r"2 different words need .* give --ngram character"):
+        words.word_bigram(["AB BA"], Alphabet("AB "))
+
+
+def tiny(folder):
+    return Config(
+        data=str(folder),
+        num_bands=8,
+        hidden_size=6,
+        num_layers=1,
+        num_lengths=1,
+        batch_size=4,
+        steps=2,
+        warmup_steps=1,
+        beam_size=4,
+        ngram_order=3,
+        log_interval=1,
+        eval_interval=1,
+        checkpoint_interval=1,
+    )
+
+
+def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decode, "_ROWS", 4)
+    monkeypatch.setattr(measure, "_WEIGHTS", (0.3,))
+    monkeypatch.setattr(measure, "_BONUSES", (0.0,))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folder, run = record_some(tmp_path / "here" / "mine"), tmp_path / "run"
+    result = train(tiny("mine"), run)
+    assert result["corpus"] == "mine"
+    assert read_json(run / "run.json")["config"]["data"] == str(folder)
+    assert "nearest mean spectrum, frame by frame" not in result["baselines"]
+    assert "10 training (0.1 min), 1 validation" in capsys.readouterr().out
+
+    for path in (run / "checkpoints").iterdir():  # as it was after the first step
+        if int(path.name) > 1:
+            shutil.rmtree(path)
+    (run / "result.json").unlink()
+    monkeypatch.chdir(tmp_path / "there")
+    cli.main(["--resume", "--workdir", str(run)])
+    assert "going on from step 1" in capsys.readouterr().out
+    again = read_json(run / "result.json")
+    assert again["decoders"] == result["decoders"]
+
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(run, tmp_path / "here" / "runs" / "speech_recognition" / "1")
+    for option in (["--data", "mine/"], ["--data=../here/mine"]):  # however it is named
+        task, config = cli.parse(["--resume", *option])
+        assert (task.workdir, config) == (cli.RUNS / "1", tiny(folder))
+
+    recording = shutil.copy(folder / "00.wav", tmp_path / "x.wav")
+    record(folder / "00.wav", seed=99)
+    with pytest.raises(SystemExit, match="the data are not those"):
+        cli.main(["--resume", "--workdir", str(run)])
+    shutil.rmtree(folder)
+    monkeypatch.chdir(tmp_path / "there")
+    capsys.readouterr()
+    cli.main(["--workdir", str(run), "--decoder", "greedy", "--transcribe", str(recording)])
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"[ENOSY ]*\n", captured.out)
+    assert f"trained on {folder}, knows ' ENOSY'" in captured.err
+    with pytest.raises(SystemExit, match="there is no folder"):
+        cli.main(["--resume", "--workdir", str(run)])
