@@ -2,6 +2,7 @@
 
     python -m experiments.machine_translation                      dates to ISO, offline
     python -m experiments.machine_translation --preset multi30k    English to German
+    python -m experiments.machine_translation --data FOLDER:en-de  your own pairs
     python -m experiments.machine_translation --translate "..."    with the newest run
     python -m experiments.machine_translation --evaluate SOURCE REFERENCE
     python -m experiments.machine_translation.findings             what attention changes
@@ -9,7 +10,8 @@
 | file | topic |
 |---|---|
 | `config.py`, `configs/` | every option with its default; tuned settings by name |
-| `data.py`, `multi30k.py`, `dates.py` | pairs of lines in splits |
+| `data.py`, `multi30k.py`, `dates.py`, `own_pairs.py` | pairs of lines in splits |
+| `lines.py` | files of lines that belong together |
 | `subwords.py`, `batches.py` | lines to ids; ragged pairs to batches of few shapes |
 | `model.py`, `decoder.py`, `attention.py` | the translator around `deeprnn_jax.deep_rnn` |
 | `update.py`, `run.py`, `train.py` | loss and optimiser; a run, its training, its files |

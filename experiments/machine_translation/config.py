@@ -39,8 +39,11 @@ FREE_ON_RESUME = frozenset(
 class Config:
     """Settings of a run. The same settings give the same parameters on one machine."""
 
-    data: Literal["dates", "multi30k"] = "dates"
-    """dates (made, offline) or multi30k (English to German)."""
+    data: str = "dates"
+    """dates (made, offline), multi30k (English to German), or your own pairs, FOLDER:SRC-TGT: with
+    FOLDER:en-de a folder's train.en is translated to its train.de, a sentence a line, plain or
+    .gz; if they are train.src and train.tgt, FOLDER alone will do. Its valid.* and test.* are
+    taken if there are any, else a 20th of the pairs is held out for each."""
     data_dir: str | None = None
     """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
     train_pairs: int = 0
@@ -139,6 +142,7 @@ class Config:
             rates=_RATES,
             positive=("learning_rate", "clip_norm"),
         )
+        require(self.data != "", self, "data", "a name or a folder")
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")

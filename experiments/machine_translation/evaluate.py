@@ -8,12 +8,15 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
 from experiments.machine_translation.batches import Batch, make_buckets, pack
-from experiments.machine_translation.data import normalise
+from experiments.machine_translation.lines import normalise
 from experiments.machine_translation.subwords import Encoded
 
-# By corpus: the figure of whole translations, in percent.
-SCORES = {"dates": "exact", "multi30k": "bleu"}
 LABELS = {"exact": "exact matches, %", "bleu": "BLEU"}
+
+
+def score_of(corpus: str) -> str:
+    """Return which figure of whole translations is a corpus's: a key of `LABELS`."""
+    return "exact" if corpus == "dates" else "bleu"
 
 
 class Score(NamedTuple):
@@ -25,7 +28,7 @@ class Score(NamedTuple):
 
 
 def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Return a corpus's figure of translations; see `SCORES`.
+    """Return a corpus's figure of translations; see `score_of`.
 
     Raises:
       ValueError: there are no sentences, or not as many of the one as of the other.
@@ -35,7 +38,7 @@ def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str
             f"score_lines: there must be as many hypotheses as references, and one at least, "
             f"got {len(hypotheses)} and {len(references)}"
         )
-    measure = {"exact": exact_matches, "bleu": bleu}[SCORES[corpus]]
+    measure = {"exact": exact_matches, "bleu": bleu}[score_of(corpus)]
     return measure(hypotheses, references)
 
 

@@ -28,8 +28,9 @@ from experiments.common.run_folder import finished_or_trained
 from experiments.common.settings import check_settings
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs.findings import SHORT
-from experiments.machine_translation.data import Pairs, load_corpus, read_lines
-from experiments.machine_translation.evaluate import LABELS, SCORES, score_lines
+from experiments.machine_translation.data import load_corpus
+from experiments.machine_translation.evaluate import LABELS, score_lines, score_of
+from experiments.machine_translation.lines import Pairs, read_lines
 from experiments.machine_translation.train import TRANSLATIONS_FILE, train
 
 _LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str]) -> None:
         rows, path = [], options.workdir / f"{options.data}.md"
         for row in compare(options, base):  # the table grows, for who stops it early
             rows.append(row)
-            text = table(rows, f"test {LABELS[SCORES[options.data]]}")
+            text = table(rows, f"test {LABELS[score_of(options.data)]}")
             path.write_text(text + "\n", encoding="utf-8")
             write_json(path.with_suffix(".json"), rows)
             print(f"\n{text}\n\n{path}", flush=True)

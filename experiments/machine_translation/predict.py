@@ -6,9 +6,9 @@ from pathlib import Path
 
 from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.data import normalise, read_pairs
-from experiments.machine_translation.evaluate import LABELS, SCORES, Score, score_lines
+from experiments.machine_translation.evaluate import LABELS, Score, score_lines, score_of
 from experiments.machine_translation.heat_map import draw_attention
+from experiments.machine_translation.lines import normalise, read_pairs
 from experiments.machine_translation.trained import (
     Trained,
     align_line,
@@ -110,7 +110,7 @@ def evaluate_files(workdir: Path, source: Path, reference: Path, config: Config)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     corpus = trained.config.data
     score = score_lines(corpus, lines, pairs.targets)
-    print(f"{LABELS[SCORES[corpus]]} {score.value:.2f}   {len(pairs):,} lines of {source}")
+    print(f"{LABELS[score_of(corpus)]} {score.value:.2f}   {len(pairs):,} lines of {source}")
     if score.details:
         print(f"matching n-grams of 1 to 4, %: {score.details}")
     print(f"({score.signature}; beam of {config.beam_size})")

@@ -8,9 +8,10 @@ import numpy as np
 
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
-from experiments.machine_translation.data import Corpus, normalise
-from experiments.machine_translation.evaluate import LABELS, SCORES
+from experiments.machine_translation.data import Corpus
+from experiments.machine_translation.evaluate import LABELS, score_of
 from experiments.machine_translation.heat_map import draw_attention
+from experiments.machine_translation.lines import normalise
 from experiments.machine_translation.run import Run
 from experiments.machine_translation.trained import Trained, align_line
 
@@ -32,26 +33,27 @@ def describe(run: Run) -> str:
     shapes = ", ".join(f"{b.source_length} x {b.target_length}" for b in run.buckets)
     return (
         f"corpus {corpus.name}: {sizes} pairs; licence: {corpus.licence}\n"
-        f"pieces: {len(vocabularies.source):,} of the source ({mean[0]:.1f} a line), "
+        + "".join(f"{note}\n" for note in corpus.notes)
+        + f"pieces: {len(vocabularies.source):,} of the source ({mean[0]:.1f} a line), "
         f"{len(vocabularies.target):,} of the target ({mean[1]:.1f}); shapes of batches: {shapes}"
     )
 
 
 def plot_curve(run: Run, levels: Mapping[str, float]) -> None:
     """Draw the validation's figure over the steps, beside the baselines'."""
-    score_of = SCORES[run.corpus.name]
+    figure = score_of(run.corpus.name)
     records = read_metrics(run.folder)
     points = [
-        (int(record["step"]), record[f"validation_{score_of}"])
+        (int(record["step"]), record[f"validation_{figure}"])
         for record in records
-        if f"validation_{score_of}" in record
+        if f"validation_{figure}" in record
     ]
     learning_curve(
         run.folder / CURVE_FILE,
         {"validation, greedy": points},
         {f"{name} (test)": value for name, value in levels.items()},
-        ylabel=LABELS[score_of],
-        title=f"machine translation: {run.corpus.name}",
+        ylabel=LABELS[figure],
+        title=f"machine translation: {Path(run.corpus.name).name}",
     )
 
 

@@ -15,7 +15,7 @@ from experiments.machine_translation.batches import (
 )
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.data import Corpus
-from experiments.machine_translation.evaluate import SCORES, nats_per_token, score_lines
+from experiments.machine_translation.evaluate import nats_per_token, score_lines, score_of
 from experiments.machine_translation.model import Translator, make_translator
 from experiments.machine_translation.subwords import Encoded, Vocabularies
 from experiments.machine_translation.translate import GREEDY, make_search, translate_ids
@@ -59,7 +59,7 @@ def training_of(run: Run) -> Training:
     """Return what the training loop is to do; functions are compiled when first called."""
     config = run.config
     steps = batches_per_epoch(run.buckets, config.batch_size)
-    score_of = SCORES[run.corpus.name]
+    figure = score_of(run.corpus.name)
     nats_of, find = make_score(run.model), make_search(run.model, GREEDY)
 
     def train_scalars(step: int, loss: float) -> dict[str, float]:
@@ -79,7 +79,7 @@ def training_of(run: Run) -> Training:
         score = score_lines(run.corpus.name, lines, run.corpus.valid.targets).value
         return {
             "validation_nats": nats,
-            f"validation_{score_of}": score,
+            f"validation_{figure}": score,
             "selection": nats if config.selection == "nats" else -score,
         }
 
@@ -88,7 +88,7 @@ def training_of(run: Run) -> Training:
         if "validation_nats" in record:
             words += (
                 f", validation {record['validation_nats']:.3f} nats a token, greedy "
-                f"{score_of} {record[f'validation_{score_of}']:.2f}"
+                f"{figure} {record[f'validation_{figure}']:.2f}"
             )
         return words
 

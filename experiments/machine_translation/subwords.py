@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.data import Pairs, normalise
+from experiments.machine_translation.data import CORPORA
+from experiments.machine_translation.lines import Pairs, normalise
 
 Ids = NDArray[np.int32]
 
@@ -74,12 +75,13 @@ class Subwords:
         return list(dict.fromkeys(found))
 
 
-def train_subwords(lines: Sequence[str], size: int) -> Subwords:
+def train_subwords(lines: Sequence[str], size: int, *, at_most: bool = False) -> Subwords:
     """Learn subwords.
 
     Args:
       lines: the text.
       size: how many pieces, with the four special ones; 0: characters.
+      at_most: make fewer where the text has no so many.
 
     Raises:
       InputError: the text has no so many pieces, or more characters than that.
@@ -91,7 +93,7 @@ def train_subwords(lines: Sequence[str], size: int) -> Subwords:
             model_writer=model,
             model_type="bpe" if size else "char",
             vocab_size=size or 100_000,
-            hard_vocab_limit=bool(size),
+            hard_vocab_limit=bool(size) and not at_most,
             character_coverage=1.0,
             split_digits=True,  # a number is read digit by digit
             num_threads=1,
@@ -141,15 +143,19 @@ class Vocabularies:
 def learn_vocabularies(train: Pairs, config: Config) -> Vocabularies:
     """Learn the subwords of a config from the training split.
 
+    Of a user's own pairs, whose size nobody has tuned the settings to, there may be fewer.
+
     Raises:
       InputError: see `train_subwords`.
     """
+    own = config.data not in CORPORA
     if config.shared_pieces:
-        both = train_subwords([*train.sources, *train.targets], config.source_pieces)
+        lines = [*train.sources, *train.targets]
+        both = train_subwords(lines, config.source_pieces, at_most=own)
         return Vocabularies(both, both)
     return Vocabularies(
-        train_subwords(train.sources, config.source_pieces),
-        train_subwords(train.targets, config.target_pieces),
+        train_subwords(train.sources, config.source_pieces, at_most=own),
+        train_subwords(train.targets, config.target_pieces, at_most=own),
     )
 
 

@@ -18,8 +18,8 @@ from experiments.common.run_folder import Standing, open_run, validated
 from experiments.machine_translation import report
 from experiments.machine_translation.baselines import baselines_of
 from experiments.machine_translation.config import FREE_ON_RESUME, Config
-from experiments.machine_translation.data import Corpus, load_corpus
-from experiments.machine_translation.evaluate import SCORES, nats_per_token, score_lines
+from experiments.machine_translation.data import Corpus, load_corpus, located
+from experiments.machine_translation.evaluate import nats_per_token, score_lines, score_of
 from experiments.machine_translation.run import Run, make_run, training_of
 from experiments.machine_translation.subwords import (
     Vocabularies,
@@ -53,6 +53,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         The last checkpoint is from before it.
     """
     began, workdir = time.perf_counter(), Path(workdir)
+    config = dataclasses.replace(config, data=located(config.data))
     corpus = load_corpus(config.data, config.data_dir, config.train_pairs)
     run = make_run(config, corpus, _vocabularies(config, corpus, workdir, resume), workdir)
     print(report.describe(run), flush=True)
@@ -96,7 +97,7 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
     nats_of = make_score(run.model)
     result: dict[str, Any] = {
         "corpus": name,
-        "score": SCORES[name],
+        "score": score_of(name),
         "best_step": validated(trained.restored).step,
         "seconds": standing.seconds,
     }

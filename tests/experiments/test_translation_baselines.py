@@ -12,8 +12,8 @@ from experiments.machine_translation.baselines import (
     word_by_word,
     words,
 )
-from experiments.machine_translation.data import Pairs
 from experiments.machine_translation.evaluate import bleu, exact_matches, score_lines
+from experiments.machine_translation.lines import Pairs
 
 TRAIN = Pairs(
     ["The house.", "the book", "a book", "a small house"],

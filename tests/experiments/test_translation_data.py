@@ -11,13 +11,8 @@ from dateutil import parser as dateutil_parser
 
 from experiments.common.errors import InputError
 from experiments.machine_translation import batches, dates
-from experiments.machine_translation.data import (
-    Pairs,
-    load_corpus,
-    normalise,
-    read_lines,
-    read_pairs,
-)
+from experiments.machine_translation.data import load_corpus
+from experiments.machine_translation.lines import Pairs, normalise, read_lines, read_pairs
 from experiments.machine_translation.subwords import (
     END,
     PAD,

@@ -1,0 +1,212 @@
+"""A user's own pairs: a folder of files, line n of the one translated by line n of the other.
+
+    FOLDER/train.en  FOLDER/train.de    UTF-8, a sentence a line, plain or compressed (.en.gz)
+    FOLDER/valid.en  FOLDER/valid.de    if there are any
+    FOLDER/test.en   FOLDER/test.de     if there are any
+
+Which side is the source is said with the folder: `FOLDER:en-de` translates train.en to
+train.de. `FOLDER` alone will do where the two are train.src and train.tgt; nothing else is
+guessed at. Endings may be any; files of further languages may lie beside them.
+
+| what there may be | what becomes of it |
+|---|---|
+| no files of a split | a 20th of the training pairs, `MOST_HELD_OUT` at most, is held out for it |
+| an empty side, or one of signs that nothing is read of | the pair is left out, and counted |
+| a side of more than `MOST_SIGNS` characters | the same: it would set the shape of a batch |
+| a source line in two splits | kept in the test, else in validation; left out, and counted |
+| one file of two, or different numbers of lines | refused |
+
+What is held out are source lines with all of their translations, those whose SHA-256 is the
+smallest: equal text gives equal splits, and added pairs move few others. Two source lines
+are the same if the model reads the same of them.
+
+The result is measured in BLEU, of words that spaces and punctuation part: the figure of a
+target language that has no spaces between its words means little.
+"""
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import sentencepiece
+
+from experiments.common.errors import InputError
+from experiments.machine_translation.lines import Pairs, normalise, read_pairs
+
+MOST_SIGNS = 1_000  # characters of a line; a sentence has some 100
+MOST_HELD_OUT = 1_000  # pairs of each split, as many as Multi30k has
+_SHARE = 20  # one pair of so many is held out, for each split
+_TOLD_APART = ("src", "tgt")  # endings that say themselves which the source is
+
+
+class Place(NamedTuple):
+    """Where a user's own pairs are."""
+
+    folder: Path
+    languages: str  # source and target as "en-de"; empty: not said
+
+
+class _Row(NamedTuple):
+    """A pair that can be used."""
+
+    read: str  # the source as the model reads it
+    source: str
+    target: str
+
+
+def place_of(data: str) -> Place | None:
+    """Return what `FOLDER` or `FOLDER:SRC-TGT` names, or None if there is no such folder."""
+    if data and Path(data).is_dir():
+        return Place(Path(data), "")
+    folder, _, languages = data.rpartition(":")
+    if folder and languages and Path(folder).is_dir():
+        return Place(Path(folder), languages)
+    return None
+
+
+def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
+    """Return the pairs of training, validation and test, and what was done to them.
+
+    Args:
+      place: what `place_of` gave.
+
+    Raises:
+      InputError: which side is the source cannot be told, a file is missing or cannot be
+        read, two do not match, or too few pairs can be used.
+    """
+    languages = _languages_of(place)
+    given: dict[str, list[_Row]] = {}
+    left_out, seen = Counter[str](), set[str]()
+    for split in ("test", "valid", "train"):  # in whose favour a source line is kept
+        files = _files_of(place.folder, split, languages)
+        if files is None:
+            continue
+        pairs = read_pairs(*files)
+        rows = _usable(pairs, left_out)
+        given[split] = [row for row in rows if row.read not in seen]
+        left_out["a source line of another split"] += len(rows) - len(given[split])
+        seen |= {row.read for row in rows}
+        if not given[split]:
+            raise InputError(
+                f"read_own: none of the {len(pairs):,} pairs of {files[0]} and {files[1]} can be "
+                f"used: a side is empty or has more than {MOST_SIGNS:,} characters, or the source "
+                "is in another split, too; give others"
+            )
+    counts = [f"{count:,} with {what}" for what, count in left_out.items() if count]
+    notes = [f"pairs left out: {', '.join(counts)}"] if counts else []
+    missing = [split for split in ("test", "valid") if split not in given]
+    if missing:
+        _hold_out(place, given, missing)
+        sizes = " and ".join(f"{len(given[split]):,} for {split}" for split in missing)
+        notes.append(f"pairs held out of training: {sizes}")
+    train, valid, test = (
+        Pairs([row.source for row in given[split]], [row.target for row in given[split]])
+        for split in ("train", "valid", "test")
+    )
+    return train, valid, test, tuple(notes)
+
+
+def _languages_of(place: Place) -> tuple[str, str]:
+    """Return the endings of the sources' and the targets' files.
+
+    Raises:
+      InputError: they are not said and do not say it themselves, or are not there.
+    """
+    names = [path.name for path in place.folder.glob("train.*") if path.is_file()]
+    endings = sorted({name.removeprefix("train.").removesuffix(".gz") for name in names})
+    wanted = place.languages or "-".join(_TOLD_APART)
+    meant = [pair for pair in itertools.permutations(endings, 2) if "-".join(pair) == wanted]
+    if len(meant) == 1:
+        return meant[0]
+    there = ", ".join(f"train.{ending}" for ending in endings) or "no train.*"
+    if len(endings) < 2:
+        remedy = "put train.SRC and train.TGT there, of sources and of their translations"
+    else:
+        first, second = endings[:2]
+        remedy = (
+            f"say which is the source: --data {place.folder}:{first}-{second} translates "
+            f"train.{first} to train.{second}"
+        )
+    expected = f"the files of {place.languages}" if place.languages else "train.src and train.tgt"
+    raise InputError(f"read_own: {place.folder} must have {expected}, got {there}; {remedy}")
+
+
+def _files_of(folder: Path, split: str, languages: Sequence[str]) -> tuple[Path, Path] | None:
+    """Return a split's files, source and target, or None if both are missing.
+
+    Raises:
+      InputError: one of them is missing, or there both plain and compressed.
+    """
+    found: list[Path] = []
+    for language in languages:
+        names = [folder / f"{split}.{language}", folder / f"{split}.{language}.gz"]
+        there = [path for path in names if path.is_file()]
+        if len(there) > 1:
+            raise InputError(f"read_own: got both {names[0]} and {names[1]}; keep one of them")
+        found += there
+    if not found:
+        return None
+    if len(found) == 1:
+        raise InputError(
+            f"read_own: {folder} must have {split}.{languages[0]} and {split}.{languages[1]}, got "
+            f"{found[0].name} alone; add the other, or take it away to hold pairs out"
+        )
+    return found[0], found[1]
+
+
+def _usable(pairs: Pairs, left_out: Counter[str]) -> list[_Row]:
+    """Return the pairs that can be used, and count the others by what is wrong with them."""
+    rows = []
+    for source, target in zip(pairs.sources, pairs.targets, strict=True):
+        read, other = _read(source), _read(target)
+        if not read or not other:
+            left_out["an empty side"] += 1
+        elif max(len(read), len(other)) > MOST_SIGNS:
+            left_out[f"more than {MOST_SIGNS:,} characters"] += 1
+        else:
+            rows.append(_Row(read, source, target))
+    return rows
+
+
+@cache
+def _normalizer() -> sentencepiece.SentencePieceNormalizer:
+    return sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
+
+
+def _read(line: str) -> str:
+    """Return a line as pieces are made of it: zero-width signs, for one, leave nothing."""
+    return _normalizer().normalize(normalise(line))
+
+
+def _hold_out(place: Place, given: dict[str, list[_Row]], missing: Sequence[str]) -> None:
+    """Move pairs from training to the splits that are missing.
+
+    Raises:
+      InputError: there are too few.
+    """
+    rows = given["train"]
+    wanted = min(MOST_HELD_OUT, max(1, len(rows) // _SHARE))
+    counts = Counter(row.read for row in rows)
+    drawn = iter(sorted(counts, key=lambda read: hashlib.sha256(read.encode()).digest()))
+    split_of: dict[str, str] = {}
+    for split in missing:
+        size = 0
+        for read in drawn:
+            # One with more translations than there is room for stays in training.
+            if size + counts[read] <= wanted:
+                split_of[read] = split
+                size += counts[read]
+            if size == wanted:
+                break
+    for split in (*missing, "train"):
+        given[split] = [row for row in rows if split_of.get(row.read, "train") == split]
+        if not given[split]:
+            raise InputError(
+                f"read_own: {place.folder} has {len(rows):,} training pairs of {len(counts):,} "
+                f"source lines, too few to hold some out for {' and '.join(missing)}; give more "
+                f"pairs, or files {' and '.join(f'{split}.*' for split in missing)}"
+            )
