@@ -89,6 +89,9 @@ def parse(
         ],
     )
     command = tyro.cli(both, default=both(wanted, config), description=about, **options)
+    if stored is not None and corpus:  # the run's own word for what was asked for
+        data = {data_field: stored[data_field]}
+        return command.task, dataclasses.replace(command.config, **data)
     return command.task, command.config
 
 
@@ -107,7 +110,7 @@ class _Meant(NamedTuple):
         fewest settings: who trained with `--preset ptb-small --seed 1` means that run.
         """
         corpus = self.corpus if self.preset is None else self.corpus or self._corpus_of(self.preset)
-        if corpus not in ("", stored.get(self.data_field)):
+        if corpus and not _are_one(corpus, str(stored.get(self.data_field))):
             return False
         if self.preset is None:
             return True
@@ -124,6 +127,11 @@ class _Meant(NamedTuple):
     def __str__(self) -> str:
         preset = f" of --preset {self.preset}" if self.preset is not None else ""
         return preset + (f" trained on {self.corpus}" if self.corpus else "")
+
+
+def _are_one(data: str, other: str) -> bool:
+    """Tell whether two names are of one corpus, or two paths of one file or folder."""
+    return data == other or (Path(data).exists() and Path(data).resolve() == Path(other).resolve())
 
 
 def _run_meant(task: Task, name: str, runs: Path, meant: _Meant) -> Path:

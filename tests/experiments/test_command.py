@@ -76,6 +76,16 @@ def test_the_newest_run_is_meant_unless_a_corpus_or_a_preset_is_named(tmp_path, 
     )
 
 
+def test_a_path_may_be_written_in_another_way(tmp_path, run_at, monkeypatch):
+    own = tmp_path / "tunes"
+    own.mkdir()
+    run = run_at("1", Config(str(own)))
+    run_at("2", Config())
+    monkeypatch.chdir(tmp_path)
+    for word in ("tunes", "./tunes/", str(own)):
+        assert parsed(tmp_path, "--resume", "--data", word) == (run, Config(str(own)))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
