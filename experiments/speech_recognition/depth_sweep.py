@@ -7,8 +7,8 @@ Paper:     Graves, Mohamed, Hinton 2013, "Speech recognition with deep recurrent
            layers of 250 LSTM units and CTC: 23.9, 21.0, 18.6, 18.4 %
 
 All depths have the same schedule, data and noise; what differs is the number of layers.
-The schedule is a short one (see `CONFIG`), with less dropout and no change of speed, for
-the deep ones are to have learned something by its end. So the errors are above those of
+The schedule is a short one (see `CONFIG`), with less dropout, no change of speed and a norm
+between the layers, for the deep ones are to have learned something by its end. So the errors are above those of
 `configs/an4.py`: compare them with each other, not with published ones.
 One seed each: two depths whose intervals overlap are not told apart.
 """
@@ -36,6 +36,7 @@ EPOCHS = 16
 CONFIG = dataclasses.replace(
     an4.CONFIG,
     hidden_size=250,
+    layer_norm=True,
     steps=EPOCHS * an4.STEPS_PER_EPOCH,
     speeds=(1.0,),
     dropout=0.2,
