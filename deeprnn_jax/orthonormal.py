@@ -76,7 +76,7 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Callable[..., Array
 
     Returns:
       An initialiser `(key, shape, dtype=float32) -> array`. It raises ValueError for a
-      shape of fewer than two axes.
+      shape of fewer than two axes, and for a complex dtype.
 
     Example:
       >>> import jax, deeprnn_jax as drnn
@@ -90,6 +90,8 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Callable[..., Array
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(f"orthogonal: dtype must be a real floating one, got {dtype}")
         if len(shape) < 2:
             raise ValueError(
                 f"orthogonal: needs a shape of two or more axes, got {tuple(shape)}; "

@@ -230,6 +230,8 @@ def test_orthogonal_takes_scale_axis_and_dtype():
     assert initializers.orthogonal()(key, (0, 3)).shape == (0, 3)
     with pytest.raises(ValueError, match=r"orthogonal: needs a shape of two or more axes"):
         initializers.orthogonal()(key, (3,))
+    with pytest.raises(ValueError, match=r"orthogonal: dtype must be a real floating one"):
+        initializers.orthogonal()(key, (3, 3), jnp.complex64)
 
 
 @pytest.mark.parametrize("rows", [31, 32, 65, 256])

@@ -6,7 +6,7 @@ settings; options that are given always win.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -48,6 +48,7 @@ def parse(
     presets: Mapping[str, C],
     runs: Path,
     data_field: str = "data",
+    located: Callable[[str], str] = str,
 ) -> tuple[T, C]:
     """Return what is asked for, with the folder and the settings that follow from it.
 
@@ -59,6 +60,7 @@ def parse(
       presets: configs by name, "default" among them.
       runs: where the experiment's runs are.
       data_field: the setting that `--data` stands for.
+      located: from what `--data` names to what the settings hold of it; see `own_data`.
 
     Raises:
       InputError: a value out of range, or no run where one is needed, or one of another
@@ -69,10 +71,11 @@ def parse(
     # The task is read first, because the settings' defaults follow from it.
     wanted, _ = tyro.cli(task, add_help=False, return_unknown_args=True, **options)
     named = any(word.split("=")[0] == "--preset" for word in arguments)
-    corpus = _corpus_asked_for(options, data_field)
+    corpus = located(data_asked_for(arguments, data_field))
     stored = None
     if wanted.needs_run:
-        meant = _Meant(presets, data_field, wanted.preset if named else None, corpus)
+        preset = wanted.preset if named else None
+        meant = _Meant(presets, data_field, located, preset, corpus)
         wanted = dataclasses.replace(wanted, workdir=_run_meant(wanted, name, runs, meant))
         stored = _stored_config(wanted.workdir)
     if stored is None and not named:
@@ -89,9 +92,6 @@ def parse(
         ],
     )
     command = tyro.cli(both, default=both(wanted, config), description=about, **options)
-    if stored is not None and corpus:  # the run's own word for what was asked for
-        data = {data_field: stored[data_field]}
-        return command.task, dataclasses.replace(command.config, **data)
     return command.task, command.config
 
 
@@ -100,24 +100,24 @@ class _Meant(NamedTuple):
 
     presets: Mapping[str, Any]
     data_field: str
+    located: Callable[[str], str]
     preset: str | None  # None: not named
     corpus: str  # "": not named
 
     def suits(self, stored: Mapping[str, Any]) -> bool:
         """Tell whether a run of these settings can be meant.
 
-        A run is of the preset, of those that read its corpus, from which it differs in the
-        fewest settings: who trained with `--preset ptb-small --seed 1` means that run.
+        A run is of the preset from which it differs in the fewest settings but the corpus: who
+        trained with `--preset ptb-small --seed 1` means that run.
         """
         corpus = self.corpus if self.preset is None else self.corpus or self._corpus_of(self.preset)
-        if corpus and not _are_one(corpus, str(stored.get(self.data_field))):
+        if corpus not in ("", self.located(str(stored.get(self.data_field)))):
             return False
         if self.preset is None:
             return True
-        reading_it = [key for key in self.presets if self._corpus_of(key) == corpus]
-        nearest = min(  # a corpus of the user's own has no preset: any may be trained on it
-            reading_it or self.presets,
-            key=lambda key: len(differing_fields(self.presets[key], stored, ())),
+        nearest = min(
+            self.presets,
+            key=lambda key: len(differing_fields(self.presets[key], stored, (self.data_field,))),
         )
         return nearest == self.preset
 
@@ -127,11 +127,6 @@ class _Meant(NamedTuple):
     def __str__(self) -> str:
         preset = f" of --preset {self.preset}" if self.preset is not None else ""
         return preset + (f" trained on {self.corpus}" if self.corpus else "")
-
-
-def _are_one(data: str, other: str) -> bool:
-    """Tell whether two names are of one corpus, or two paths of one file or folder."""
-    return data == other or (Path(data).exists() and Path(data).resolve() == Path(other).resolve())
 
 
 def _run_meant(task: Task, name: str, runs: Path, meant: _Meant) -> Path:
@@ -164,8 +159,13 @@ def _stored_config(workdir: Path | None) -> dict[str, Any] | None:
     return read_json(workdir / RUN_FILE)["config"]
 
 
-def _corpus_asked_for(options: dict[str, Any], data_field: str) -> str:
-    """Return what `--data` names, or an empty string."""
+def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:
+    """Return what `--data` names, or an empty string.
+
+    Args:
+      arguments: the words of the command line.
+      data_field: the setting that it stands for.
+    """
     names = tyro.conf.arg(
         name=data_field, aliases=() if data_field == "data" else ("--data",), metavar="NAME"
     )
@@ -173,7 +173,7 @@ def _corpus_asked_for(options: dict[str, Any], data_field: str) -> str:
     def read(data: Annotated[str, names] = "") -> str:
         return data
 
-    data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, **options)
+    data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, args=arguments)
     return data
 
 

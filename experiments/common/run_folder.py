@@ -99,7 +99,8 @@ def finished_or_trained(
 ) -> dict[str, Any]:
     """Return a run's result: that of the folder, if it is of these settings, else a training's.
 
-    So the command that compares many runs goes on, after a kill, with the one it was at.
+    So the command that compares many runs goes on, after a kill, with the one it was at. A
+    finished run's data are not looked at: who changes them starts a new folder.
 
     Args:
       train: an experiment's `train(config, workdir, resume=...)`.

@@ -9,9 +9,9 @@ from typing import Literal
 from experiments.common import command
 from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.configs import PRESETS, presets_on
-from experiments.machine_translation.data import CORPORA, located
+from experiments.machine_translation.configs import presets_on
 from experiments.machine_translation.lines import lines_of
+from experiments.machine_translation.own_pairs import located
 from experiments.machine_translation.predict import evaluate_files, translate_aloud
 from experiments.machine_translation.train import train
 
@@ -37,27 +37,15 @@ class Task(command.Task):
 
 def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
     """Return what is asked for; see `common.command.parse`."""
-    arguments, data = _with_data_located(arguments)
     return command.parse(
         arguments,
         name="machine_translation",
         about="Train a recurrent translator with attention, or translate with a trained one.",
         task=Task,
-        presets=PRESETS if data in CORPORA else presets_on(data),
+        presets=presets_on(located(command.data_asked_for(arguments))),
         runs=RUNS,
+        located=located,
     )
-
-
-def _with_data_located(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """Return the words with `--data` as a run stores it, by which runs are found, and its value."""
-    words, data = list(arguments), Config.data
-    for i, word in enumerate(arguments):
-        if word.startswith("--data="):
-            data = located(word.removeprefix("--data="))
-            words[i] = f"--data={data}"
-        elif word == "--data" and words[i + 1 :]:
-            data = words[i + 1] = located(words[i + 1])
-    return words, data
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ import dataclasses
 from typing import Literal
 
 from experiments.common.settings import check_settings, require
+from experiments.machine_translation.own_pairs import located
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
@@ -143,6 +144,7 @@ class Config:
             positive=("learning_rate", "clip_norm"),
         )
         require(self.data != "", self, "data", "a name or a folder")
+        object.__setattr__(self, "data", located(self.data))
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")

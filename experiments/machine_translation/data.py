@@ -13,15 +13,13 @@ lower-cases them itself.
 
 import dataclasses
 import hashlib
-from pathlib import Path
 
 from experiments.common.errors import InputError
 from experiments.machine_translation import multi30k
 from experiments.machine_translation.dates import make_dates
 from experiments.machine_translation.lines import Pairs, read_pairs
-from experiments.machine_translation.own_pairs import place_of, read_own
+from experiments.machine_translation.own_pairs import CORPORA, place_of, read_own
 
-CORPORA = ("dates", "multi30k")
 DATE_SIZES = (20_000, 500, 500)  # training, validation and test pairs
 
 
@@ -91,15 +89,3 @@ def load_corpus(name: str, data_dir: str | None = None, train_pairs: int = 0) ->
         kept = splits[0]
         splits[0] = Pairs(kept.sources[:train_pairs], kept.targets[:train_pairs])
     return Corpus(name, licence, *splits, notes=notes)
-
-
-def located(name: str) -> str:
-    """Return a corpus's name as a run stores it: where own pairs are, from anywhere.
-
-    What is neither a corpus nor a folder stays as it is.
-    """
-    place = None if name in CORPORA else place_of(name)
-    if place is None:
-        return name
-    folder = str(Path(place.folder).resolve())
-    return f"{folder}:{place.languages}" if place.languages else folder

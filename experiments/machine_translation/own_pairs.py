@@ -26,6 +26,7 @@ target language that has no spaces between its words means little.
 
 import hashlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -34,9 +35,11 @@ from typing import NamedTuple
 
 import sentencepiece
 
+from experiments.common import own_data
 from experiments.common.errors import InputError
 from experiments.machine_translation.lines import Pairs, normalise, read_pairs
 
+CORPORA = ("dates", "multi30k")  # the names that are no folders
 MOST_SIGNS = 1_000  # characters of a line; a sentence has some 100
 MOST_HELD_OUT = 1_000  # pairs of each split, as many as Multi30k has
 _SHARE = 20  # one pair of so many is held out, for each split
@@ -60,12 +63,22 @@ class _Row(NamedTuple):
 
 def place_of(data: str) -> Place | None:
     """Return what `FOLDER` or `FOLDER:SRC-TGT` names, or None if there is no such folder."""
-    if data and Path(data).is_dir():
-        return Place(Path(data), "")
-    folder, _, languages = data.rpartition(":")
-    if folder and languages and Path(folder).is_dir():
+    path = os.path.expanduser(data)
+    if os.path.isdir(path):
+        return Place(Path(path), "")
+    folder, _, languages = path.rpartition(":")
+    if languages and os.path.isdir(folder):
         return Place(Path(folder), languages)
     return None
+
+
+def located(data: str) -> str:
+    """Do for `FOLDER:SRC-TGT` what `common.own_data.located` does for a path."""
+    place = None if data in CORPORA else place_of(data)
+    if place is None:
+        return data
+    folder = own_data.located(str(place.folder), ())
+    return f"{folder}:{place.languages}" if place.languages else folder
 
 
 def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.data import CORPORA
 from experiments.machine_translation.lines import Pairs, normalise
+from experiments.machine_translation.own_pairs import CORPORA
 
 Ids = NDArray[np.int32]
 

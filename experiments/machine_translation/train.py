@@ -18,7 +18,7 @@ from experiments.common.run_folder import Standing, open_run, validated
 from experiments.machine_translation import report
 from experiments.machine_translation.baselines import baselines_of
 from experiments.machine_translation.config import FREE_ON_RESUME, Config
-from experiments.machine_translation.data import Corpus, load_corpus, located
+from experiments.machine_translation.data import Corpus, load_corpus
 from experiments.machine_translation.evaluate import nats_per_token, score_lines, score_of
 from experiments.machine_translation.run import Run, make_run, training_of
 from experiments.machine_translation.subwords import (
@@ -53,7 +53,6 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         The last checkpoint is from before it.
     """
     began, workdir = time.perf_counter(), Path(workdir)
-    config = dataclasses.replace(config, data=located(config.data))
     corpus = load_corpus(config.data, config.data_dir, config.train_pairs)
     run = make_run(config, corpus, _vocabularies(config, corpus, workdir, resume), workdir)
     print(report.describe(run), flush=True)

@@ -3,13 +3,15 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from experiments.common.command import Task, parse, plain_errors, run_folder_for
 from experiments.common.errors import InputError
+from experiments.common.own_data import located
 from experiments.common.settings import as_stored, differing_fields
-from experiments.music_generation.config import FREE_ON_RESUME, Config
+from experiments.music_generation.config import CORPORA, FREE_ON_RESUME, Config
 from experiments.music_generation.configs import PRESETS
 from experiments.music_generation.generate import load_composer, read_seed, write_piece
 from experiments.music_generation.midi import MIDI_SUFFIXES
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str]) -> None:
             task=MusicTask,
             presets=PRESETS,
             runs=RUNS,
+            located=partial(located, corpora=CORPORA),
         )
         if not task.generate and (task.seed_midi or task.seed_frames or task.output):
             raise InputError(

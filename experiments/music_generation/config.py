@@ -16,9 +16,11 @@ References: Boulanger-Lewandowski et al. 2012 (the corpora and the measure); Bai
 import dataclasses
 from typing import Literal
 
+from experiments.common.own_data import located
 from experiments.common.settings import Schedule, check_settings, require
 from experiments.music_generation.rolls import NUM_KEYS
 
+CORPORA = ("chorales", "jsb", "nottingham")
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
     {
@@ -151,6 +153,7 @@ class Config:
             rates=("dropout", "input_dropout", "weight_drop", "adam_b2", "ema_decay"),
             positive=("input_scale", "learning_rate", "clip_norm"),
         )
+        object.__setattr__(self, "data", located(self.data, CORPORA))
         # Whether the folder is there is `load_corpus`'s to check: composing does not need it.
         require(self.data != "", self, "data", "a corpus's name or a folder of MIDI files")
         require(self.crop_frames >= 2, self, "crop_frames", ">= 2")

@@ -15,6 +15,7 @@ figures hold them too, so they stay.
 
 import dataclasses
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -113,8 +114,8 @@ def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
     if name in SOURCES:
         source = SOURCES[name]
         return Corpus(name, source.licence, frame_beats, *read_rolls(fetch(source, data_dir)))
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if not os.path.isdir(folder):  # pathlib's own raises where the name is too long
         raise InputError(
             "load_corpus: --data must be chorales, jsb or nottingham, or a folder of MIDI files, "
             f"got {name!r}, which is neither; to hear a model go on from one file, give "

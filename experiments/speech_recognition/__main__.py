@@ -3,12 +3,14 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from experiments.common import command
 from experiments.common.errors import InputError
-from experiments.speech_recognition.config import Config, in_full
+from experiments.common.own_data import located
+from experiments.speech_recognition.config import CORPORA, Config
 from experiments.speech_recognition.configs import PRESETS
 from experiments.speech_recognition.recognizer import load_recognizer
 from experiments.speech_recognition.train import train
@@ -42,31 +44,17 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
       InputError: see there, or a wish to transcribe nothing.
     """
     task, config = command.parse(
-        _in_full(arguments),
+        arguments,
         name="speech_recognition",
         about="Train a speech recogniser, or write down recordings with a trained one.",
         task=Task,
         presets=PRESETS,
         runs=RUNS,
+        located=partial(located, corpora=CORPORA),
     )
     if "--transcribe" in arguments and not task.transcribe:  # which would train
         raise InputError("speech_recognition: --transcribe names no recording; give one or more")
     return task, config
-
-
-def _in_full(arguments: Sequence[str]) -> list[str]:
-    """Return the words with the folder after --data by its full path, as a run's settings have it.
-
-    Else no run would be found again that was trained on the folder by another name.
-    """
-    words = list(arguments)
-    for i, word in enumerate(words):
-        option, equals, value = word.partition("=")
-        if option == "--data" and equals:
-            words[i] = f"--data={in_full(value)}"
-        elif i > 0 and words[i - 1] == "--data":
-            words[i] = in_full(word)
-    return words
 
 
 def write_down(workdir: Path, files: Sequence[Path], decoder: Decoder, config: Config) -> None:

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from experiments.common.own_data import located
 from experiments.common.settings import Schedule, check_settings, require
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.features import Normalization
@@ -130,7 +131,7 @@ class Config:
             rates=_RATES,
             positive=("learning_rate", "clip_norm"),
         )
-        object.__setattr__(self, "data", in_full(self.data))
+        object.__setattr__(self, "data", located(self.data, CORPORA))
         # A trained model is used without its data, so that a full path may lead nowhere here.
         named = self.data in CORPORA or os.path.isabs(self.data)
         require(named, self, "data", CORPUS_OR_FOLDER)
@@ -157,17 +158,6 @@ class Config:
     def spec_augment(self) -> SpecAugment:
         """Return the masks."""
         return SpecAugment(self.band_masks, self.max_bands, self.time_masks, self.max_frames)
-
-
-def in_full(data: str) -> str:
-    """Return a corpus's name as it is, and a path in full if it leads to a folder.
-
-    So the settings of a run mean the same folder wherever it is gone on with.
-    """
-    path = os.path.expanduser(data)
-    if data in CORPORA or not (os.path.isabs(path) or os.path.isdir(path)):
-        return data
-    return os.path.abspath(path)
 
 
 _AT_LEAST_ONE = (

@@ -8,8 +8,8 @@ Paper:     Graves, Mohamed, Hinton 2013, "Speech recognition with deep recurrent
 
 All depths have the same schedule, data and noise; what differs is the number of layers.
 The schedule is a short one (see `CONFIG`), with less dropout, no change of speed and a norm
-between the layers, for the deep ones are to have learned something by its end. So the errors are above those of
-`configs/an4.py`: compare them with each other, not with published ones.
+between the layers, for the deep ones are to have learned something by its end. So the errors
+are above those of `configs/an4.py`: compare them with each other, not with published ones.
 One seed each: two depths whose intervals overlap are not told apart.
 """
 

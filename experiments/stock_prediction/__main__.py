@@ -3,12 +3,14 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from experiments.common import command
 from experiments.common.errors import InputError
-from experiments.stock_prediction.config import Config
+from experiments.common.own_data import located
+from experiments.stock_prediction.config import CORPORA, Config
 from experiments.stock_prediction.configs import PRESETS
 from experiments.stock_prediction.predict import predict
 from experiments.stock_prediction.train import train
@@ -43,6 +45,7 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
         task=Task,
         presets=PRESETS,
         runs=RUNS,
+        located=partial(located, corpora=CORPORA),
     )
 
 

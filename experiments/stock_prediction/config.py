@@ -15,9 +15,11 @@ from the one of that name.
 import dataclasses
 from typing import Literal
 
+from experiments.common.own_data import located
 from experiments.common.settings import Schedule, check_settings, require
 
 HOURLY = "etth1"  # the one data set that is no daily prices
+CORPORA = ("bokeh", "acl18", HOURLY)
 
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset({"data_dir", "log_interval", "bootstrap_draws"})
@@ -106,6 +108,7 @@ class Config:
             rates=("dropout", "adam_b2"),
             positive=("learning_rate", "clip_norm"),
         )
+        object.__setattr__(self, "data", located(self.data, CORPORA))
         require(self.data != "", self, "data", "a name or a path")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
         below = f"below chunk_length={self.chunk_length}"

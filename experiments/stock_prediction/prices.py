@@ -11,6 +11,7 @@ test; its volatility counts all the same.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,8 +80,8 @@ def load_prices(config: Config) -> PriceData:
         return _own_folds("bokeh", "public domain", [_bokeh_file(n) for n in _BOKEH_NAMES], config)
     if config.data == "acl18":
         return _acl18(config.data_dir)
-    path = Path(config.data).expanduser()
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    path = Path(os.path.expanduser(config.data))
+    files = sorted(path.glob("*.csv")) if os.path.isdir(path) else [path]
     if not files:
         raise InputError(f"load_prices: there is no file *.csv in {path}; give one at least")
     return _own_folds(path.stem, "your own files", [read_prices(file) for file in files], config)

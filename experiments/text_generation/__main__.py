@@ -3,14 +3,16 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from experiments.common import command
 from experiments.common.errors import InputError
+from experiments.common.own_data import located
 from experiments.common.run_folder import read_run
 from experiments.common.settings import differing_fields
-from experiments.text_generation.config import Config
+from experiments.text_generation.config import CORPORA, Config
 from experiments.text_generation.configs import PRESETS
 from experiments.text_generation.generate import load_writer, stream_text
 from experiments.text_generation.train import train
@@ -47,6 +49,7 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
         presets=PRESETS,
         runs=RUNS,
         data_field="corpus",
+        located=partial(located, corpora=CORPORA),
     )
 
 

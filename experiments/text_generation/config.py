@@ -20,8 +20,11 @@ import tyro
 
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
+from experiments.common.own_data import located
 from experiments.common.settings import Schedule, check_settings, require
+from experiments.text_generation.corpora import SOURCES
 
+CORPORA = ("pydoc", *SOURCES)
 # What may change when a run goes on: nothing here has a part in the parameters.
 FREE_ON_RESUME = frozenset(
     {
@@ -148,6 +151,7 @@ class Config:
             rates=_RATES,
             positive=("learning_rate", "clip_norm", "decay_factor"),
         )
+        object.__setattr__(self, "corpus", located(self.corpus, CORPORA))
         for name in ("embedding_scale", "init_scale"):
             scale = getattr(self, name)
             require(scale is None or 0.0 < scale < float("inf"), self, name, "> 0")

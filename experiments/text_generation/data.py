@@ -23,6 +23,7 @@ is no `<unk>`.
 import dataclasses
 import hashlib
 import itertools
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -149,7 +150,7 @@ def load_corpus(
     if name == "pydoc":
         text, licence = _pydoc(), "CPython's documentation, PSF licence"
     elif name not in SOURCES:
-        text, licence = read_text(Path(name).expanduser()), "your own file"
+        text, licence = read_text(Path(os.path.expanduser(name))), "your own file"
     else:
         path, licence = fetch(SOURCES[name], data_dir), SOURCES[name].licence
         if name == "ptb":

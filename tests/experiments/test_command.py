@@ -1,12 +1,14 @@
 """Which run a command line means: the newest, of the corpus and the preset that it names."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from experiments.common import command
 from experiments.common.errors import InputError
+from experiments.common.own_data import located
 from experiments.common.records import RUN_FILE, write_json
 
 
@@ -50,6 +52,7 @@ def parsed(tmp_path, *arguments):
         task=command.Task,
         presets=PRESETS,
         runs=tmp_path,
+        located=partial(located, corpora=("made", "words")),
     )
     return task.workdir, config
 
@@ -58,16 +61,18 @@ def test_the_newest_run_is_meant_unless_a_corpus_or_a_preset_is_named(tmp_path, 
     large = run_at("1", dataclasses.replace(PRESETS["large"], seed=7))
     small = run_at("2", dataclasses.replace(PRESETS["small"], rate=0.3))
     own = run_at("3", Config("own.txt", size=9, rate=0.1))
-    made = run_at("4", Config(seed=3))
+    plain = run_at("4", Config("words", seed=2))
+    made = run_at("5", Config(seed=3))
     for words, expected in (
         ("", made),
-        ("--data words", small),
+        ("--data words", plain),
         ("--preset small", small),
         ("--preset large", large),
         ("--preset=large --data=words", large),
         ("--data own.txt", own),
         ("--data own.txt --preset large", own),
         ("--preset default", made),
+        ("--preset default --data words", plain),
     ):
         assert parsed(tmp_path, "--resume", *words.split())[0] == expected, words
     # It brings its own settings, and options change them one by one.
@@ -76,14 +81,26 @@ def test_the_newest_run_is_meant_unless_a_corpus_or_a_preset_is_named(tmp_path, 
     )
 
 
-def test_a_path_may_be_written_in_another_way(tmp_path, run_at, monkeypatch):
-    own = tmp_path / "tunes"
-    own.mkdir()
-    run = run_at("1", Config(str(own)))
-    run_at("2", Config())
+def test_a_path_may_be_written_in_another_way_but_a_corpus_wins(tmp_path, run_at, monkeypatch):
+    (tmp_path / "words").mkdir()
+    folder = str(tmp_path / "words")
+    corpus = run_at("1", Config("words", size=2))
+    own = run_at("2", Config(folder))
+    run_at("3", Config())
     monkeypatch.chdir(tmp_path)
-    for word in ("tunes", "./tunes/", str(own)):
-        assert parsed(tmp_path, "--resume", "--data", word) == (run, Config(str(own)))
+    for word in ("./words", "words/", folder):
+        assert parsed(tmp_path, "--resume", "--data", word)[0] == own
+    assert parsed(tmp_path, "--resume", "--data", "words")[0] == corpus
+    with pytest.raises(InputError, match="no run trained on x"):
+        parsed(tmp_path, "--resume", "--data", "x" * 300)  # too long for a path
+
+
+def test_where_data_are():
+    assert located("words", ("words",)) == "words"
+    assert located("nowhere", ("words",)) == "nowhere"
+    assert located("", ()) == ""
+    assert located("~/nowhere", ()) == str(Path.home() / "nowhere")
+    assert located("~nobody123/x", ()) == "~nobody123/x"
 
 
 @pytest.mark.parametrize(

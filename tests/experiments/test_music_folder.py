@@ -122,11 +122,11 @@ def test_a_run_on_own_music(folder, tmp_path, monkeypatch, capsys):
     options = [f"--{name.replace('_', '-')}={getattr(tiny, name)}" for name in names]
     cli.main([*options, "--workdir", "run"])
     out = capsys.readouterr().out
-    assert "reading 8 MIDI files in own music" in out
+    assert f"reading 8 MIDI files in {folder}" in out
     assert "Markov chain a note" in out
     assert "Bai et al." not in out
     result = read_json(tmp_path / "run" / "result.json")
-    assert (result["data"], result["test_oracle_nll"]) == ("own music", None)
+    assert (result["data"], result["test_oracle_nll"]) == (str(folder), None)
     assert result["test_frames"] == len(load_corpus(str(folder)).test[0]) - 1
     assert np.isfinite([result["test_nll"], *result["test_baselines"].values()]).all()
 
@@ -148,5 +148,5 @@ def test_a_run_on_own_music(folder, tmp_path, monkeypatch, capsys):
     assert "12 frames given and 6 composed" in capsys.readouterr().out
     read = read_midi(elsewhere / "more.mid", 0.5).roll
     np.testing.assert_array_equal(read[:12], read_midi(seed, 0.5).roll)
-    with pytest.raises(SystemExit, match="'own music', which is neither"):
+    with pytest.raises(SystemExit, match="own music', which is neither"):
         cli.main(["--resume", "--workdir", str(tmp_path / "run")])

@@ -12,7 +12,7 @@ from experiments.common.records import read_json
 from experiments.speech_recognition import __main__ as cli
 from experiments.speech_recognition import decode, measure, own, words
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
-from experiments.speech_recognition.config import Config, in_full
+from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.data import load_corpus
 from experiments.speech_recognition.recordings import LeftOut, find_recordings
 from experiments.speech_recognition.train import train
@@ -215,10 +215,10 @@ def test_data_is_a_corpus_or_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "an4").mkdir()
-    assert Config(data="mine/").data == str(tmp_path / "mine") == in_full("./mine")
+    assert Config(data="mine/").data == str(tmp_path / "mine") == Config(data="./mine").data
     assert Config(data="mine").corpus_name == "mine"
-    assert in_full("an4") == "an4"
-    assert in_full("./an4") == str(tmp_path / "an4")
+    assert Config(data="an4").data == "an4"
+    assert Config(data="./an4").data == str(tmp_path / "an4")
     assert Config(data="mine", ngram="word").ngram == "word"
     (tmp_path / "file.wav").touch()
     for name in ("theirs", "file.wav", "x" * 300, ""):

@@ -16,8 +16,9 @@ from experiments.machine_translation import __main__ as cli
 from experiments.machine_translation import baselines, own_pairs, translate
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs import PRESETS, presets_on
-from experiments.machine_translation.data import Corpus, load_corpus, located
+from experiments.machine_translation.data import Corpus, load_corpus
 from experiments.machine_translation.lines import Pairs
+from experiments.machine_translation.own_pairs import located
 from experiments.machine_translation.subwords import learn_vocabularies, train_subwords
 from experiments.machine_translation.train import train
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs import multi30k
+from experiments.machine_translation.own_pairs import CORPORA
 
 PRESETS: Mapping[str, Config] = {
     "default": Config(),
@@ -13,14 +14,16 @@ PRESETS: Mapping[str, Config] = {
 
 
 def presets_on(data: str) -> Mapping[str, Config]:
-    """Return the presets for a user's own pairs.
+    """Return the presets for what `--data` names.
 
-    They are as they are, but for the default's pieces and shapes of batches, which suit
-    dates: sentences have more words, and lengths that differ more.
+    For a user's own pairs they are as they are, but for the default's pieces and shapes of
+    batches, which suit dates: sentences have more words, and lengths that differ more.
 
     Args:
-      data: where the pairs are.
+      data: where the pairs are; a corpus, or an empty string, has the presets themselves.
     """
+    if data in ("", *CORPORA):
+        return PRESETS
     default = dataclasses.replace(
         PRESETS["default"], source_pieces=2_000, target_pieces=2_000, buckets=2
     )
