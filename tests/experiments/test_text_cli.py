@@ -195,7 +195,7 @@ def test_configs_go_through_json():
 
 
 def test_differing_fields_leave_out_the_free_ones():
-    other = dataclasses.asdict(Config(seed=1, temperature=0.1, eval_interval=7))
+    other = dataclasses.asdict(Config(seed=1, temperature=0.1, log_interval=7))
     assert differing_fields(Config(), other, FREE_ON_RESUME) == ["seed"]
     assert set(FREE_ON_RESUME) <= {field.name for field in dataclasses.fields(Config)}
 
