@@ -17,8 +17,9 @@ guessed at. Endings may be any; files of further languages may lie beside them.
 | one file of two, or different numbers of lines | refused |
 
 What is held out are source lines with all of their translations, those whose SHA-256 is the
-smallest: equal text gives equal splits, and added pairs move few others. Two source lines
-are the same if the model reads the same of them.
+smallest: equal text gives equal splits, and added pairs move few others. One with more
+translations than there is room for stays in training; where all are such, the one with the
+fewest is held out. Two source lines are the same if the model reads the same of them.
 
 The result is measured in BLEU, of words that spaces and punctuation part: the figure of a
 target language that has no spaces between its words means little.
@@ -199,27 +200,46 @@ def _hold_out(place: Place, given: dict[str, list[_Row]], missing: Sequence[str]
     """Move pairs from training to the splits that are missing.
 
     Raises:
-      InputError: there are too few.
+      InputError: there are too few source lines for all of these and for training.
     """
     rows = given["train"]
-    wanted = min(MOST_HELD_OUT, max(1, len(rows) // _SHARE))
     counts = Counter(row.read for row in rows)
-    drawn = iter(sorted(counts, key=lambda read: hashlib.sha256(read.encode()).digest()))
+    if len(counts) <= len(missing):
+        splits = " and ".join(missing)
+        files = " and ".join(f"{split}.*" for split in missing)
+        raise InputError(
+            f"read_own: {place.folder} has {len(rows):,} training pairs of {len(counts):,} "
+            f"source lines, too few to hold some out for {splits}: a line goes there with all of "
+            f"its translations, and one is to train on, so that {len(missing) + 1} are needed; "
+            f"give pairs of other source lines, or files {files}"
+        )
+    wanted = min(MOST_HELD_OUT, max(1, len(rows) // _SHARE))
+    left = sorted(counts, key=lambda read: hashlib.sha256(read.encode()).digest())
     split_of: dict[str, str] = {}
-    for split in missing:
-        size = 0
-        for read in drawn:
-            # One with more translations than there is room for stays in training.
-            if size + counts[read] <= wanted:
-                split_of[read] = split
-                size += counts[read]
-            if size == wanted:
-                break
+    for i, split in enumerate(missing):
+        # A line each is left for the splits after this one, and one for training.
+        drawn = _draw(left, counts, wanted, len(left) - (len(missing) - i))
+        split_of |= dict.fromkeys(drawn, split)
+        left = [read for read in left if read not in split_of]
     for split in (*missing, "train"):
         given[split] = [row for row in rows if split_of.get(row.read, "train") == split]
-        if not given[split]:
-            raise InputError(
-                f"read_own: {place.folder} has {len(rows):,} training pairs of {len(counts):,} "
-                f"source lines, too few to hold some out for {' and '.join(missing)}; give more "
-                f"pairs, or files {' and '.join(f'{split}.*' for split in missing)}"
-            )
+
+
+def _draw(left: Sequence[str], counts: Counter[str], wanted: int, most: int) -> list[str]:
+    """Return the source lines of a split: the first ones of those left that fit.
+
+    Args:
+      left: the source lines, at least one.
+      counts: how many pairs each has.
+      wanted: how many pairs there is room for.
+      most: how many lines may be drawn, at least one.
+    """
+    drawn, size = [], 0
+    for read in left:
+        if size == wanted or len(drawn) == most:
+            break
+        if size + counts[read] <= wanted:
+            drawn.append(read)
+            size += counts[read]
+    # Of 38 pairs, two of each line, one is wanted: no line fits, but a split needs one.
+    return drawn or [min(left, key=counts.__getitem__)]

@@ -1,6 +1,6 @@
 """What a run works with, and what its training does from step to step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +19,7 @@ from experiments.machine_translation.evaluate import nats_per_token, score_lines
 from experiments.machine_translation.model import Translator, make_translator
 from experiments.machine_translation.subwords import Encoded, Vocabularies
 from experiments.machine_translation.translate import GREEDY, make_search, translate_ids
-from experiments.machine_translation.update import (
-    make_loss,
-    make_score,
-)
+from experiments.machine_translation.update import make_loss, make_score
 
 
 class Run(NamedTuple):
@@ -55,17 +52,15 @@ def make_run(config: Config, corpus: Corpus, vocabularies: Vocabularies, folder:
     )
 
 
-def training_of(run: Run) -> Training:
-    """Return what the training loop is to do; functions are compiled when first called."""
-    config = run.config
-    steps = batches_per_epoch(run.buckets, config.batch_size)
-    figure = score_of(run.corpus.name)
+def make_evaluate(run: Run) -> Callable[[TrainState, int], dict[str, float]]:
+    """Return `(state, step) -> scalars` of validation: nats a token, and the greedy figure.
+
+    `selection` is the one that the best checkpoint has least of.
+    """
+    config, name = run.config, run.corpus.name
     nats_of, find = make_score(run.model), make_search(run.model, GREEDY)
 
-    def train_scalars(step: int, loss: float) -> dict[str, float]:
-        return {"epoch": step / steps, "train_loss": loss}
-
-    def evaluate(state: TrainState, step: int) -> dict[str, float]:
+    def evaluate(state: TrainState, _step: int) -> dict[str, float]:
         params = evaluated_params(state, config.ema_decay)
         nats = nats_per_token(
             nats_of,
@@ -76,12 +71,24 @@ def training_of(run: Run) -> Training:
         )
         ids = translate_ids(find, params, run.valid.sources, config.eval_batch_size)
         lines = [run.vocabularies.target.decode(i) for i in ids]
-        score = score_lines(run.corpus.name, lines, run.corpus.valid.targets).value
+        score = score_lines(name, lines, run.corpus.valid.targets).value
         return {
             "validation_nats": nats,
-            f"validation_{figure}": score,
+            f"validation_{score_of(name)}": score,
             "selection": nats if config.selection == "nats" else -score,
         }
+
+    return evaluate
+
+
+def training_of(run: Run) -> Training:
+    """Return what the training loop is to do; functions are compiled when first called."""
+    config = run.config
+    steps = batches_per_epoch(run.buckets, config.batch_size)
+    figure = score_of(run.corpus.name)
+
+    def train_scalars(step: int, loss: float) -> dict[str, float]:
+        return {"epoch": step / steps, "train_loss": loss}
 
     def show(record: Mapping[str, float]) -> str:
         words = f"loss: train {record['train_loss']:.3f}"
@@ -106,7 +113,7 @@ def training_of(run: Run) -> Training:
             ema_decay=config.ema_decay,
         ),
         train_scalars=train_scalars,
-        evaluate=evaluate,
+        evaluate=make_evaluate(run),
         selection="selection",
         show=show,
     )

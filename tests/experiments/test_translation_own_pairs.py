@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import itertools
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from experiments.machine_translation.lines import Pairs
 from experiments.machine_translation.own_pairs import located
 from experiments.machine_translation.subwords import learn_vocabularies, train_subwords
 from experiments.machine_translation.train import train
+from experiments.machine_translation.trained import load_trained
+from experiments.machine_translation.update import state_shapes
+from tests.experiments.test_translation_train import arrays
 
 # One worker of pytest-xdist for the tests that share a run and its compiled programs.
 pytestmark = pytest.mark.xdist_group("translation_own_pairs")
@@ -82,6 +86,33 @@ def test_held_out_splits_stay_small(tmp_path, monkeypatch):
     assert corpus.train.sources.count(SENTENCES[0][0]) == 61
 
 
+def translated(*counts: int) -> list[tuple[str, str]]:
+    """Return pairs of as many source lines as there are counts, each with so many translations."""
+    return [(SENTENCES[n][0], str(i)) for n, count in enumerate(counts) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ([2] * 19, [34, 2, 2]),  # room for one pair
+        ([5] * 18, [80, 5, 5]),  # for four
+        ([2] * 50, [92, 4, 4]),  # for five: what does not fit test does for validation
+        ([9, 7, 8], [9, 8, 7]),  # the fewest first: test, then validation
+        ([1, 60, 1], [60, 1, 1]),  # test has room for both of the small ones, but takes one
+    ],
+    ids=["two each", "five each", "one too many", "a line a split", "one line leaves none"],
+)
+def test_source_lines_with_many_translations_are_held_out_whole(tmp_path, counts, sizes):
+    pairs = translated(*counts)
+    splits = splits_of(load_corpus(f"{write(tmp_path / 'a', 'train', pairs)}:en-de"))
+    assert [len(split) for split in splits] == sizes
+    assert set.union(*splits) == set(pairs)
+    sources = [{source for source, _ in split} for split in splits]
+    assert sum(map(len, sources)) == len(counts)
+    write(tmp_path / "a", "train", pairs[::-1])
+    assert splits_of(load_corpus(f"{tmp_path / 'a'}:en-de")) == splits
+
+
 def test_files_of_splits_are_taken_and_training_shares_no_line_with_them(tmp_path):
     folder = write(tmp_path / "pairs", "train", SENTENCES)
     write(folder, "test", [*SENTENCES[:4], ("a cat", "eine katze")])
@@ -141,7 +172,8 @@ def make_odd_folders(root: Path) -> None:
     (root / "twice" / "train.en.gz").write_bytes(gzip.compress(b"a\n"))
     write(write(root / "half", "train", SENTENCES), "test", SENTENCES[:2], ("en",))
     write(root / "blank", "train", [("", "x")] * 5)
-    write(root / "two", "train", SENTENCES[:2])
+    write(root / "two", "train", translated(20, 20))
+    write(write(root / "one", "train", translated(20)), "test", SENTENCES[5:7])
     write(write(root / "same", "train", SENTENCES), "test", SENTENCES)
     write(root / "latin", "train", SENTENCES)
     (root / "latin" / "train.de").write_bytes(b"caf\xe9\n" * len(SENTENCES))
@@ -165,7 +197,9 @@ def make_odd_folders(root: Path) -> None:
         ("half:en-de", ["must have test.en and test.de, got test.en alone"]),
         ("blank:en-de", ["none of the 5 pairs of", "a side is empty"]),
         ("same:en-de", ["none of the 80 pairs of", "in another split"]),
-        ("two:en-de", ["2 training pairs of 2 source lines, too few", "test.* and valid.*"]),
+        ("two:en-de", ["40 training pairs of 2 source lines, too few", "3 are needed"]),
+        ("two:en-de", ["with all of its translations", "files test.* and valid.*"]),
+        ("one:en-de", ["of 1 source lines, too few", "2 are needed", "files valid.*"]),
         ("latin:en-de", ["train.de is not UTF-8 text"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -253,11 +287,17 @@ def test_a_run_on_own_pairs_is_measured_in_bleu(finished):
 
 def test_going_on_with_own_pairs_from_elsewhere(finished, tmp_path, monkeypatch, capsys):
     root, run = finished
-    before = (run / "translations.txt").read_bytes()
+    shutil.copytree(run, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "checkpoints" / "00000004")
     monkeypatch.chdir(tmp_path)
-    cli.main(["--workdir", str(run), "--resume"])
-    assert "pairs left out: 2 with an empty side" in capsys.readouterr().out
-    assert (run / "translations.txt").read_bytes() == before
+    cli.main(["--workdir", "copy", "--resume"])
+    out = capsys.readouterr().out
+    assert "pairs left out: 2 with an empty side" in out
+    assert "going on from step 2" in out
+    target = state_shapes(cli.parse(TINY)[1], load_trained(run).model)
+    assert arrays(tmp_path / "copy", 4, target) == arrays(run, 4, target)
+    for name in ("translations.txt", "samples.txt"):
+        assert (tmp_path / "copy" / name).read_bytes() == (run / name).read_bytes()
     # by the folder's name, too, as it was given or in another way
     monkeypatch.chdir(root / "pairs")
     assert cli.parse(["--data", "../pairs:en-de", "--resume", "--workdir", str(run)])[0].resume
