@@ -31,13 +31,15 @@ from experiments.speech_recognition.configs import an4
 from experiments.speech_recognition.train import train
 
 RUNS = Path("runs/speech_recognition_depth")
-EPOCHS = 16
+EPOCHS = 12
 
 CONFIG = dataclasses.replace(
     an4.CONFIG,
     hidden_size=250,
     layer_norm=True,
     steps=EPOCHS * an4.STEPS_PER_EPOCH,
+    learning_rate=3e-3,
+    warmup_steps=an4.STEPS_PER_EPOCH,
     speeds=(1.0,),
     dropout=0.2,
     max_frames=15,
