@@ -142,42 +142,18 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
         there are too many bands.
     """
     spectrogram = log_mel(corpus.sample_rate, config.num_bands)
-    alphabet = corpus.alphabet
-    raw = {
-        (part, speed): [
-            spectrogram(change_speed(u.wave, speed)) for u in getattr(corpus.splits, part)
-        ]
-        for part in ("train", "valid", "test")
-        for speed in (config.speeds if part == "train" else (1.0,))
-    }
-    overall = moments(raw["train", 1.0])
+    alphabet, splits = corpus.alphabet, corpus.splits
 
-    def examples(part: str) -> Examples:
-        utterances: Sequence[Utterance] = getattr(corpus.splits, part)
-        copies = tuple(
-            tuple(normalize(frames, utterances, config, overall))
-            for (name, _), frames in raw.items()
-            if name == part
-        )
-        labels = tuple(alphabet.encode(u.text) for u in utterances)
-        return Examples(
-            names=tuple(u.name for u in utterances),
-            texts=tuple(u.text for u in utterances),
-            labels=labels,
-            copies=copies,
-            usable=np.array(
-                [
-                    [
-                        steps_needed(y) <= -(-len(x) // config.stack)
-                        for x, y in zip(copy, labels, strict=True)
-                    ]
-                    for copy in copies
-                ]
-            ),
-            as_spoken=config.speeds.index(1.0) if part == "train" else 0,
-        )
+    def raw(utterances: Sequence[Utterance], speeds: Sequence[float]) -> list[list[Frames]]:
+        return [[spectrogram(change_speed(u.wave, speed)) for u in utterances] for speed in speeds]
 
-    train, valid, test = map(examples, ("train", "valid", "test"))
+    as_spoken, of_train = config.speeds.index(1.0), raw(splits.train, config.speeds)
+    overall = moments(of_train[as_spoken])
+    train = _examples(splits.train, of_train, as_spoken, alphabet, config, overall)
+    valid, test = (
+        _examples(part, raw(part, (1.0,)), 0, alphabet, config, overall)
+        for part in (splits.valid, splits.test)
+    )
     hopeless = [train.names[i] for i in np.flatnonzero(~train.usable.any(axis=0))]
     if hopeless:
         raise InputError(
@@ -186,6 +162,28 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
         )
     num_too_short = int((~train.usable).sum())
     return Dataset(corpus, alphabet, overall, train, valid, test, num_too_short)
+
+
+def _examples(
+    utterances: Sequence[Utterance],
+    raw: Sequence[Sequence[Frames]],
+    as_spoken: int,
+    alphabet: Alphabet,
+    config: Config,
+    overall: Moments,
+) -> Examples:
+    """Return a part as a network reads it, given its spectrograms at each speed."""
+    copies = tuple(tuple(normalize(frames, utterances, config, overall)) for frames in raw)
+    labels = tuple(alphabet.encode(u.text) for u in utterances)
+    num_steps = [[-(-len(frames) // config.stack) for frames in copy] for copy in copies]
+    return Examples(
+        names=tuple(u.name for u in utterances),
+        texts=tuple(u.text for u in utterances),
+        labels=labels,
+        copies=copies,
+        usable=np.array(num_steps) >= [steps_needed(y) for y in labels],
+        as_spoken=as_spoken,
+    )
 
 
 def log_mel(sample_rate: int, num_bands: int) -> LogMel:

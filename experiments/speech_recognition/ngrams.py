@@ -15,7 +15,7 @@ that the training texts have. Smoothing is Witten and Bell's, as in
     p(c | h) = (count(h, c) + kinds(h) p(c | h')) / (count(h) + kinds(h)),  p(c | ) over 1/V
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -24,10 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprnn_jax.decoding import LanguageModel
+from experiments.common.errors import InputError
 from experiments.speech_recognition.alphabet import BLANK, Alphabet
 
 # In texts, label 0 is their end; it also stands before their beginning.
 END = BLANK
+
+# Of one table [S, V]: near 3 GB while a model is made. AN4's of words has 7 * 10**5.
+MOST_ENTRIES = 10**8
 
 Context = tuple[int, ...]
 
@@ -89,42 +93,58 @@ def character_ngram(texts: Iterable[str], alphabet: Alphabet, order: int) -> Aut
       texts: what to learn from.
       alphabet: the labels.
       order: n >= 1.
+
+    Raises:
+      InputError: there are so many contexts that the tables would fill the memory.
     """
-    counts = _count(texts, alphabet, order)
-    states = {context: state for state, context in enumerate(counts)}
-    probs: dict[Context, NDArray[np.float64]] = {}
-    for context, count in sorted(counts.items(), key=lambda item: len(item[0])):
-        shorter = probs[context[1:]] if context else np.full(alphabet.size, 1 / alphabet.size)
+    size = alphabet.size
+    sequences = [(END, *map(int, alphabet.encode(text)), END) for text in texts]
+    states = _states(sequences, size, order)
+    start = states.get((END,), 0)  # of order 1 there is only one state
+    probs = _counts(sequences, states, size, order)  # row by row they become probabilities
+    successors = np.zeros((len(states), size), np.int32)
+    for context in sorted(states, key=len):
+        state, count, shorter = states[context], probs[states[context]], np.full(size, 1 / size)
+        if context:
+            shorter = probs[states[context[1:]]]
+            # Where a longer context is none of the texts', its oldest label is left away.
+            successors[state] = successors[states[context[1:]]]
+        for label in np.flatnonzero(count):
+            longer = (*context, int(label))
+            if longer in states:
+                successors[state, label] = states[longer]
         kinds = (count > 0).sum()
-        probs[context] = (count + kinds * shorter) / (count.sum() + kinds)
-
-    def state_after(context: Context, label: int) -> int:
-        after = (END,) if label == END else (*context, label)
-        after = after[max(0, len(after) - order + 1) :]
-        while after not in states:
-            after = after[1:]
-        return states[after]
-
-    successors = [
-        [state_after(context, label) for label in range(alphabet.size)] for context in counts
-    ]
-    return Automaton(
-        np.log(np.array([probs[context] for context in counts])).astype(np.float32),
-        np.array(successors, np.int32),
-        state_after((), END),
-    )
+        probs[state] = (count + kinds * shorter) / (count.sum() + kinds)
+    successors[:, END] = start
+    return Automaton(np.log(probs).astype(np.float32), successors, start)
 
 
-def _count(
-    texts: Iterable[str], alphabet: Alphabet, order: int
-) -> Mapping[Context, NDArray[np.float64]]:
-    """Return how often each label follows each context of up to n - 1 labels."""
-    counts: dict[Context, NDArray[np.float64]] = {(): np.zeros(alphabet.size)}
-    for text in texts:
-        labels = (END, *map(int, alphabet.encode(text)), END)
-        for i in range(1, len(labels)):
-            for size in range(min(order, i + 1)):
-                context = labels[i - size : i]
-                count = counts.setdefault(context, np.zeros(alphabet.size))
-                count[labels[i]] += 1
+def _states(sequences: Iterable[Context], size: int, order: int) -> dict[Context, int]:
+    """Return the number of each context of up to n - 1 labels, before any table is made."""
+    states: dict[Context, int] = {(): 0}
+    for labels in sequences:
+        for i, n in _ends(labels, order):
+            states.setdefault(labels[i - n : i], len(states))
+        if len(states) * size > MOST_ENTRIES:
+            raise InputError(
+                f"character_ngram: {len(states):,} contexts or more of {size:,} labels each need "
+                f"tables of {len(states) * size:,} entries, at most {MOST_ENTRIES:,} are "
+                f"made; lower --ngram-order, now {order}"
+            )
+    return states
+
+
+def _counts(
+    sequences: Iterable[Context], states: Mapping[Context, int], size: int, order: int
+) -> NDArray[np.float64]:
+    """Return how often each label follows each context, `[S, V]`."""
+    counts = np.zeros((len(states), size))
+    for labels in sequences:
+        for i, n in _ends(labels, order):
+            counts[states[labels[i - n : i]], labels[i]] += 1
     return counts
+
+
+def _ends(labels: Context, order: int) -> Iterator[tuple[int, int]]:
+    """Yield where each context of a text ends, and its length."""
+    return ((i, n) for i in range(1, len(labels)) for n in range(min(order, i + 1)))

@@ -7,7 +7,9 @@ line for each kind of change. Transcripts are normalised as AN4's are: see
 Left out, counted and named in one line: recordings without a transcript, or with one in
 which nothing is left to say; files that cannot be read, are empty or silent; recordings
 too short for their transcripts (CTC needs a step a label and one between two equal ones)
-or longer than a minute, to which a whole batch would be padded.
+or longer than a minute, to which a whole batch would be padded; and what is there twice,
+in another format or with sample for sample the sound of another recording, for else it
+could be both trained on and tested with.
 
 Test and validation part are about a tenth of the utterances each. Where nobody has said
 more than a quarter of them all, so that there are four speakers or more, whole speakers
@@ -16,6 +18,7 @@ utterances are. The test part is the same for every seed, as an official one wou
 the validation part is drawn by the seed, as AN4's is.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,7 +83,7 @@ def _read(
     found: Sequence[Recording], stack: int, left_out: LeftOut, note: Callable[[str], None]
 ) -> list[Utterance]:
     """Return the recordings that can be used."""
-    utterances, changes = [], Counter[str]()
+    utterances, changes, heard = [], Counter[str](), set[bytes]()
     for recording in found:
         notes: list[str] = []
         text = normalize_transcript(recording.transcript)
@@ -93,11 +96,15 @@ def _read(
             left_out.add("unreadable, empty or silent", str(error).removeprefix("read_audio: "))
             continue
         utterance = Utterance(recording.name, recording.speaker, text, wave)
+        sound = hashlib.sha256(wave.tobytes()).digest()
         if _is_too_short(utterance, stack):
             left_out.add(f"too short for their transcripts at --stack {stack}", utterance.name)
         elif len(wave) > LONGEST_S * SAMPLE_RATE:
             left_out.add(f"longer than {LONGEST_S} s, to be cut at pauses", utterance.name)
+        elif sound in heard:
+            left_out.add("with the sound of another", utterance.name)
         else:
+            heard.add(sound)
             utterances.append(utterance)
             changes.update(line.removeprefix(f"{recording.path}: ") for line in notes)
     for change, count in changes.items():

@@ -68,8 +68,9 @@ def load_recognizer(
         those it was started with.
 
     Raises:
-      InputError: the folder holds no run, or no checkpoint that can be read, or the
-        model was trained with other settings than `config`.
+      InputError: the folder holds no run, or no checkpoint that can be read, the
+        model was trained with other settings than `config`, or the n-gram model that it
+        asks for would fill the memory.
     """
     run = read_run(workdir)
     config = config or config_from_dict(Config, run["config"])
@@ -112,7 +113,11 @@ def _fusion_of(workdir: Path, config: Config) -> Fusion:
 def make_language_model(
     config: Config, alphabet: Alphabet, transcripts: Sequence[str]
 ) -> Automaton:
-    """Return the n-gram model that a config asks for."""
+    """Return the n-gram model that a config asks for.
+
+    Raises:
+      InputError: it would fill the memory.
+    """
     if config.ngram == "word":
         return word_bigram(transcripts, alphabet)
     return character_ngram(transcripts, alphabet, config.ngram_order)

@@ -10,6 +10,9 @@ It has one of two forms:
                           below it, of any of `EXTENSIONS`, with its transcript beside it.
                           What begins with a dot is passed over.
 
+Of recordings in one place whose names differ in the extension only, as `1.wav` and
+`1.m4a` that it was made from, one is taken: that whose format comes first in `EXTENSIONS`.
+
 The speaker is the first folder in which the recordings' paths differ: `alice` for
 `alice/monday/1.wav` beside `bob/1.wav`, and below `wavs/` just the same. Those that lie
 where all paths still agree are one speaker's more, so that one flat folder is one speaker.
@@ -69,7 +72,8 @@ def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:
 
     Args:
       folder: see the module.
-      left_out: is told of those without a transcript, and of lines without a recording.
+      left_out: is told of those without a transcript, of lines without a recording, and of
+        recordings in a second format.
 
     Raises:
       InputError: no such folder, or metadata.csv is not of the form above.
@@ -79,7 +83,7 @@ def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:
             f"find_recordings: there is no folder {folder}; --data must be {CORPUS_OR_FOLDER}"
         )
     pairs = _listed if (folder / METADATA).is_file() else _side_by_side
-    found = list(pairs(folder, left_out))
+    found = _one_a_stem(list(pairs(folder, left_out)), folder, left_out)
     speakers = _speakers([path for path, _ in found])
     return [
         Recording(_name(path, folder), path, speaker, transcript)
@@ -135,6 +139,26 @@ def _side_by_side(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]
             left_out.add("with a transcript that is not UTF-8 text", _name(path, folder))
         else:
             yield path, text
+
+
+def _one_a_stem(
+    found: Sequence[tuple[Path, str]], folder: Path, left_out: LeftOut
+) -> list[tuple[Path, str]]:
+    """Return one recording of each stem, for two could be trained on and tested with."""
+
+    def stem(path: Path) -> Path:
+        return path.with_suffix("") if path.suffix.lower() in EXTENSIONS else path
+
+    def rank(path: Path) -> int:
+        return (*EXTENSIONS, path.suffix.lower()).index(path.suffix.lower())
+
+    taken: dict[Path, Path] = {}
+    for path in sorted((path for path, _ in found), key=rank):
+        taken.setdefault(stem(path), path)
+    for path, _ in found:
+        if taken[stem(path)] != path:
+            left_out.add("there in another format", _name(path, folder))
+    return [(path, text) for path, text in found if taken[stem(path)] == path]
 
 
 def _read_text(path: Path) -> str | None:

@@ -12,7 +12,11 @@ from experiments.speech_recognition import report
 from experiments.speech_recognition.config import FREE_ON_RESUME, Config
 from experiments.speech_recognition.data import load_corpus, prepare
 from experiments.speech_recognition.measure import Findings, measure
-from experiments.speech_recognition.recognizer import described, load_recognizer
+from experiments.speech_recognition.recognizer import (
+    described,
+    load_recognizer,
+    make_language_model,
+)
 from experiments.speech_recognition.run import Run, initial_train_state, make_run, training_of
 
 _PACKAGES = (*PACKAGES, "scipy", "soundfile", "jiwer")
@@ -33,11 +37,14 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
       baselines, the settings, versions, hardware and times.
 
     Raises:
-      InputError: a corpus, a folder or a setting that cannot be used.
+      InputError: a corpus, a folder or a setting that cannot be used, or an n-gram model
+        that would fill the memory.
       FloatingPointError: a number that is not finite; names the step and the tensor.
     """
     began, workdir = time.perf_counter(), Path(workdir)
     corpus = load_corpus(config)
+    # It is asked after the training only, but one that is too large is refused before it.
+    make_language_model(config, corpus.alphabet, [u.text for u in corpus.splits.train])
     dataset = prepare(corpus, config)
     print(report.describe(dataset), flush=True)
     open_run(

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.speech_recognition.alphabet import Alphabet
-from experiments.speech_recognition.ngrams import END, Automaton
+from experiments.speech_recognition.ngrams import END, MOST_ENTRIES, Automaton
 
 _OTHER_SPELLING = 1e-4
-_MOST_ENTRIES = 10**8  # near 3 GB while they are made; AN4 has 7 * 10**5
 
 Table = NDArray[np.float64]
 
@@ -40,6 +39,7 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     """
     sentences = [text.split() for text in texts]
     words = sorted({word for sentence in sentences for word in sentence})
+    _check_size(words, alphabet.size)
     bigrams = _bigrams(sentences, words)  # [W + 1, W + 1]: from and to; the last is the end
     spellings = [list(map(int, alphabet.encode(word))) for word in words]
     children, through, ends_at = _tree(spellings, alphabet.size)
@@ -47,12 +47,6 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     num_words, space = len(words), alphabet.characters.find(" ") + 1
     # Rows of states: words before (the last of these: an unknown one), nodes, `unknown`.
     unknown = (num_words + 2) * num_nodes
-    if unknown * size > _MOST_ENTRIES:
-        raise InputError(
-            f"word_bigram: {num_words:,} different words need tables of {unknown * size:.0e} "
-            f"entries, at most {_MOST_ENTRIES:.0e} are made; give --ngram character (and "
-            "--resume, if the network is trained)"
-        )
     unigrams = _share(np.bincount(_number_words(sentences, words), minlength=num_words + 1))
     before = np.concatenate([bigrams, unigrams[None]])
     probs = np.full((unknown + 1, size), 1.0 / size)
@@ -71,6 +65,21 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     successors[:, END] = start
     known = (1.0 - _OTHER_SPELLING) * probs + _OTHER_SPELLING / size
     return Automaton(np.log(known).astype(np.float32), successors, start)
+
+
+def _check_size(words: Sequence[str], size: int) -> None:
+    """Refuse more words than there is memory for, before any table of them is made.
+
+    The tables of states are the largest: a tree has more nodes than words, so that there
+    are fewer entries in `_bigrams`, and in `_tree`, than states.
+    """
+    num_nodes = len({word[:i] for word in words for i in range(len(word) + 1)})
+    entries = (len(words) + 2) * num_nodes * size
+    if entries > MOST_ENTRIES:
+        raise InputError(
+            f"word_bigram: {len(words):,} different words need tables of {entries:,} entries, "
+            f"at most {MOST_ENTRIES:,} are made; give --ngram character"
+        )
 
 
 def _number_words(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> NDArray[np.int64]:

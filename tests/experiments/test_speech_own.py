@@ -1,7 +1,9 @@
 """A user's own recordings: found, read, left out, split, trained on and written down."""
 
+import dataclasses
 import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ import soundfile
 from experiments.common.errors import InputError
 from experiments.common.records import read_json
 from experiments.speech_recognition import __main__ as cli
-from experiments.speech_recognition import decode, measure, own, words
+from experiments.speech_recognition import decode, measure, ngrams, own, words
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.data import load_corpus
 from experiments.speech_recognition.recordings import LeftOut, find_recordings
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.utterances import Utterance
+from tests.experiments.test_speech_train import bits
 
 # One worker of pytest-xdist for the tests that share a run.
 pytestmark = pytest.mark.xdist_group("speech_own")
@@ -124,6 +127,41 @@ def test_a_speaker_is_the_first_folder_that_differs(tmp_path):
     assert [r.speaker for r in found_in(tmp_path)[0]] == ["", ""]
 
 
+def test_of_a_recording_in_two_formats_one_is_taken(tmp_path):
+    """So it is beside one transcript, and where a list has it twice."""
+    for name in ("1.flac", "1.wav", "a/1.wav", "2.OGG", "2.5.wav"):
+        record(tmp_path / name, "one")
+    (tmp_path / "1.aac").write_bytes(b"what it was made from")
+    (tmp_path / "2.m4a").write_bytes(b"what it was made from")
+    found, left_out = found_in(tmp_path)
+    assert [r.name for r in found] == ["1.wav", "2.5.wav", "2.OGG", "a/1.wav"]
+    assert left_out == {"there in another format": ["1.aac", "1.flac", "2.m4a"]}
+    for name in ("take.1", "take.2"):  # no extension: what is behind the dot is the name's
+        (tmp_path / name).touch()
+    (tmp_path / "metadata.csv").write_text("1.flac|I\n1|I\n2.5|II\ntake.1|x\ntake.2|y\n")
+    found, left_out = found_in(tmp_path)
+    assert [r.name for r in found] == ["1.wav", "2.5.wav", "take.1", "take.2"]
+    assert left_out == {"there in another format": ["1.flac"]}
+
+
+def test_a_sound_is_in_one_part_only(tmp_path):
+    record_some(tmp_path, 10)
+    for name in ("00 (1)", "more/copy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        for end in (".wav", ".txt"):
+            shutil.copy(tmp_path / f"00{end}", tmp_path / f"{name}{end}")
+    wave, rate = soundfile.read(tmp_path / "05.wav", dtype="int16")
+    soundfile.write(tmp_path / "other name.flac", wave, rate)  # other bytes, the same samples
+    (tmp_path / "other name.txt").write_text("noise")
+    notes = []
+    splits = own.load(str(tmp_path), 0, 3, notes.append)
+    assert notes == [
+        f"{tmp_path}: 3 of 13 recordings left out: 3 with the sound of another (00.wav, for one)"
+    ]
+    waves = [u.wave.tobytes() for part in splits[:3] for u in part]
+    assert len(waves) == len(set(waves)) == 10
+
+
 def test_what_is_of_no_use_is_left_out_and_told_in_one_line(tmp_path):
     record_some(tmp_path, 10)
     record(tmp_path / "bare.wav")
@@ -158,7 +196,7 @@ def test_what_is_of_no_use_is_left_out_and_told_in_one_line(tmp_path):
 def test_rates_and_channels_are_changed_with_one_line_each(tmp_path):
     record_some(tmp_path, 8)
     for i, rate in enumerate((8000, 44_100, 44_100)):
-        record(tmp_path / f"x{i}.wav", "no", rate, channels=2)
+        record(tmp_path / f"x{i}.wav", "no", rate, channels=2, seed=100 + i)
     notes = []
     splits = own.load(str(tmp_path), 0, 3, notes.append)
     assert notes == [
@@ -231,10 +269,43 @@ def test_data_is_a_corpus_or_a_folder(tmp_path, monkeypatch):
         load_corpus(gone)
 
 
-def test_a_bigram_of_too_many_words_is_refused(monkeypatch):
-    monkeypatch.setattr(words, "_MOST_ENTRIES", 20)
-    with pytest.raises(InputError, match=r"2 different words need .* give --ngram character"):
-        words.word_bigram(["AB BA"], Alphabet("AB "))
+LETTERS = [chr(0x4E00 + i) for i in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "message"),
+    [
+        (words.word_bigram, " ".join(LETTERS), r"1,000 different words need .* --ngram character$"),
+        (
+            lambda *of: ngrams.character_ngram(*of, order=2),
+            "".join(LETTERS),
+            r"1,002 contexts or more of 1,001 labels each .* lower --ngram-order, now 2$",
+        ),
+    ],
+)
+def test_a_language_model_that_is_too_large_is_refused_before_it_is_made(
+    monkeypatch, make, text, message
+):
+    for module in (words, ngrams):
+        monkeypatch.setattr(module, "MOST_ENTRIES", 10**6)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            make([text], Alphabet.of_texts([text]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6  # bytes; one table of a float64 from each to each has 8e6
+
+
+@pytest.mark.parametrize("ngram", ["character", "word"])
+def test_it_is_refused_before_the_training(tmp_path, monkeypatch, ngram):
+    folder, run = record_some(tmp_path / "mine"), tmp_path / "run"
+    for module in (words, ngrams):
+        monkeypatch.setattr(module, "MOST_ENTRIES", 50)
+    with pytest.raises(InputError, match=rf"{ngram}_.*gram: .* --ngram"):
+        train(dataclasses.replace(tiny(folder), ngram=ngram), run)
+    assert not run.exists()
 
 
 def tiny(folder):
@@ -269,6 +340,9 @@ def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, cap
     assert "nearest mean spectrum, frame by frame" not in result["baselines"]
     assert "10 training (0.1 min), 1 validation" in capsys.readouterr().out
 
+    # By its parameters: after two steps, all that any decoder finds is blanks.
+    whole = bits(run, 2)
+    assert bits(run, 1) != whole
     for path in (run / "checkpoints").iterdir():  # as it was after the first step
         if int(path.name) > 1:
             shutil.rmtree(path)
@@ -276,8 +350,7 @@ def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path / "there")
     cli.main(["--resume", "--workdir", str(run)])
     assert "going on from step 1" in capsys.readouterr().out
-    again = read_json(run / "result.json")
-    assert again["decoders"] == result["decoders"]
+    assert bits(run, 2) == whole
 
     monkeypatch.chdir(tmp_path / "here")
     shutil.copytree(run, tmp_path / "here" / "runs" / "speech_recognition" / "1")

@@ -83,7 +83,7 @@ def recognizer(finished):
 def bits(workdir, step):
     """All of a checkpoint's arrays: parameters, optimiser, mean and key."""
     found = load_recognizer(workdir)
-    target = jax.eval_shape(lambda: initial_train_state(TINY, found.model))
+    target = jax.eval_shape(lambda: initial_train_state(found.config, found.model))
     state = checkpoints.restore(workdir / "checkpoints", step, target).state
     state = state._replace(key=jax.random.key_data(state.key))
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
