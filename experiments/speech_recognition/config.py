@@ -133,8 +133,8 @@ class Config:
         )
         object.__setattr__(self, "data", located(self.data, CORPORA))
         # A trained model is used without its data, so that a full path may lead nowhere here.
-        named = self.data in CORPORA or os.path.isabs(self.data)
-        require(named, self, "data", CORPUS_OR_FOLDER)
+        folder = os.path.isabs(self.data) and not os.path.isfile(self.data)
+        require(self.data in CORPORA or folder, self, "data", CORPUS_OR_FOLDER)
         # The one before is what a damaged last checkpoint falls back on.
         require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
         require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")

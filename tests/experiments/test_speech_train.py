@@ -324,12 +324,12 @@ def test_the_sweep_over_depth_goes_on_where_it_stopped(finished, tmp_path, monke
     assert asked == [1, 3]
     assert depth_sweep.sweep(settings, tmp_path) == rows
     assert len(asked) == 2  # both are finished
-    longer = dataclasses.replace(settings, config=dataclasses.replace(TINY, steps=3))
-    depth_sweep.sweep(longer, tmp_path)
-    assert asked == [1, 3, 1, 3]  # the results that lie there are of other settings
     assert {path.name for path in tmp_path.iterdir()} == {
         *("layers-1", "layers-3", "depth.md", "depth.json", "depth.png")
     }
     table = (tmp_path / "depth.md").read_text()
     assert "2 steps of 4 utterances" in table
     assert table.count("\n| ") == 3  # head and two depths
+    longer = dataclasses.replace(settings, config=dataclasses.replace(TINY, steps=3))
+    depth_sweep.sweep(longer, tmp_path)
+    assert asked == [1, 3, 1, 3]  # the results that lie there are of other settings
