@@ -1,10 +1,10 @@
 """Every option of the speech-recognition experiment, with the default run's values.
 
 Command:   python -m experiments.speech_recognition
-Expected:  test CER 3.75 %, where the nearest mean spectrum has 78.75 % (jax 0.10.2; with 17
-           test strings, 95 % of resampled test parts lie between 0 and 7.6 %)
+Expected:  test CER 2.50 %, where the nearest mean spectrum has 78.75 % (jax 0.10.2; with 17
+           test strings, 95 % of resampled test parts lie between 0 and 6.0 %)
 Hardware:  2 CPU cores
-Time:      75 s of CPU time in all, measured on a busy machine
+Time:      110 s in all on one core, the other busy
 
 The runs on recorded speech are in `configs/`, one file each, by the name for `--preset`.
 """
