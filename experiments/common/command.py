@@ -76,8 +76,8 @@ def parse(
     if wanted.needs_run:
         preset = wanted.preset if named else None
         meant = _Meant(presets, data_field, located, preset, corpus)
-        wanted = dataclasses.replace(wanted, workdir=_run_meant(wanted, name, runs, meant))
-        stored = _stored_config(wanted.workdir)
+        workdir, stored = _run_meant(wanted, name, runs, meant)
+        wanted = dataclasses.replace(wanted, workdir=workdir)
     if stored is None and not named:
         suited = [key for key, one in presets.items() if getattr(one, data_field) == corpus]
         wanted = dataclasses.replace(wanted, preset=suited[0] if suited else "default")
@@ -129,8 +129,12 @@ class _Meant(NamedTuple):
         return preset + (f" trained on {self.corpus}" if self.corpus else "")
 
 
-def _run_meant(task: Task, name: str, runs: Path, meant: _Meant) -> Path:
+def _run_meant(
+    task: Task, name: str, runs: Path, meant: _Meant
+) -> tuple[Path, dict[str, Any] | None]:
     """Return the folder of the run to go on with: the one named, or the newest that suits.
+
+    With it, the settings that its file holds, or None where there is no file.
 
     Raises:
       InputError: there is none, or the one named was trained on something else than the
@@ -142,21 +146,15 @@ def _run_meant(task: Task, name: str, runs: Path, meant: _Meant) -> Path:
             f"{name}: no run{meant} in {workdir or runs}; train one first, or give "
             "its folder as --workdir"
         )
-    stored = _stored_config(workdir)
+    file = workdir / RUN_FILE
+    stored = read_json(file)["config"] if file.is_file() else None
     if stored is not None and not meant.suits(stored):
         raise InputError(
             f"{name}: the run in {workdir} is none{meant}, it was trained on "
             f"{stored.get(meant.data_field)}; name another --workdir, or leave --preset and "
             "--data away"
         )
-    return workdir
-
-
-def _stored_config(workdir: Path | None) -> dict[str, Any] | None:
-    """Return the settings that a run's file holds, or None where there is no file."""
-    if workdir is None or not (workdir / RUN_FILE).is_file():
-        return None
-    return read_json(workdir / RUN_FILE)["config"]
+    return workdir, stored
 
 
 def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:

@@ -19,7 +19,7 @@ from experiments.speech_recognition.data import load_corpus
 from experiments.speech_recognition.recordings import LeftOut, find_recordings
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.utterances import Utterance
-from tests.experiments.test_speech_train import bits
+from tests.experiments.test_speech_train import TINY, bits
 
 # One worker of pytest-xdist for the tests that share a run.
 pytestmark = pytest.mark.xdist_group("speech_own")
@@ -309,21 +309,7 @@ def test_it_is_refused_before_the_training(tmp_path, monkeypatch, ngram):
 
 
 def tiny(folder):
-    return Config(
-        data=str(folder),
-        num_bands=8,
-        hidden_size=6,
-        num_layers=1,
-        num_lengths=1,
-        batch_size=4,
-        steps=2,
-        warmup_steps=1,
-        beam_size=4,
-        ngram_order=3,
-        log_interval=1,
-        eval_interval=1,
-        checkpoint_interval=1,
-    )
+    return dataclasses.replace(TINY, data=str(folder), ema_decay=0.0)
 
 
 def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, capsys):
