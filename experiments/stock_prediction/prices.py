@@ -80,7 +80,7 @@ def load_prices(config: Config) -> PriceData:
         return _own_folds("bokeh", "public domain", [_bokeh_file(n) for n in _BOKEH_NAMES], config)
     if config.data == "acl18":
         return _acl18(config.data_dir)
-    path = Path(os.path.expanduser(config.data))
+    path = Path(config.data)  # the config has expanded it
     files = sorted(path.glob("*.csv")) if os.path.isdir(path) else [path]
     if not files:
         raise InputError(f"load_prices: there is no file *.csv in {path}; give one at least")
