@@ -29,7 +29,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +38,7 @@ import sentencepiece
 
 from experiments.common import own_data
 from experiments.common.errors import InputError
+from experiments.common.left_out import LeftOut
 from experiments.machine_translation.lines import Pairs, normalise, read_pairs
 
 CORPORA = ("dates", "multi30k")  # the names that are no folders
@@ -94,24 +95,22 @@ def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
     """
     languages = _languages_of(place)
     given: dict[str, list[_Row]] = {}
-    left_out, seen = Counter[str](), set[str]()
+    left_out, seen = LeftOut(), set[str]()
     for split in ("test", "valid", "train"):  # in whose favour a source line is kept
         files = _files_of(place.folder, split, languages)
         if files is None:
             continue
         pairs = read_pairs(*files)
-        rows = _usable(pairs, left_out)
-        given[split] = [row for row in rows if row.read not in seen]
-        left_out["a source line of another split"] += len(rows) - len(given[split])
+        rows = _usable(pairs, split, seen, left_out)
         seen |= {row.read for row in rows}
+        given[split] = rows
         if not given[split]:
             raise InputError(
                 f"read_own: none of the {len(pairs):,} pairs of {files[0]} and {files[1]} can be "
                 f"used: a side is empty or has more than {MOST_SIGNS:,} characters, or the source "
                 "is in another split, too; give others"
             )
-    counts = [f"{count:,} with {what}" for what, count in left_out.items() if count]
-    notes = [f"pairs left out: {', '.join(counts)}"] if counts else []
+    notes = [f"pairs left out: {left_out}"] if left_out else []
     missing = [split for split in ("test", "valid") if split not in given]
     if missing:
         _hold_out(place, given, missing)
@@ -172,15 +171,18 @@ def _files_of(folder: Path, split: str, languages: Sequence[str]) -> tuple[Path,
     return found[0], found[1]
 
 
-def _usable(pairs: Pairs, left_out: Counter[str]) -> list[_Row]:
-    """Return the pairs that can be used, and count the others by what is wrong with them."""
+def _usable(pairs: Pairs, split: str, seen: Set[str], left_out: LeftOut) -> list[_Row]:
+    """Return a split's pairs that can be used, whose source lines were not seen elsewhere."""
     rows = []
-    for source, target in zip(pairs.sources, pairs.targets, strict=True):
+    for number, (source, target) in enumerate(zip(pairs.sources, pairs.targets, strict=True), 1):
         read, other = _read(source), _read(target)
+        line = f"{split}, line {number:,}"
         if not read or not other:
-            left_out["an empty side"] += 1
+            left_out.add("with an empty side", line)
         elif max(len(read), len(other)) > MOST_SIGNS:
-            left_out[f"more than {MOST_SIGNS:,} characters"] += 1
+            left_out.add(f"with more than {MOST_SIGNS:,} characters", line)
+        elif read in seen:
+            left_out.add("with a source line of another split", line)
         else:
             rows.append(_Row(read, source, target))
     return rows

@@ -11,21 +11,17 @@ as drawn: the same notes give the same splits, whatever the files' names and pla
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.common.errors import InputError
+from experiments.common.left_out import LeftOut
 from experiments.music_generation.midi import MIDI_SUFFIXES, Score, read_midi
 from experiments.music_generation.rolls import Roll
 
 _LEAST_FRAMES = 8  # a bar of eighth notes: less is a sound, not a piece
 _LEAST_PIECES = 3  # one a split
-_MOST_NAMED = 3
-
-_UNREADABLE = "that cannot be read or have no notes"
-_SHORT = f"shorter than {_LEAST_FRAMES} frames"
-_TWICE = "with the notes of another file"
 
 
 class OwnMusic(NamedTuple):
@@ -59,12 +55,14 @@ def read_folder(folder: Path, frame_beats: float) -> OwnMusic:
         )
     print(f"reading {len(files):,} MIDI files in {folder}", flush=True)
     pieces: dict[str, Score] = {}  # by their notes
-    left_out: dict[str, list[str]] = {_UNREADABLE: [], _SHORT: [], _TWICE: []}
+    left_out = LeftOut()
     for file in files:
         why = _add(pieces, file, frame_beats)
         if why is not None:
-            left_out[why].append(file.relative_to(folder).as_posix())
-    notes = _told(left_out, len(files))
+            left_out.add(why, file.relative_to(folder).as_posix())
+    notes = []
+    if left_out:
+        notes.append(f"left out {len(left_out):,} of {len(files):,} files: {left_out}")
     if len(pieces) < _LEAST_PIECES:
         also = f" ({notes[0]})" if notes else ""
         raise InputError(
@@ -84,25 +82,14 @@ def _add(pieces: dict[str, Score], file: Path, frame_beats: float) -> str | None
     try:
         score = read_midi(file, frame_beats)
     except InputError:
-        return _UNREADABLE
+        return "that cannot be read or have no notes"
     if len(score.roll) < _LEAST_FRAMES:
-        return _SHORT
+        return f"shorter than {_LEAST_FRAMES} frames"
     content = hashlib.sha256(score.roll.tobytes()).hexdigest()
     if content in pieces:
-        return _TWICE
+        return "with the notes of another file"
     pieces[content] = score
     return None
-
-
-def _told(left_out: Mapping[str, Sequence[str]], num_files: int) -> list[str]:
-    """Return one line on the files that are left out, or none."""
-    parts = []
-    for why, names in left_out.items():
-        if names:
-            first = ", ".join(names[:_MOST_NAMED]) + ", ..." * (len(names) > _MOST_NAMED)
-            parts.append(f"{len(names):,} {why} ({first})")
-    total = sum(map(len, left_out.values()))
-    return [f"left out {total:,} of {num_files:,} files: {'; '.join(parts)}"] if parts else []
 
 
 def _split(

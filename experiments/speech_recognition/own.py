@@ -24,12 +24,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from experiments.common.errors import InputError
+from experiments.common.left_out import LeftOut
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript, steps_needed
 from experiments.speech_recognition.audio import read_audio
 from experiments.speech_recognition.features import LogMel
 from experiments.speech_recognition.recordings import (
     METADATA,
-    LeftOut,
     Recording,
     find_recordings,
 )

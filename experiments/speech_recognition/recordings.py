@@ -18,13 +18,13 @@ The speaker is the first folder in which the recordings' paths differ: `alice` f
 where all paths still agree are one speaker's more, so that one flat folder is one speaker.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.common.errors import InputError
+from experiments.common.left_out import LeftOut
 from experiments.speech_recognition.config import CORPUS_OR_FOLDER
 
 METADATA = "metadata.csv"
@@ -43,26 +43,6 @@ class Recording(NamedTuple):
     path: Path
     speaker: str
     transcript: str  # as it is written
-
-
-@dataclasses.dataclass
-class LeftOut:
-    """What is left out: names by reason, or what tells the user which and why."""
-
-    names: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-
-    def add(self, reason: str, name: str) -> None:
-        """Count one more."""
-        self.names.setdefault(reason, []).append(name)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.names.values()))
-
-    def __str__(self) -> str:
-        return "; ".join(
-            f"{len(names)} {reason} ({names[0]}{', for one' if len(names) > 1 else ''})"
-            for reason, names in self.names.items()
-        )
 
 
 def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:

@@ -77,9 +77,9 @@ def test_what_is_left_out_is_told_in_a_line(folder, pieces):
     assert len(rolls) == len(contents(rolls)) == 9  # no piece twice, in whatever split
     assert contents(rolls) == contents([*pieces, read_midi(folder / "partly.mid", 0.5).roll])
     assert corpus.notes == (
-        "left out 7 of 16 files: 2 that cannot be read or have no notes (damaged.mid, drums.mid); "
-        "1 shorter than 8 frames (short.mid); 4 with the notes of another file "
-        "(deep/copy 0.mid, deep/copy 1.mid, deep/copy 2.mid, ...)",
+        "left out 7 of 16 files: 2 that cannot be read or have no notes (damaged.mid, for one); "
+        "4 with the notes of another file (deep/copy 0.mid, for one); "
+        "1 shorter than 8 frames (short.mid)",
         "not all notes are read of 1 pieces: drums, keys outside of the piano's 88 or notes "
         "between the frames are left out",
     )

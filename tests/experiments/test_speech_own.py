@@ -10,13 +10,14 @@ import pytest
 import soundfile
 
 from experiments.common.errors import InputError
+from experiments.common.left_out import LeftOut
 from experiments.common.records import read_json
 from experiments.speech_recognition import __main__ as cli
 from experiments.speech_recognition import decode, measure, ngrams, own, words
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.data import load_corpus
-from experiments.speech_recognition.recordings import LeftOut, find_recordings
+from experiments.speech_recognition.recordings import find_recordings
 from experiments.speech_recognition.train import train
 from experiments.speech_recognition.utterances import Utterance
 from tests.experiments.test_speech_train import TINY, bits

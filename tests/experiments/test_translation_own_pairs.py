@@ -120,7 +120,7 @@ def test_files_of_splits_are_taken_and_training_shares_no_line_with_them(tmp_pat
     assert splits_of(corpus)[2] == {*SENTENCES[:4], ("a cat", "eine katze")}
     assert [len(corpus.train), len(corpus.valid)] == [73, 3]
     assert corpus.notes == (
-        "pairs left out: 4 with a source line of another split",
+        "pairs left out: 4 with a source line of another split (train, line 1, for one)",
         "pairs held out of training: 3 for valid",
     )
     write(folder, "valid", [SENTENCES[3], SENTENCES[9]])
@@ -128,7 +128,9 @@ def test_files_of_splits_are_taken_and_training_shares_no_line_with_them(tmp_pat
     assert splits_of(corpus)[1] == {SENTENCES[9]}
     assert len(corpus.train) == 75
     assert len(set.union(*splits_of(corpus))) == 75 + 1 + 5
-    assert corpus.notes == ("pairs left out: 6 with a source line of another split",)
+    assert corpus.notes == (
+        "pairs left out: 6 with a source line of another split (valid, line 1, for one)",
+    )
 
 
 def test_empty_and_very_long_sides_are_left_out_and_counted(tmp_path):
@@ -139,7 +141,8 @@ def test_empty_and_very_long_sides_are_left_out_and_counted(tmp_path):
     corpus = load_corpus(f"{folder}:en-de")
     assert set.union(*splits_of(corpus)) == set(SENTENCES)
     assert corpus.notes[0] == (
-        "pairs left out: 6 with an empty side, 2 with more than 1,000 characters"
+        "pairs left out: 6 with an empty side (train, line 81, for one); "
+        "2 with more than 1,000 characters (train, line 87, for one)"
     )
     config = Config(data=str(folder), source_pieces=2_000, target_pieces=0)
     encoded = learn_vocabularies(corpus.train, config).encode(corpus.train, False)
@@ -275,7 +278,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_on_own_pairs_is_measured_in_bleu(finished):
     root, run = finished
-    assert run.name.endswith("-pairs-en-de-luong")
+    assert run.name.endswith("-pairs-en-de-bahdanau")
     result = read_json(run / "result.json")
     assert result["score"] == "bleu"
     assert result["config"]["data"] == f"{(root / 'pairs').resolve()}:en-de"
