@@ -1,9 +1,11 @@
 """Strings of recorded digits, joined from the clips of six speakers.
 
 Command:   python -m experiments.speech_recognition --preset fsdd
-Expected:  not measured yet
-Hardware:  2 CPU cores
-Time:      not measured yet
+Expected:  test CER 1.33 % (95 % interval over the 61 strings: 0.3 to 2.7), 6.6 % of the strings
+           wrong, best path; the beam searches give the same. Validation 0.33 % at step 720. The
+           speakers are the same in all parts, the takes are others
+Hardware:  one core of an AMD EPYC
+Time:      6 min
 """
 
 from experiments.speech_recognition.config import Config
