@@ -75,6 +75,8 @@ class Config:
     """Whether each layer also reads from the end."""
     layer_norm: bool = False
     """Normalise between layers."""
+    skip: Literal["none", "residual", "highway", "dense"] = "none"
+    """What goes around each layer from the second on; see `deeprnn_jax.deep_rnn`."""
     dropout: float = 0.1
     """Rate of dropout between the layers and before the readout."""
     weight_drop: float = 0.0

@@ -37,6 +37,7 @@ CONFIG = dataclasses.replace(
     an4.CONFIG,
     hidden_size=250,
     layer_norm=True,
+    skip="residual",
     steps=EPOCHS * an4.STEPS_PER_EPOCH,
     learning_rate=3e-3,
     warmup_steps=an4.STEPS_PER_EPOCH,
@@ -79,7 +80,7 @@ def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
     (workdir / "depth.md").write_text(table + "\n", encoding="utf-8")
     write_json(workdir / "depth.json", rows)
     curves = {
-        f"{depth} layers": [
+        f"{depth} {'layer' if depth == 1 else 'layers'}": [
             (int(record["step"]), 100 * record["validation_cer"])
             for record in read_metrics(workdir / f"layers-{depth}")
             if "validation_cer" in record
@@ -109,6 +110,7 @@ def format_table(rows: Sequence[dict[str, Any]], config: Config) -> str:
     """Return the rows as a table in Markdown, under a line that states the schedule."""
     lines = [
         f"{config.corpus_name}, {config.hidden_size} {config.cell} units a layer and direction, "
+        f"skip {config.skip}, "
         f"{config.steps:,} steps of {config.batch_size} utterances, seed {config.seed}; "
         "best path, errors in %; the interval holds 95 % of resampled test parts",
         "",

@@ -68,6 +68,7 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
         num_layers=config.num_layers,
         bidirectional=config.bidirectional,
         layer_norm=config.layer_norm,
+        skip=None if config.skip == "none" else config.skip,
         dropout=config.dropout,
     )
 
