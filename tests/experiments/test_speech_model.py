@@ -125,6 +125,18 @@ def test_a_step_hears_what_comes_later_if_and_only_if_bidirectional():
         assert bool((first != second).any()) == bidirectional
 
 
+def test_a_skip_goes_around_a_layer_that_says_nothing():
+    frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
+    for skip in ("none", "residual"):
+        params, apply = compiled(dataclasses.replace(TINY, num_layers=2, skip=skip))
+        second = params.rnn.layers[1]
+        silent = (params.rnn.layers[0], jax.tree.map(jnp.zeros_like, second))
+        params = params._replace(rnn=params.rnn._replace(layers=silent))
+        logits = apply(params, frames, count)[0]
+        # Of a silent layer alone nothing is left but the readout's bias.
+        assert bool((logits != logits[0, 0]).any()) == (skip == "residual")
+
+
 def test_noise_is_on_with_a_key_only():
     params, apply = compiled()
     frames, count = jax.random.normal(jax.random.key(1), (12, 2, 3)), jnp.array([12, 12])
