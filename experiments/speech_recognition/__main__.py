@@ -14,7 +14,7 @@ from experiments.speech_recognition.config import CORPORA, Config
 from experiments.speech_recognition.configs import PRESETS
 from experiments.speech_recognition.recognizer import load_recognizer
 from experiments.speech_recognition.train import train
-from experiments.speech_recognition.transcribe import Decoder, transcribe
+from experiments.speech_recognition.transcribe import Decoder, make_transcriber
 
 RUNS = Path("runs/speech_recognition")
 
@@ -58,16 +58,28 @@ def parse(arguments: Sequence[str]) -> tuple[Task, Config]:
 
 
 def write_down(workdir: Path, files: Sequence[Path], decoder: Decoder, config: Config) -> None:
-    """Print each recording's text on a line, with its name where there are several."""
+    """Print each recording's text on a line, with its name where there are several.
+
+    Raises:
+      SystemExit: with status 1, after all others were written down, if some cannot be.
+    """
 
     def note(line: str) -> None:
         print(line, file=sys.stderr)
 
     recognizer = load_recognizer(workdir, note, config=config)
-    # Of several runs it may not be the one that the user thinks of.
-    note(f"{workdir}: trained on {config.data}, knows {recognizer.alphabet.characters!r}")
-    for path, text in transcribe(recognizer, files, decoder, note):
-        print(f"{path}: {text}" if len(files) > 1 else text, flush=True)
+    note(f"it knows {recognizer.alphabet.characters!r}")
+    text_of, failed = make_transcriber(recognizer, decoder, note), False
+    for path in files:
+        try:
+            text = text_of(path)
+        except InputError as error:  # one of a hundred should not cost the others
+            note(f"error: {error}")
+            failed = True
+        else:
+            print(f"{path}: {text}" if len(files) > 1 else text, flush=True)
+    if failed:
+        raise SystemExit(1)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ A signal is float32 `[N]`, full scale at ±1. Formats are those of libsndfile (w
 ogg, mp3, aiff ...), whatever the sample's width.
 """
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -21,18 +22,30 @@ Signal = NDArray[np.float32]
 SILENCE = 5e-4
 
 
-def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] = print) -> Signal:
+class TooLongError(InputError):
+    """Report a recording that is longer than can be used at once."""
+
+
+def read_audio(
+    path: str | Path,
+    sample_rate: int,
+    note: Callable[[str], None] = print,
+    *,
+    longest: float = math.inf,
+) -> Signal:
     """Return a file's signal at `sample_rate` Hz, its channels averaged.
 
     Args:
       path: the file.
       sample_rate: in Hz; another rate is resampled by a polyphase filter.
       note: is given one line for each change that was made.
+      longest: in seconds; of a longer file nothing is read but that it is one.
 
     Returns:
       float32 `[N]`, N >= 1.
 
     Raises:
+      TooLongError: the file lasts longer than `longest`.
       InputError: no such file, not audio, no samples, a sample that is not finite, or
         silence: a constant is silent as well.
     """
@@ -40,12 +53,19 @@ def read_audio(path: str | Path, sample_rate: int, note: Callable[[str], None] =
     if not path.is_file():
         raise InputError(f"read_audio: there is no file {path}; give the path of a recording")
     try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate, seconds = file.samplerate, file.frames / file.samplerate
+            wave = file.read(0 if seconds > longest else -1, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw
         raise InputError(
             f"read_audio: {path} is not a recording that can be read ({error}); convert it "
             "to wav, 16 bits"
         ) from error
+    if seconds > longest:
+        raise TooLongError(
+            f"read_audio: {path} lasts {seconds:,.0f} s, at most {longest:,.0f} can be read at "
+            "once; cut it at pauses"
+        )
     if wave.shape[0] == 0:
         raise InputError(f"read_audio: {path} has no samples; record it again")
     if not np.isfinite(wave).all():

@@ -26,7 +26,7 @@ from pathlib import Path
 from experiments.common.errors import InputError
 from experiments.common.left_out import LeftOut
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript, steps_needed
-from experiments.speech_recognition.audio import read_audio
+from experiments.speech_recognition.audio import TooLongError, read_audio
 from experiments.speech_recognition.features import LogMel
 from experiments.speech_recognition.recordings import (
     METADATA,
@@ -91,7 +91,10 @@ def _read(
             left_out.add("with an empty transcript", recording.name)
             continue
         try:
-            wave = read_audio(recording.path, SAMPLE_RATE, notes.append)
+            wave = read_audio(recording.path, SAMPLE_RATE, notes.append, longest=LONGEST_S)
+        except TooLongError:
+            left_out.add(f"longer than {LONGEST_S} s, to be cut at pauses", recording.name)
+            continue
         except InputError as error:
             left_out.add("unreadable, empty or silent", str(error).removeprefix("read_audio: "))
             continue
@@ -99,8 +102,6 @@ def _read(
         sound = hashlib.sha256(wave.tobytes()).digest()
         if _is_too_short(utterance, stack):
             left_out.add(f"too short for their transcripts at --stack {stack}", utterance.name)
-        elif len(wave) > LONGEST_S * SAMPLE_RATE:
-            left_out.add(f"longer than {LONGEST_S} s, to be cut at pauses", utterance.name)
         elif sound in heard:
             left_out.add("with the sound of another", utterance.name)
         else:

@@ -1,6 +1,7 @@
 """A user's own recordings, through a trained model, to text."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -45,25 +46,37 @@ def transcribe(
       InputError: a file that cannot be read, is silent, too short or too long; those
         before it have been yielded.
     """
+    text_of = make_transcriber(recognizer, decoder, note)
+    for path in map(Path, paths):
+        yield path, text_of(path)
+
+
+def make_transcriber(
+    recognizer: Recognizer, decoder: Decoder = "ngram", note: Callable[[str], None] = print
+) -> Callable[[Path], str]:
+    """Return what gives a file's text, for the arguments and with the errors of `transcribe`."""
     config = recognizer.config
     logits_fn = make_logits(recognizer.model)
-    search = None
-    if decoder != "greedy":
-        model = recognizer.language_model if decoder == "ngram" else None
-        search = BeamSearch(recognizer.alphabet, config.beam_size, model)
-    for path in map(Path, paths):
+    if decoder == "greedy":
+        search = partial(decode.greedy, alphabet=recognizer.alphabet)
+    elif decoder == "beam":  # without a bonus, which makes up for what a language model takes
+        search = BeamSearch(recognizer.alphabet, config.beam_size)
+    else:
+        fused = BeamSearch(recognizer.alphabet, config.beam_size, recognizer.language_model)
+        search = partial(fused, fusion=recognizer.fusion)
+
+    def text_of(path: Path) -> str:
         frames = features_of(recognizer, path, note)
         size = -(-len(frames) // (_PADDED_TO * config.stack)) * _PADDED_TO * config.stack
         outputs: Outputs = decode.run(
             logits_fn, recognizer.params, [frames], [size], 1, config.stack
         )
-        if search is None:
-            (text,) = decode.greedy(outputs, recognizer.alphabet)
-        else:
-            (text,) = search(outputs, recognizer.fusion)
+        (text,) = search(outputs)
         if not text:
             note(f"{path}: no speech found")
-        yield path, text
+        return text
+
+    return text_of
 
 
 def features_of(recognizer: Recognizer, path: Path, note: Callable[[str], None]) -> Frames:
@@ -75,7 +88,7 @@ def features_of(recognizer: Recognizer, path: Path, note: Callable[[str], None])
       InputError: see `transcribe`.
     """
     config, rate = recognizer.config, recognizer.sample_rate
-    wave = read_audio(path, rate, note)
+    wave = read_audio(path, rate, note, longest=_LONGEST_S)
     _check_length(wave, path, recognizer, note)
     frames = log_mel(rate, config.num_bands)(wave)
     if config.normalization == "global":
@@ -91,11 +104,6 @@ def _check_length(
         raise InputError(
             f"transcribe: {path} lasts {1000 * seconds:.0f} ms; nothing is said in less than "
             f"{_SHORTEST_MS} ms: record it again"
-        )
-    if seconds > _LONGEST_S:
-        raise InputError(
-            f"transcribe: {path} lasts {seconds:,.0f} s, at most {_LONGEST_S} can be read at "
-            "once; cut it at pauses"
         )
     if seconds > 2 * recognizer.longest:
         note(

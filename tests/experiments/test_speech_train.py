@@ -22,6 +22,7 @@ from experiments.speech_recognition import train as training
 from experiments.speech_recognition import transcribe as transcribing
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import PRESETS
+from experiments.speech_recognition.decode import Fusion
 from experiments.speech_recognition.features import Moments
 from experiments.speech_recognition.recognizer import DEFAULT_FUSION, load_recognizer
 from experiments.speech_recognition.run import initial_train_state
@@ -179,17 +180,23 @@ def test_a_users_stereo_file_of_another_rate_is_written_down(recognizer, tmp_pat
 
 
 def test_the_language_model_has_a_say_with_ngram_only(recognizer, tmp_path, monkeypatch):
-    models = []
+    asked = []
 
-    def search(alphabet, beam_size, model):
-        models.append(model)
-        return lambda outputs, fusion: ["1"]
+    def search(alphabet, beam_size, model=None):
+        def best(outputs, fusion=Fusion(0.0, 0.0)):
+            asked.append((model, fusion))
+            return ["1"]
+
+        return best
 
     monkeypatch.setattr(transcribing, "BeamSearch", search)
     path = own_recording(tmp_path / "own.wav")
     for decoder in ("greedy", "beam", "ngram"):
         list(transcribe(recognizer, [path], decoder, print))
-    assert models == [None, recognizer.language_model]
+    # As `measure` decodes: the bonus, too, is for the search with the model alone.
+    fused = (recognizer.language_model, recognizer.fusion)
+    assert asked == [(None, Fusion(0.0, 0.0)), fused]
+    assert any(recognizer.fusion)
 
 
 def test_a_file_gives_the_features_that_training_would(recognizer, tmp_path):
@@ -263,19 +270,29 @@ def test_the_command_writes_recordings_down(finished, tmp_path, capsys):
     (one,) = capsys.readouterr().out.splitlines()
     cli.main([*common, *map(str, paths)])
     assert capsys.readouterr().out.splitlines() == [f"{path}: {one}" for path in paths]
-    with pytest.raises(SystemExit, match=r"error: .* there is no file"):
-        cli.main([*common, str(tmp_path / "none.wav")])
+    # One that cannot be read does not cost those after it.
+    with pytest.raises(SystemExit, match="1"):
+        cli.main([*common, str(paths[0]), str(tmp_path / "none.wav"), str(paths[1])])
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"{path}: {one}" for path in paths]
+    assert re.search(r"^error: .* there is no file .*none\.wav", err, re.MULTILINE)
     with pytest.raises(SystemExit, match=r"error: .* names no recording"):
         cli.main(common)
 
 
 def test_the_commands_options_reach_the_search(finished, monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(cli, "transcribe", lambda found, *_: seen.append(found.config) or [])
+
+    def make_transcriber(found, *_):
+        seen.append(found.config)
+        return lambda path: ""
+
+    monkeypatch.setattr(cli, "make_transcriber", make_transcriber)
     common = ["--workdir", str(finished[0]), "--transcribe", "a.wav", "--beam-size", "2"]
     cli.main(common)
     assert seen == [dataclasses.replace(TINY, beam_size=2)]
-    assert capsys.readouterr().err.endswith("trained on formants, knows '0123456789'\n")
+    told = f"using {finished[0]}, trained on formants\nit knows '0123456789'\n"
+    assert capsys.readouterr().err.endswith(told)
     with pytest.raises(SystemExit, match="leave --num-layers away"):
         cli.main([*common, "--num-layers", "2"])
 
