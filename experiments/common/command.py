@@ -6,6 +6,7 @@ settings; options that are given always win.
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -52,6 +53,9 @@ def parse(
 ) -> tuple[T, C]:
     """Return what is asked for, with the folder and the settings that follow from it.
 
+    Which run is used, where there must be one, is told on the standard error: it may not be
+    the one that the user thinks of, and the standard output may be piped.
+
     Args:
       arguments: the words of the command line.
       name: the experiment, as in `experiments.<name>`.
@@ -92,6 +96,8 @@ def parse(
         ],
     )
     command = tyro.cli(both, default=both(wanted, config), description=about, **options)
+    if stored is not None:
+        print(f"using {wanted.workdir}, trained on {stored.get(data_field)}", file=sys.stderr)
     return command.task, command.config
 
 

@@ -61,7 +61,6 @@ def compose(task: MusicTask, config: Config, workdir: Path) -> None:
             f"generate: {workdir} was trained with another {names}; leave that away, or name "
             "the folder of the run you mean as --workdir"
         )
-    print(f"composing with the run in {workdir}/, trained on {config.data}", flush=True)
     score = None
     if task.seed_midi is not None:
         score = read_seed(task.seed_midi, config, task.seed_frames)

@@ -81,6 +81,14 @@ def test_the_newest_run_is_meant_unless_a_corpus_or_a_preset_is_named(tmp_path, 
     )
 
 
+def test_the_run_that_is_used_is_told_beside_the_product(tmp_path, run_at, capsys):
+    folder = run_at("1", PRESETS["small"])
+    parsed(tmp_path, "--resume", "--data", "words")
+    assert capsys.readouterr() == ("", f"using {folder}, trained on words\n")
+    parsed(tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_path_may_be_written_in_another_way_but_a_corpus_wins(tmp_path, run_at, monkeypatch):
     (tmp_path / "words").mkdir()
     folder = str(tmp_path / "words")

@@ -355,6 +355,6 @@ def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, cap
     cli.main(["--workdir", str(run), "--decoder", "greedy", "--transcribe", str(recording)])
     captured = capsys.readouterr()
     assert re.fullmatch(r"[ENOSY ]*\n", captured.out)
-    assert f"trained on {folder}, knows ' ENOSY'" in captured.err
+    assert f"trained on {folder}\nit knows ' ENOSY'\n" in captured.err
     with pytest.raises(SystemExit, match="there is no folder"):
         cli.main(["--resume", "--workdir", str(run)])

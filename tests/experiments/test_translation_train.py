@@ -151,6 +151,7 @@ def test_translating_a_users_sentences(finished, capsys):
     trained = load_trained(workdir)
     config = trained.config
     assert config == TINY
+    assert f"using {workdir}, trained on dates" in err
     assert "read as unknown: '☃'" in err
     for number in (1, 2):
         assert (workdir / f"attention-{number}.png").read_bytes().startswith(b"\x89PNG")
