@@ -181,9 +181,21 @@ def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:
     return data
 
 
-def run_folder_for(task: Task, runs: Path, name: str) -> Path:
-    """Return the folder to train in: the one asked for, or a new one below `runs`."""
-    return task.workdir or new_run(runs, name)
+@contextlib.contextmanager
+def run_folder_for(task: Task, runs: Path, name: str) -> Iterator[Path]:
+    """Give the folder to train in: the one asked for, or a new one below `runs`.
+
+    A new one is removed again where the training ends before it has written anything.
+    """
+    if task.workdir is not None:
+        yield task.workdir
+        return
+    folder = new_run(runs, name)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # it holds a run, and stays
+            folder.rmdir()
 
 
 @contextlib.contextmanager

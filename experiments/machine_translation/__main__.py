@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
         else:
             data = Path(config.data).name.replace(":", "-")
             name = f"{data}-{config.attention}"
-            train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+            with command.run_folder_for(task, RUNS, name) as workdir:
+                train(config, workdir, resume=task.resume)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def main(arguments: Sequence[str]) -> None:
             compose(task, config, task.workdir)
             return
         name = f"{Path(config.data).name}-{config.cell}"
-        train(config, run_folder_for(task, RUNS, name), resume=task.resume)
+        with run_folder_for(task, RUNS, name) as workdir:
+            train(config, workdir, resume=task.resume)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def main(arguments: Sequence[str]) -> None:
             write_down(task.workdir, task.transcribe, task.decoder, config)
             return
         name = f"{config.corpus_name}-{config.cell}"
-        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+        with command.run_folder_for(task, RUNS, name) as workdir:
+            train(config, workdir, resume=task.resume)
 
 
 if __name__ == "__main__":

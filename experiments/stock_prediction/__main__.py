@@ -59,7 +59,8 @@ def main(arguments: Sequence[str]) -> None:
         if task.output is not None:
             raise InputError("stock_prediction: --output goes with --predict FILE.csv")
         name = f"{Path(config.data).stem}-{config.cell}"
-        train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+        with command.run_folder_for(task, RUNS, name) as workdir:
+            train(config, workdir, resume=task.resume)
 
 
 if __name__ == "__main__":

@@ -81,8 +81,8 @@ def main(arguments: Sequence[str]) -> None:
             write(task.workdir, task.generate, config)
             return
         name = f"{Path(config.corpus).stem}-{config.cell}"
-        with command.plain_errors():
-            train(config, command.run_folder_for(task, RUNS, name), resume=task.resume)
+        with command.plain_errors(), command.run_folder_for(task, RUNS, name) as workdir:
+            train(config, workdir, resume=task.resume)
 
 
 if __name__ == "__main__":

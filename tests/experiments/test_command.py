@@ -89,6 +89,24 @@ def test_the_run_that_is_used_is_told_beside_the_product(tmp_path, run_at, capsy
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_folder_in_which_no_run_was_begun_goes_again(tmp_path):
+    def fail(workdir, *written):
+        task = command.Task(workdir=workdir)
+        with command.run_folder_for(task, tmp_path / "runs", "words") as folder:
+            for name in written:
+                (folder / name).touch()
+            raise InputError("a mistake")
+
+    (tmp_path / "own").mkdir()
+    for arguments in ((None,), (None, RUN_FILE), (tmp_path / "own",)):
+        with pytest.raises(InputError, match="a mistake"):
+            fail(*arguments)
+    assert [[file.name for file in run.iterdir()] for run in (tmp_path / "runs").iterdir()] == [
+        [RUN_FILE]
+    ]
+    assert (tmp_path / "own").is_dir()  # it was the user's before
+
+
 def test_a_path_may_be_written_in_another_way_but_a_corpus_wins(tmp_path, run_at, monkeypatch):
     (tmp_path / "words").mkdir()
     folder = str(tmp_path / "words")
