@@ -68,7 +68,7 @@ class Config:
     weight_drop: float = 0.0
     """Rate of dropped entries in the recurrent matrices, drawn once a step."""
     schedule: Schedule = "auto"
-    """auto, reference or layerwise: the same numbers, up to rounding, in another order."""
+    """The order of the network's work: the same numbers, up to rounding."""
 
     seed: int = 0
     """Seed of the first model's parameters, dropout, order of pieces and transpositions."""

@@ -128,6 +128,15 @@ def music_model(config: Config) -> Model:
     return Model(init, initial_state, apply, step)
 
 
+def apply_once(config: Config, model: Model) -> tuple[State, jax.Array]:
+    """Draw parameters and apply the model to a batch of silence, dropout and all."""
+    key = jax.random.key(config.seed)
+    params = model.init(key)
+    x = jnp.zeros((config.crop_frames, config.batch_size, NUM_KEYS))
+    lengths = jnp.full(config.batch_size, config.crop_frames)
+    return model.apply(params, x, model.initial_state(params, config.batch_size), lengths, key)
+
+
 def frame_nats(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the nats of frames `[*B]`: the cross-entropies of 88 keys, summed."""
     return optax.sigmoid_binary_cross_entropy(logits, labels.astype(jnp.float32)).sum(-1)

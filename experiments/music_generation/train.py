@@ -1,6 +1,7 @@
 """Training from the first step, or from a checkpoint, to the run's files."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from experiments.common.fit import Training, start
 from experiments.common.records import RESULT_FILE, environment, write_json
 from experiments.common.run_folder import open_run, restore_best
-from experiments.common.settings import as_stored
+from experiments.common.settings import as_stored, checked_model
 from experiments.common.updates import TrainState
 from experiments.music_generation import report
 from experiments.music_generation.baselines import baselines
@@ -19,7 +20,7 @@ from experiments.music_generation.config import FREE_ON_RESUME, Config
 from experiments.music_generation.data import Corpus, load_corpus
 from experiments.music_generation.evaluate import ScoreFn, evaluate, make_score
 from experiments.music_generation.generate import Composer, write_piece
-from experiments.music_generation.model import Model, ModelParams, music_model
+from experiments.music_generation.model import Model, ModelParams, apply_once, music_model
 from experiments.music_generation.seeds import (
     evaluated_params_of_each,
     initial_states,
@@ -58,9 +59,10 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     """
     began, workdir = time.perf_counter(), Path(workdir)
     corpus = load_corpus(config.data, config.data_dir)
+    # Before anything is written: what cannot be run must not leave a run behind.
+    model = checked_model(lambda: music_model(config), partial(apply_once, config))
     print(report.describe(corpus), flush=True)
     open_run(workdir, config, free=FREE_ON_RESUME, data_sha256=corpus.digest, resume=resume)
-    model = music_model(config)
     run = Run(config, corpus, model, make_score(model), workdir)
     fitted = start(
         make_training(run),

@@ -106,6 +106,14 @@ def acoustic_model(config: Config, num_labels: int) -> Model:
     return Model(init, apply)
 
 
+def apply_once(config: Config, model: Model) -> tuple[jax.Array, jax.Array]:
+    """Draw parameters and apply the model to a batch of one step, dropout, masks and all."""
+    key = jax.random.key(config.seed)
+    frames = jnp.zeros((config.stack, config.batch_size, config.num_bands))
+    num_frames = jnp.full(config.batch_size, config.stack)
+    return model.apply(model.init(key), frames, num_frames, key)
+
+
 def stack_frames(frames: jax.Array, count: int) -> jax.Array:
     """Put `count` neighbouring frames side by side: `[T, B, F]` to `[T', B, count * F]`.
 

@@ -1,6 +1,7 @@
 """What a run is made of: its data, its model, and what the training loop asks of them."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +12,20 @@ import numpy as np
 from experiments.common import updates
 from experiments.common.fit import Training
 from experiments.common.optimizers import clipped_adamw, warmup_cosine
+from experiments.common.settings import checked_model
 from experiments.common.updates import TrainState, evaluated_params
 from experiments.speech_recognition import decode
 from experiments.speech_recognition.batches import Batch, Batches, choose_lengths
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.data import Dataset, Examples
 from experiments.speech_recognition.decode import LogitsFn, Outputs, make_logits
-from experiments.speech_recognition.model import Model, ModelParams, acoustic_model, ctc_loss
+from experiments.speech_recognition.model import (
+    Model,
+    ModelParams,
+    acoustic_model,
+    apply_once,
+    ctc_loss,
+)
 from experiments.speech_recognition.scores import score
 
 
@@ -33,11 +41,17 @@ class Run(NamedTuple):
 
 
 def make_run(config: Config, dataset: Dataset, workdir: Path) -> Run:
-    """Return a run with its functions, which are compiled when first called."""
+    """Return a run with its functions, which are compiled when first called.
+
+    Raises:
+      InputError: settings with which the model cannot be run.
+    """
     parts = (dataset.train, dataset.valid, dataset.test)
     lengths = np.concatenate([np.ravel(part.lengths) for part in parts])
     padded = choose_lengths(lengths, config.num_lengths, config.stack)
-    model = acoustic_model(config, dataset.alphabet.size)
+    model = checked_model(
+        lambda: acoustic_model(config, dataset.alphabet.size), partial(apply_once, config)
+    )
     return Run(config, dataset, model, workdir, padded, make_logits(model))
 
 

@@ -46,6 +46,8 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     # It is asked after the training only, but one that is too large is refused before it.
     make_language_model(config, corpus.alphabet, [u.text for u in corpus.splits.train])
     dataset = prepare(corpus, config)
+    # Before anything is written: what cannot be run must not leave a run behind.
+    run = make_run(config, dataset, workdir)
     print(report.describe(dataset), flush=True)
     open_run(
         workdir,
@@ -55,7 +57,6 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         resume=resume,
         extra=described(dataset),
     )
-    run = make_run(config, dataset, workdir)
     fitted = start(training_of(run), initial_train_state(config, run.model), resume=resume)
     recognizer = load_recognizer(workdir, config=config)
     best = validated(recognizer.restored)

@@ -45,7 +45,7 @@ class Config:
     dropout: float = 0.2
     """Rate of dropout between the layers and before the readout."""
     schedule: Schedule = "auto"
-    """auto, reference or layerwise: the same numbers, up to rounding, in another order."""
+    """The order of the network's work: the same numbers, up to rounding."""
 
     num_folds: int = 4
     """Prices: stretches of days that are predicted one after the other, each by its own models."""

@@ -27,3 +27,10 @@ class Problem(NamedTuple):
     loss_fn: Callable[[Any, Any, jax.Array], jax.Array]  # (params, batch, key), of one model
     batch_at: Callable[[int], Any]  # the batch of a step; leaves [M, ...]
     validate: Callable[[Any], Validation]  # of parameters with leaves [M, ...]
+
+
+def loss_once(problem: Problem) -> jax.Array:
+    """Draw the parameters of one model and return its loss of its first batch."""
+    key = jax.random.key(0)
+    batch = jax.tree.map(lambda leaf: leaf[0], problem.batch_at(0))
+    return problem.loss_fn(problem.init(key), batch, key)

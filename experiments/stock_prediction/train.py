@@ -8,7 +8,7 @@ from typing import Any
 from experiments.common.fit import Training, start
 from experiments.common.records import RESULT_FILE, environment, write_json
 from experiments.common.run_folder import open_run
-from experiments.common.settings import as_stored
+from experiments.common.settings import as_stored, checked_model
 from experiments.common.updates import TrainState
 from experiments.stock_prediction import daily_report, hourly_report
 from experiments.stock_prediction.config import FREE_ON_RESUME, HOURLY, Config
@@ -16,7 +16,7 @@ from experiments.stock_prediction.daily import Daily, make_daily
 from experiments.stock_prediction.hourly import Hourly, make_hourly
 from experiments.stock_prediction.hours import load_hours
 from experiments.stock_prediction.prices import load_prices
-from experiments.stock_prediction.problem import Problem
+from experiments.stock_prediction.problem import Problem, loss_once
 from experiments.stock_prediction.seeds import choose, initial_states, make_train_step, model_names
 
 
@@ -40,7 +40,8 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
     """
     began, folder = time.perf_counter(), Path(workdir)
     task = load(config)
-    problem = task.problem
+    # Before anything is written: what cannot be run must not leave a run behind.
+    problem = checked_model(lambda: task.problem, loss_once)
     report: Any = daily_report if isinstance(task, Daily) else hourly_report
     print(report.describe(task), flush=True)
     open_run(

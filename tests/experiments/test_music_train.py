@@ -193,6 +193,13 @@ def test_values_out_of_range_are_refused(options, message):
         Config(**{"steps": 500} | options)
 
 
+def test_a_network_that_cannot_be_run_leaves_no_run(tmp_path):
+    config = dataclasses.replace(TINY, skip="dense", schedule="wavefront")
+    with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_presets_and_free_options():
     assert PRESETS["default"] == Config()
     assert PRESETS["jsb"].data == "jsb"

@@ -139,6 +139,13 @@ def test_a_run_is_not_started_twice_nor_gone_on_with_otherwise(finished):
         train(dataclasses.replace(TINY, num_bands=9), workdir, resume=True)
 
 
+def test_a_network_that_cannot_be_run_leaves_no_run(tmp_path):
+    config = dataclasses.replace(TINY, bidirectional=False, skip="dense", schedule="wavefront")
+    with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_ngram_model_is_decoded_with_when_it_is_asked_for(finished, monkeypatch):
     workdir, result = finished
     other = dataclasses.replace(TINY, ngram_order=2)

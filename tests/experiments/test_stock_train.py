@@ -329,6 +329,14 @@ def test_settings_that_do_not_go_with_hours(hours, tmp_path, option):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_network_that_cannot_be_run_leaves_no_run(prices, hours, tmp_path):
+    for config in (prices, HOURLY):
+        config = dataclasses.replace(config, skip="dense", schedule="wavefront")
+        with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
+            train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_acl18_is_split_and_labelled_as_published():
     if not os.environ.get("DEEPRNN_DATA"):
         pytest.skip("DEEPRNN_DATA names no folder with StockNet's prices")
