@@ -17,8 +17,9 @@ be written is told in `price_cells`.
 | text for a price | refused |
 | dates like 03/04/2024, or a decimal comma | read where only one way fits all rows, said so |
 | weekends and holidays | no gap: the next trading day's return follows |
+| more than 5 days without a price | no gap either, but counted, and the longest are named |
 | more than 14 days without a price | cut there: what lies between is no daily return |
-| weekly or monthly prices | refused: the model speaks of days |
+| weekly or monthly prices, be it in a part | refused: the model speaks of days; see `price_days` |
 | a move of more than half or double | kept, and pointed out: perhaps a split unadjusted |
 """
 
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.stock_prediction.price_cells import Cell, parse_dates, parse_prices
+from experiments.stock_prediction.price_days import check_daily, tell_long_steps
 
 # New York was closed for 7 after 10 September 2001, Shanghai and Tokyo are for 11 at times.
 MAX_GAP_DAYS = 14
@@ -91,12 +93,15 @@ def read_prices(path: Path, name: str | None = None) -> PriceFile:
     if len(same):
         notes.append(f"{_rows(len(same))} there twice, kept once")
         dates, prices = np.delete(dates, same), np.delete(prices, same)
-    _check_daily(path, dates, prices)
+    check_daily(path, dates)
+    if (prices == prices[0]).all():
+        raise InputError(f"read_prices: the price in {path} never moves; give another series")
     pieces = _cut_at_gaps(PriceSeries(name or path.stem, dates, prices))
     if len(pieces) > 1:
         cuts = ", ".join(f"{a.dates[-1]} to {b.dates[0]}" for a, b in itertools.pairwise(pieces))
         notes.append(f"cut at gaps of more than {MAX_GAP_DAYS} days: {cuts}")
-    return PriceFile(pieces, tuple(notes + _leaps(dates, prices)))
+    notes += tell_long_steps([piece.dates for piece in pieces]) + _leaps(dates, prices)
+    return PriceFile(pieces, tuple(notes))
 
 
 def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64], list[str]]:
@@ -212,17 +217,6 @@ def _find(path: Path, names: list[str], wanted: Sequence[str]) -> int | None:
         if name in names:
             return names.index(name)
     return None
-
-
-def _check_daily(path: Path, dates: NDArray[np.datetime64], prices: NDArray[np.float64]) -> None:
-    """Refuse what is no series of daily prices."""
-    spacing = float(np.median(np.diff(dates).astype(float)))
-    if spacing > 3.0:
-        raise InputError(
-            f"read_prices: the rows of {path} are {spacing:g} days apart; give daily prices"
-        )
-    if (prices == prices[0]).all():
-        raise InputError(f"read_prices: the price in {path} never moves; give another series")
 
 
 def _cut_at_gaps(series: PriceSeries) -> tuple[PriceSeries, ...]:

@@ -118,7 +118,86 @@ def test_weekends_are_no_gaps_and_gaps_cut(read):
     days = ["2024-01-05", "2024-01-08", "2024-01-18", "2024-02-02", "2024-02-03", "2024-02-04"]
     found = read(rows(*(f"{day},{i}" for i, day in enumerate(days, 1))))
     assert [piece.prices.tolist() for piece in found.pieces] == [[1, 2, 3], [4, 5, 6]]
-    assert "cut at gaps of more than 14 days: 2024-01-18 to 2024-02-02" in found.notes
+    assert found.notes == (
+        "cut at gaps of more than 14 days: 2024-01-18 to 2024-02-02",
+        "1 times more than 5 days without a price, which count as one day's return; sound for "
+        "holidays, not for missing days: 2024-01-08 to 2024-01-18",
+    )
+
+
+def weekdays(first, count):
+    """Return so many days from a Monday on, Monday to Friday."""
+    days = np.arange(count)
+    return np.datetime64(first) + days // 5 * 7 + days % 5
+
+
+def walk(days):
+    """Return a row a day, with prices that tell the days apart."""
+    return [f"{day},{100 + i % 7}" for i, day in enumerate(days)]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["rising", "falling"])
+@pytest.mark.parametrize("days", [500, 6000])
+def test_weekly_early_and_daily_later_is_refused(read, days, order):
+    """However long the daily part is; what is weekly is there all the same."""
+    weekly = np.datetime64("1999-01-04") + 7 * np.arange(52)
+    rising = walk([*weekly, *weekdays("2000-01-03", days)])
+    with pytest.raises(InputError) as caught:
+        read(rows(*rising[::order]))
+    message = str(caught.value)
+    assert "prices.csv is not daily throughout: from 1999-01-04 to 2000-10-" in message
+    assert "52 of 250 steps (20.8 %) are longer than 5 days, as from 1999-01-04" in message
+    assert "cut off a part that is weekly" in message
+
+
+def test_monthly_early_and_daily_later_is_refused(read):
+    monthly = np.arange("1995-01", "2000-01", dtype="datetime64[M]").astype("datetime64[D]")
+    with pytest.raises(InputError, match=r"60 of 250 steps \(24.0 %\)"):
+        read(rows(*walk([*monthly, *weekdays("2000-01-03", 500)])))
+
+
+@pytest.mark.parametrize(("holes", "is_refused"), [(12, False), (13, True)])
+def test_holes_of_a_week_in_a_daily_file(read, holes, is_refused):
+    days = weekdays("2000-01-03", 251 + 5 * holes)
+    kept = days[(np.arange(len(days)) // 5 % 2 == 0) | (np.arange(len(days)) >= 10 * holes)]
+    assert len(kept) == 251
+    if is_refused:
+        with pytest.raises(InputError, match=r"13 of 250 steps \(5.2 %\) are longer than 5 days"):
+            read(rows(*walk(kept)))
+    else:
+        (note,) = read(rows(*walk(kept))).notes
+        assert note.startswith("12 times more than 5 days without a price")
+        assert note.count(" to ") == 3
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "shuffled"])
+def test_long_holidays_are_kept_and_told(read, order):
+    """Two weeks without trading in a year, as in Shanghai; a long weekend is not told."""
+    days = weekdays("2020-01-06", 250)
+    closed = [*days[15:20], *days[190:195], days[64], days[65]]  # Friday and Monday: Easter
+    lines = walk(days[~np.isin(days, closed)])
+    found = read(rows(*lines))
+    assert found.notes == (
+        "2 times more than 5 days without a price, which count as one day's return; sound for "
+        "holidays, not for missing days: 2020-01-24 to 2020-02-03, 2020-09-25 to 2020-10-05",
+    )
+    given = {
+        "rising": lines,
+        "falling": lines[::-1],
+        "shuffled": list(np.random.default_rng(0).permutation(lines)),
+    }[order]
+    again = read(rows(*given))
+    assert again.notes[order != "rising" :] == found.notes
+    for one, other in zip(again.pieces[0][1:], found.pieces[0][1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_two_holidays_are_no_fault_of_a_short_file(read):
+    """Of 30 steps, two are more than 5 %."""
+    days = weekdays("2021-01-04", 41)
+    found = read(rows(*walk([*days[:5], *days[10:30], *days[35:]])))
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("2 times more than 5 days")
 
 
 def test_a_split_is_pointed_out(read):
