@@ -69,7 +69,7 @@ def read_folder(folder: Path, frame_beats: float) -> OwnMusic:
             f"read_folder: {folder} has too few pieces to learn from: expected {_LEAST_PIECES} or "
             f"more, got {len(pieces)}{also}; add MIDI files"
         )
-    if partly := sum(bool(score.left_out) for score in pieces.values()):
+    if partly := sum(score.notes_left_out > 0 for score in pieces.values()):
         notes.append(
             f"not all notes are read of {partly:,} pieces: drums, keys outside of the piano's 88 "
             "or notes between the frames are left out"

@@ -2,18 +2,19 @@
 
 Reading. Time is counted in quarter notes, as the file's notation does, and frames last a
 corpus's `frame_beats` of them. A tempo so changes nothing about the roll; the file's first
-one is kept, for what is written as an answer. A frame holds the notes that sound a
-quarter of a frame after it begins: late or early keys do no harm, and short notes between
-the beats are left out. A note so short that it is over by then still counts if it began
-with the frame. Frames before the first note are left out.
+one is kept, and an answer is written at this one throughout. A frame holds the notes that
+sound a quarter of a frame after it begins: late or early keys do no harm, and short notes
+between the beats are left out. A note so short that it is over by then still counts if it
+began with the frame. Frames before the first note are left out.
 
 What is left out is told: drums (channel 10), notes outside of the piano's 88 keys, notes
-between frames.
+between frames, and any later tempo.
 
 Writing. A key that sounds in neighbouring frames is one held note, as a roll does not
 tell whether it is struck again.
 """
 
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +46,8 @@ class Score(NamedTuple):
 
     roll: Roll  # [T, 88], T >= 1, with a note in the first frame
     tempo: int  # microseconds a quarter note
-    left_out: tuple[str, ...]  # what is not in the roll, for the user to read
+    notes_left_out: int  # how many of the file's notes are not in the roll
+    left_out: tuple[str, ...]  # what is not read, for the user to read; notes and tempos
 
 
 def read_midi(path: Path, frame_beats: float) -> Score:
@@ -69,15 +71,12 @@ def read_midi(path: Path, frame_beats: float) -> Score:
         for note in sorted(on_piano, key=lambda note: note.start)
     ]
     kept = [(note, frames) for note, frames in spans if len(frames)]
-    left_out = [
-        f"{count} {what}"
-        for count, what in (
-            (drums, "drum notes (channel 10)"),
-            (len(notes) - len(on_piano), "notes outside of the piano's 88 keys"),
-            (len(spans) - len(kept), f"notes between the frames of {frame_beats:g} quarter notes"),
-        )
-        if count
-    ]
+    missed = (
+        (drums, "drum notes (channel 10)"),
+        (len(notes) - len(on_piano), "notes outside of the piano's 88 keys"),
+        (len(spans) - len(kept), f"notes between the frames of {frame_beats:g} quarter notes"),
+    )
+    left_out = [f"{count} {what}" for count, what in missed if count]
     if not kept:
         also = f" but {', '.join(left_out)}" if left_out else ""
         raise InputError(
@@ -94,7 +93,10 @@ def read_midi(path: Path, frame_beats: float) -> Score:
     roll = np.zeros((length, NUM_KEYS), np.uint8)
     for note, frames in kept:
         roll[frames.start - first : frames.stop - first, note.number - LOWEST_NOTE] = 1
-    return Score(roll, _first_tempo(file), tuple(left_out))
+    tempos = _tempos(file)
+    if len(tempos) > 1:
+        left_out.append(f"{len(tempos) - 1} later tempo changes (the first tempo is kept)")
+    return Score(roll, tempos[0], sum(count for count, _ in missed), tuple(left_out))
 
 
 def _open(path: Path) -> mido.MidiFile:
@@ -157,9 +159,20 @@ def _frames(note: Note, frame_ticks: float) -> range:
     return range(first, max(stop, first))
 
 
-def _first_tempo(file: mido.MidiFile) -> int:
-    tempos = (m.tempo for track in file.tracks for m in track if m.type == "set_tempo")
-    return next((tempo for tempo in tempos if tempo > 0), DEFAULT_TEMPO)
+def _tempos(file: mido.MidiFile) -> list[int]:
+    """Return the tempos of a file as they follow each other, each unlike the one before.
+
+    They hold for all tracks, whichever they are in. Of two at one time the second is heard.
+    """
+    at: dict[int, int] = {}  # tick -> tempo
+    for track in file.tracks:
+        now = 0
+        for message in track:
+            now += message.time
+            if message.type == "set_tempo" and message.tempo > 0:
+                at[now] = message.tempo
+    in_order = [at[tick] for tick in sorted(at)] or [DEFAULT_TEMPO]
+    return [tempo for tempo, _ in itertools.groupby(in_order)]
 
 
 def write_midi(path: Path, roll: Roll, frame_beats: float, tempo: int = DEFAULT_TEMPO) -> None:

@@ -18,7 +18,7 @@ from experiments.music_generation.midi import read_midi, write_midi
 from experiments.music_generation.report import describe
 from experiments.music_generation.train import train
 from tests.experiments.test_music_data import random_pieces
-from tests.experiments.test_music_midi import user_file
+from tests.experiments.test_music_midi import add_tempos, user_file
 from tests.experiments.test_music_train import TINY, bits, shares_a_run
 
 NAMES = ("a.mid", "b.MID", "c.midi", "deep/d.mid", "deep/down/e.Midi", *(f"{i}.mid" for i in "fgh"))
@@ -84,6 +84,16 @@ def test_what_is_left_out_is_told_in_a_line(folder, pieces):
         "between the frames are left out",
     )
     assert describe(corpus).endswith("\n".join(corpus.notes))
+
+
+def test_a_tempo_is_no_note_that_is_left_out(folder):
+    """A roll knows no tempo, so of these pieces all is learned from."""
+    path = user_file(folder / "slower.mid", [(60, 0.0, 8.0, 0)])
+    before = load_corpus(str(folder))
+    add_tempos(path, [(0, 300_000), (3, 400_000)])
+    assert read_midi(path, 0.5).left_out
+    corpus = load_corpus(str(folder))
+    assert (corpus.notes, corpus.digest) == ((), before.digest)
 
 
 def test_folders_that_cannot_be_learned_from(tmp_path, pieces):

@@ -101,6 +101,45 @@ def test_what_is_left_out_is_said(tmp_path):
         "2 notes outside of the piano's 88 keys",
         "1 notes between the frames of 1 quarter notes",
     )
+    assert score.notes_left_out == 5
+
+
+def add_tempos(path, *tracks, ticks_per_beat=96):
+    """Add tracks of (quarter notes from the beginning, tempo) to a file."""
+    file = mido.MidiFile(path)
+    for tempos in tracks:
+        track, now = mido.MidiTrack(), 0
+        for at, tempo in tempos:
+            track.append(mido.MetaMessage("set_tempo", tempo=tempo, time=at * ticks_per_beat - now))
+            now = at * ticks_per_beat
+        file.tracks.append(track)
+    file.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tracks", "tempo", "changes"),
+    [
+        ([[(0, 500_000)]], 500_000, 0),
+        ([[(0, 500_000), (1, 500_000), (2, 500_000)]], 500_000, 0),
+        ([[(0, 500_000), (1, 400_000), (2, 400_000), (3, 500_000)]], 500_000, 2),
+        # In the order of time; in that of the tracks they would be three.
+        ([[(2, 400_000), (6, 300_000)], [(0, 500_000), (4, 400_000)]], 500_000, 2),
+        # The same changes in two tracks.
+        ([[(0, 500_000), (2, 400_000)]] * 2, 500_000, 1),
+        # A program's default, and at once the tempo that is heard.
+        ([[(0, 500_000), (0, 400_000)], [(2, 0)]], 400_000, 0),
+    ],
+)
+def test_later_tempos_are_told(tmp_path, tracks, tempo, changes):
+    path = user_file(tmp_path / "t.mid", [(60, 0.0, 8.0, 0), (36, 0.0, 1.0, 9)])
+    before = read_midi(path, 1.0)
+    score = read_midi(add_tempos(path, *tracks), 1.0)
+    np.testing.assert_array_equal(score.roll, before.roll)
+    assert score.tempo == tempo
+    told = (f"{changes} later tempo changes (the first tempo is kept)",) if changes else ()
+    assert score.left_out == ("1 drum notes (channel 10)", *told)
+    assert score.notes_left_out == before.notes_left_out == 1
 
 
 def test_a_note_that_never_ends_lasts_as_long_as_its_track(tmp_path):
