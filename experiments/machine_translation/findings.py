@@ -10,7 +10,12 @@
 | without attention, in one direction: the source reversed is easier | Sutskever et al. 2014 |
 
 The test's longer half of sentences is counted by itself, for the first of them. Runs that
-are finished are not run again: the same command goes on after a kill.
+are finished are not run again: the same command goes on after a kill. In the corpus's folder,
+beside a folder for each run, there will be:
+
+    table.md         the figures, a row a network
+    findings.json    the same, with settings, versions and hardware
+    validation.png   the validation figure over the steps, of the first seed
 """
 
 import dataclasses
@@ -23,9 +28,11 @@ import numpy as np
 import tyro
 
 from experiments.common import command
-from experiments.common.records import write_json
+from experiments.common.metrics import read_metrics
+from experiments.common.plots import learning_curve
+from experiments.common.records import PACKAGES, environment, write_json
 from experiments.common.run_folder import finished_or_trained
-from experiments.common.settings import check_settings
+from experiments.common.settings import as_stored, check_settings
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs.findings import SHORT
 from experiments.machine_translation.data import load_corpus
@@ -77,8 +84,7 @@ def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
         results, longer = [], []
         for seed in range(options.seeds):
             config = dataclasses.replace(base, seed=seed, **changes)
-            words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
-            folder = options.workdir / f"{options.data}-{words}-{seed}"
+            folder = run_folder(options, name, seed)
             print(f"\n== {name}, seed {seed}", flush=True)
             results.append(finished_or_trained(train, config, folder))
             longer.append(score_of_longer(base.data, read_lines(folder / TRANSLATIONS_FILE), test))
@@ -92,6 +98,12 @@ def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
             "parameters": results[0]["parameters"],
             "seconds": float(np.mean([result["seconds"] for result in results])),
         }
+
+
+def run_folder(options: Options, name: str, seed: int) -> Path:
+    """Return where the run of a variant and a seed is."""
+    words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
+    return options.workdir / options.data / f"{words}-{seed}"
 
 
 def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> float:
@@ -117,6 +129,31 @@ def table(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     return "\n".join(lines)
 
 
+def write(options: Options, base: Config, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the files on the runs that there are, and return the table."""
+    folder, score = options.workdir / options.data, score_of(options.data)
+    text = table(rows, f"test {LABELS[score]}")
+    (folder / "table.md").write_text(text + "\n", encoding="utf-8")
+    content = {
+        "config": as_stored(base),
+        "seeds": options.seeds,
+        "rows": rows,
+        "environment": environment((*PACKAGES, "sacrebleu", "sentencepiece")),
+    }
+    write_json(folder / "findings.json", content)
+    curves = {
+        row["name"]: [
+            (int(record["step"]), record[f"validation_{score}"])
+            for record in read_metrics(run_folder(options, row["name"], 0))
+            if f"validation_{score}" in record
+        ]
+        for row in rows
+    }
+    label = f"validation {LABELS[score]}, greedy"
+    learning_curve(folder / "validation.png", curves, {}, label, f"{options.data}: what is read")
+    return text
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with command.plain_errors():
@@ -127,13 +164,11 @@ def main(arguments: Sequence[str]) -> None:
         base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
         if options.steps is not None:
             base = dataclasses.replace(base, steps=options.steps)
-        rows, path = [], options.workdir / f"{options.data}.md"
+        rows = []
         for row in compare(options, base):  # the table grows, for who stops it early
             rows.append(row)
-            text = table(rows, f"test {LABELS[score_of(options.data)]}")
-            path.write_text(text + "\n", encoding="utf-8")
-            write_json(path.with_suffix(".json"), rows)
-            print(f"\n{text}\n\n{path}", flush=True)
+            text = write(options, base, rows)
+            print(f"\n{text}\n\nfiles: {options.workdir / options.data}/", flush=True)
 
 
 if __name__ == "__main__":

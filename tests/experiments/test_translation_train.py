@@ -296,12 +296,13 @@ def test_findings_compare_runs_that_differ_in_one_thing(tmp_path, monkeypatch, c
             "seconds": 1.0,
         }
         write_json(folder / "result.json", result)
+        (folder / "metrics.jsonl").write_text('{"step": 1, "validation_exact": 1.0}\n')
         return result
 
     monkeypatch.setattr(findings, "train", fake_train)
     arguments = ["--workdir", str(tmp_path), "--seeds", "2"]
     findings.main(arguments)
-    first = (tmp_path / "dates.md").read_text()
+    first = (tmp_path / "dates" / "table.md").read_text()
     assert [line.split(" | ")[0].strip("| ") for line in first.splitlines()[2:]] == [
         *findings.VARIANTS
     ]
@@ -312,9 +313,13 @@ def test_findings_compare_runs_that_differ_in_one_thing(tmp_path, monkeypatch, c
     for config in trained:
         changed = findings.VARIANTS[[*findings.VARIANTS][trained.index(config) // 2]]
         assert config == dataclasses.replace(SHORT["dates"], seed=config.seed, **changed)
+    written = read_json(tmp_path / "dates" / "findings.json")
+    assert written["config"] == as_stored(SHORT["dates"])
+    assert [row["name"] for row in written["rows"]] == [*findings.VARIANTS]
+    assert (tmp_path / "dates" / "validation.png").is_file()
     # what is there is not trained again
     monkeypatch.setattr(findings, "train", None)
     findings.main(arguments)
-    assert (tmp_path / "dates.md").read_text() == first
+    assert (tmp_path / "dates" / "table.md").read_text() == first
     with pytest.raises(SystemExit, match="--seeds must be >= 1"):
         findings.main(["--seeds", "0"])
