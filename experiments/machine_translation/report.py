@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
+from experiments.machine_translation.batches import batches_per_epoch
 from experiments.machine_translation.data import Corpus
 from experiments.machine_translation.evaluate import LABELS, score_of
 from experiments.machine_translation.heat_map import draw_attention
@@ -29,13 +30,15 @@ def describe(run: Run) -> str:
             ("test", corpus.test),
         )
     )
+    steps = batches_per_epoch(run.buckets, run.config.batch_size)
     mean = [np.mean([len(ids) for ids in side]) for side in run.train]
     shapes = ", ".join(f"{b.source_length} x {b.target_length}" for b in run.buckets)
     return (
         f"corpus {corpus.name}: {sizes} pairs; licence: {corpus.licence}\n"
         + "".join(f"{note}\n" for note in corpus.notes)
         + f"pieces: {len(vocabularies.source):,} of the source ({mean[0]:.1f} a line), "
-        f"{len(vocabularies.target):,} of the target ({mean[1]:.1f}); shapes of batches: {shapes}"
+        f"{len(vocabularies.target):,} of the target ({mean[1]:.1f}); shapes of batches: {shapes}\n"
+        f"{run.config.steps:,} steps, {run.config.steps / steps:.1f} epochs"
     )
 
 

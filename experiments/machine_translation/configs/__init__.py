@@ -16,8 +16,8 @@ PRESETS: Mapping[str, Config] = {
 def presets_on(data: str) -> Mapping[str, Config]:
     """Return the presets for what `--data` names.
 
-    For a user's own pairs they are as they are, but for the default's pieces and shapes of
-    batches, which suit dates: sentences have more words, and lengths that differ more.
+    For a user's own pairs they are as they are, but for what of the default suits dates:
+    sentences have more words, and lengths that differ more, and are not learned so soon.
 
     Args:
       data: where the pairs are; a corpus, or an empty string, has the presets themselves.
@@ -25,7 +25,7 @@ def presets_on(data: str) -> Mapping[str, Config]:
     if data in ("", *CORPORA):
         return PRESETS
     default = dataclasses.replace(
-        PRESETS["default"], source_pieces=2_000, target_pieces=2_000, buckets=2
+        PRESETS["default"], source_pieces=2_000, target_pieces=2_000, buckets=2, steps=2_000
     )
     presets = {**PRESETS, "default": default}
     return {name: dataclasses.replace(config, data=data) for name, config in presets.items()}
