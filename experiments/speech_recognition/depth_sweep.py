@@ -24,8 +24,9 @@ import tyro
 from experiments.common import command
 from experiments.common.metrics import read_metrics
 from experiments.common.plots import learning_curve
-from experiments.common.records import new_run, write_json
+from experiments.common.records import environment, new_run, write_json
 from experiments.common.run_folder import finished_or_trained
+from experiments.common.settings import as_stored
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import an4
 from experiments.speech_recognition.train import train
@@ -78,7 +79,12 @@ def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
         rows.append(_row(depth, finished_or_trained(train, config, folder)))
     table = format_table(rows, settings.config)
     (workdir / "depth.md").write_text(table + "\n", encoding="utf-8")
-    write_json(workdir / "depth.json", rows)
+    content = {
+        "config": as_stored(settings.config),
+        "rows": rows,
+        "environment": environment(),
+    }
+    write_json(workdir / "depth.json", content)
     curves = {
         f"{depth} {'layer' if depth == 1 else 'layers'}": [
             (int(record["step"]), 100 * record["validation_cer"])
