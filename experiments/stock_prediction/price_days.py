@@ -4,7 +4,7 @@ The step from one price to the next is 1 day, 3 over a weekend, 4 or 5 over a lo
 (Thursday to Tuesday at Easter). A longer one is a holiday of some days, or a part of the file
 that is weekly or has holes, and there what is taken for the return of a day is that of many.
 
-Holidays are few. Of the 66 calendars in exchange_calendars 4.13, from 1995 on, none has more
+Holidays are few. Of 66 of the calendars in exchange_calendars 4.13, from 1995 on, none has more
 than 5 such steps in any 250, a year (Shanghai; 40 have one or none), nor more than 2 in a
 month; StockNet's 88 files have none in 108,501 steps. So a file is refused where in any year
 of it more than 5 % of the steps are longer than 5 days. The year is the worst one, as a weekly
