@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,19 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:  # the write that a kill cut short
             break
     return records
+
+
+def curve_of(
+    records: Sequence[Mapping[str, float]], name: str, scale: float = 1.0
+) -> list[tuple[int, float]]:
+    """Return the `(step, value)` points of the records that hold a scalar.
+
+    Args:
+      records: what `read_metrics` gives.
+      name: of the scalar; not every record has those of the validation.
+      scale: what the values are multiplied by: 100 for a share to be shown in percent.
+    """
+    return [(int(record["step"]), scale * record[name]) for record in records if name in record]
 
 
 class MetricsLog:

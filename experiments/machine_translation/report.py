@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.machine_translation.batches import batches_per_epoch
 from experiments.machine_translation.data import Corpus
@@ -45,15 +45,9 @@ def describe(run: Run) -> str:
 def plot_curve(run: Run, levels: Mapping[str, float]) -> None:
     """Draw the validation's figure over the steps, beside the baselines'."""
     figure = score_of(run.corpus.name)
-    records = read_metrics(run.folder)
-    points = [
-        (int(record["step"]), record[f"validation_{figure}"])
-        for record in records
-        if f"validation_{figure}" in record
-    ]
     learning_curve(
         run.folder / CURVE_FILE,
-        {"validation, greedy": points},
+        {"validation, greedy": curve_of(read_metrics(run.folder), f"validation_{figure}")},
         {f"{name} (test)": value for name, value in levels.items()},
         ylabel=LABELS[figure],
         title=f"machine translation: {Path(run.corpus.name).name}",

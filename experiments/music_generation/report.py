@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.music_generation.data import Corpus
 
@@ -46,10 +46,7 @@ def plot(workdir: Path, result: Mapping[str, Any]) -> Path:
     records = read_metrics(workdir)
     # The first steps' losses, of up to 88 ln 2, would press all that matters into one line.
     first = next(i for i, record in enumerate(records) if "validation_nll" in record)
-    curves = {
-        split: [(int(r["step"]), r[f"{split}_nll"]) for r in records[first:] if f"{split}_nll" in r]
-        for split in ("train", "validation")
-    }
+    curves = {split: curve_of(records[first:], f"{split}_nll") for split in ("train", "validation")}
     levels = dict(result["validation_baselines"])
     if result["test_oracle_nll"] is not None:
         levels[f"{ORACLE} (test)"] = result["test_oracle_nll"]

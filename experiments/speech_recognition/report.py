@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.speech_recognition.alphabet import BLANK, Alphabet
 from experiments.speech_recognition.data import Dataset
@@ -112,11 +112,8 @@ def plot_learning(workdir: Path, result: Mapping[str, Any]) -> Path:
     """Draw the learning curve from the run's records and return the picture's path."""
     records = read_metrics(workdir)
     curves = {
-        name: [(int(r["step"]), 100 * r[key]) for r in records if key in r]
-        for name, key in (
-            ("validation CER", "validation_cer"),
-            ("validation WER", "validation_wer"),
-        )
+        f"validation {rate}": curve_of(records, f"validation_{rate.lower()}", scale=100)
+        for rate in ("CER", "WER")
     }
     levels = {
         f"test CER: {name}": 100 * rates["cer"]

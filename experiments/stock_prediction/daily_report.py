@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.stock_prediction import pictures
 from experiments.stock_prediction.baselines import DIRECTION, VOLATILITY
@@ -51,10 +51,7 @@ def describe(task: Daily) -> str:
 def draw(folder: Path, config: Config, task: Daily, params: Any, result: Mapping[str, Any]) -> None:
     """Write the pictures: learning curve, reliability, and metrics by fold."""
     records = read_metrics(folder)
-    curves = {
-        name: [(int(r["step"]), r[f"{name}_loss"]) for r in records if f"{name}_loss" in r]
-        for name in ("train", "validation")
-    }
+    curves = {name: curve_of(records, f"{name}_loss") for name in ("train", "validation")}
     learning_curve(
         folder / "learning_curve.png",
         curves,

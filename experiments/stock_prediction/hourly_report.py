@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.figures import (
@@ -132,10 +132,7 @@ def draw(
 ) -> None:
     """Write the pictures: learning curve, examples, and errors by hour ahead."""
     records = read_metrics(folder)
-    curves = {
-        name: [(int(r["step"]), r[f"{name}_loss"]) for r in records if f"{name}_loss" in r]
-        for name in ("train", "validation")
-    }
+    curves = {name: curve_of(records, f"{name}_loss") for name in ("train", "validation")}
     learning_curve(
         folder / "learning_curve.png",
         curves,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Corpus, Level
@@ -81,14 +81,7 @@ def plot(workdir: Path, corpus: Corpus, levels: Mapping[str, float]) -> Path:
     """Draw the learning curve, and levels in nats by order; return the picture's path."""
     scale = SCALES[corpus.vocabulary.level]
     records = read_metrics(workdir)
-    curves = {
-        split: [
-            (int(record["step"]), record[f"{split}_{scale.key}"])
-            for record in records
-            if f"{split}_{scale.key}" in record
-        ]
-        for split in ("train", "validation")
-    }
+    curves = {split: curve_of(records, f"{split}_{scale.key}") for split in ("train", "validation")}
     path = workdir / "learning_curve.png"
     learning_curve(
         path,

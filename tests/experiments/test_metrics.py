@@ -5,7 +5,7 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments.common.metrics import METRICS_FILE, MetricsLog, read_metrics
+from experiments.common.metrics import METRICS_FILE, MetricsLog, curve_of, read_metrics
 
 
 def events(folder):
@@ -42,6 +42,13 @@ def test_records_come_back_and_the_board_has_them_too(tmp_path):
         (20, "train_bits", 2.0),
         (20, "validation_bits", 2.25),
     ]
+
+
+def test_a_curve_has_the_steps_at_which_there_is_a_value():
+    records = [{"step": 10, "train": 2.5}, {"step": 20, "train": 2.0, "error": 0.25}]
+    assert curve_of(records, "train") == [(10, 2.5), (20, 2.0)]
+    assert curve_of(records, "error", scale=100) == [(20, 25.0)]
+    assert curve_of(records, "other") == []
 
 
 def test_going_on_leaves_no_step_twice(tmp_path):
