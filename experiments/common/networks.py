@@ -1,4 +1,4 @@
-"""What the models of several experiments are made of: cells by name, dropout."""
+"""What the models of several experiments are made of: cells and skips by name, dropout."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 import deeprnn_jax as drnn
+from experiments.common.settings import Skip
 
 CELLS: Mapping[str, Callable[[int], drnn.Cell]] = {
     "elman": drnn.elman,
@@ -27,6 +28,11 @@ def make_cell(name: str, size: int, weight_drop: float = 0.0) -> drnn.Cell:
     """
     cell = CELLS[name](size)
     return drnn.weight_drop(cell, weight_drop) if weight_drop > 0.0 else cell
+
+
+def skip_of(name: Skip) -> str | None:
+    """Return what `deep_rnn` takes as its `skip`."""
+    return None if name == "none" else name
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

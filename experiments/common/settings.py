@@ -11,7 +11,9 @@ from experiments.common.errors import InputError
 C = TypeVar("C")
 M = TypeVar("M")
 
-Schedule = Literal["auto", "layerwise", "wavefront", "reference"]  # of `deeprnn_jax`
+# Of `deeprnn_jax.deep_rnn` and its `apply`; "none" is what a command line has for None.
+Skip = Literal["none", "residual", "highway", "dense"]
+Schedule = Literal["auto", "layerwise", "wavefront", "reference"]
 
 
 def check_settings(

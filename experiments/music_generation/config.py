@@ -17,7 +17,7 @@ import dataclasses
 from typing import Literal
 
 from experiments.common.own_data import located
-from experiments.common.settings import Schedule, check_settings, require
+from experiments.common.settings import Schedule, Skip, check_settings, require
 from experiments.music_generation.rolls import NUM_KEYS
 
 CORPORA = ("chorales", "jsb", "nottingham")
@@ -55,7 +55,7 @@ class Config:
     """Units of each recurrent layer."""
     input_scale: float = 4.0
     """What a sounding key is read as."""
-    skip: Literal["none", "residual", "highway", "dense"] = "none"
+    skip: Skip = "none"
     """Connections that go around a layer."""
     frame_to_readout: bool = True
     """Whether the readout sees the last frame besides the network's output."""

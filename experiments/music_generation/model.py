@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell
+from experiments.common.networks import dropout, make_cell, skip_of
 from experiments.music_generation.batches import Batch
 from experiments.music_generation.config import Config
 from experiments.music_generation.rolls import NUM_KEYS
@@ -79,7 +79,7 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
     return drnn.deep_rnn(
         cell,
         num_layers=config.num_layers,
-        skip=None if config.skip == "none" else config.skip,
+        skip=skip_of(config.skip),
         layer_norm=config.layer_norm,
         dropout=config.dropout,
     )

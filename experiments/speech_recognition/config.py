@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.common.own_data import located
-from experiments.common.settings import Schedule, check_settings, require
+from experiments.common.settings import Schedule, Skip, check_settings, require
 from experiments.speech_recognition.augment import SpecAugment
 from experiments.speech_recognition.features import Normalization
 
@@ -75,7 +75,7 @@ class Config:
     """Whether each layer also reads from the end."""
     layer_norm: bool = False
     """Normalise between layers."""
-    skip: Literal["none", "residual", "highway", "dense"] = "none"
+    skip: Skip = "none"
     """What goes around each layer from the second on; see `deeprnn_jax.deep_rnn`."""
     dropout: float = 0.1
     """Rate of dropout between the layers and before the readout."""

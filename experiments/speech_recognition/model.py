@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell
+from experiments.common.networks import dropout, make_cell, skip_of
 from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.config import Config
 
@@ -68,7 +68,7 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
         num_layers=config.num_layers,
         bidirectional=config.bidirectional,
         layer_norm=config.layer_norm,
-        skip=None if config.skip == "none" else config.skip,
+        skip=skip_of(config.skip),
         dropout=config.dropout,
     )
 

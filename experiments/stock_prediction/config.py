@@ -16,7 +16,7 @@ import dataclasses
 from typing import Literal
 
 from experiments.common.own_data import located
-from experiments.common.settings import Schedule, check_settings, require
+from experiments.common.settings import Schedule, Skip, check_settings, require
 
 HOURLY = "etth1"  # the one data set that is no daily prices
 CORPORA = ("bokeh", "acl18", HOURLY)
@@ -40,7 +40,7 @@ class Config:
     """How many recurrent layers."""
     hidden_size: int = 16
     """Units of each recurrent layer."""
-    skip: Literal["none", "residual", "highway", "dense"] = "none"
+    skip: Skip = "none"
     """Connections that go around a layer."""
     dropout: float = 0.2
     """Rate of dropout between the layers and before the readout."""

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell
+from experiments.common.networks import dropout, make_cell, skip_of
 from experiments.stock_prediction.config import Config
 
 
@@ -57,7 +57,7 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
     return drnn.deep_rnn(
         make_cell(config.cell, config.hidden_size),
         num_layers=config.num_layers,
-        skip=None if config.skip == "none" else config.skip,
+        skip=skip_of(config.skip),
         dropout=config.dropout,
     )
 

@@ -21,7 +21,7 @@ import tyro
 from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
 from experiments.common.own_data import located
-from experiments.common.settings import Schedule, check_settings, require
+from experiments.common.settings import Schedule, Skip, check_settings, require
 from experiments.text_generation.corpora import SOURCES
 
 CORPORA = ("pydoc", *SOURCES)
@@ -68,7 +68,7 @@ class Config:
     """Draw every parameter uniformly from -this to this, in place of each part's own way."""
     tied_embeddings: bool = False
     """Read the logits out with the embedding's own matrix; helps with many words."""
-    skip: Literal["none", "residual", "highway", "dense"] = "none"
+    skip: Skip = "none"
     """Connections that go around a layer."""
     layer_norm: bool = False
     """Normalise between layers."""

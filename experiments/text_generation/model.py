@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell
+from experiments.common.networks import dropout, make_cell, skip_of
 from experiments.text_generation.config import Config
 
 State = Any  # the recurrent network's state, a pytree
@@ -78,7 +78,7 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
         cell,
         num_layers=config.num_layers,
         output_size=config.embedding_size if projected else None,
-        skip=None if config.skip == "none" else config.skip,
+        skip=skip_of(config.skip),
         layer_norm=config.layer_norm,
         dropout=config.dropout,
         compute_dtype=config.dtype,
