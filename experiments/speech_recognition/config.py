@@ -12,7 +12,7 @@ The runs on recorded speech are in `configs/`, one file each, by the name for `-
 import dataclasses
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from experiments.common.own_data import located
 from experiments.common.settings import Schedule, Skip, check_settings, require
@@ -96,6 +96,7 @@ class Config:
     """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
     warmup_steps: int = 40
     """Steps in which the learning rate rises from zero."""
+    adam_b2: ClassVar[float] = 0.999  # decay of its second moment; no option
     weight_decay: float = 0.0
     """AdamW's weight decay; on matrices only, not on biases."""
     clip_norm: float = 1.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.common import updates
 from experiments.common.fit import Training
-from experiments.common.optimizers import clipped_adamw, warmup_cosine
+from experiments.common.optimizers import adamw_of
 from experiments.common.settings import checked_model
 from experiments.common.updates import TrainState, evaluated_params
 from experiments.speech_recognition import decode
@@ -55,25 +55,13 @@ def make_run(config: Config, dataset: Dataset, workdir: Path) -> Run:
     return Run(config, dataset, model, workdir, padded, make_logits(model))
 
 
-def optimizer(config: Config) -> Any:
-    """Return AdamW behind a clipped global norm."""
-    return clipped_adamw(
-        _schedule(config), clip_norm=config.clip_norm, weight_decay=config.weight_decay
-    )
-
-
-def _schedule(config: Config) -> Any:
-    return warmup_cosine(config.learning_rate, config.warmup_steps, config.steps)
-
-
 def initial_train_state(config: Config, model: Model) -> TrainState:
     """Return the state before the first step, all of it drawn from the seed."""
+    tx, _ = adamw_of(config)
 
     @jax.jit
     def initial(seed_key: jax.Array) -> TrainState:
-        return updates.drawn_train_state(
-            seed_key, model.init, optimizer(config), ema_decay=config.ema_decay
-        )
+        return updates.drawn_train_state(seed_key, model.init, tx, ema_decay=config.ema_decay)
 
     return initial(jax.random.key(config.seed))
 
@@ -91,9 +79,7 @@ def make_train_step(config: Config, model: Model) -> updates.TrainStep:
         # By the label, not by the row: else batches of long utterances would weigh most.
         return nats.sum() / num_labels.sum(), carry
 
-    return updates.make_train_step(
-        loss_fn, optimizer(config), _schedule(config), ema_decay=config.ema_decay
-    )
+    return updates.make_train_step(loss_fn, *adamw_of(config), ema_decay=config.ema_decay)
 
 
 def training_of(run: Run) -> Training:
