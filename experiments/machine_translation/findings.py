@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 from experiments.common import command
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.common.records import PACKAGES, environment, write_json
 from experiments.common.run_folder import finished_or_trained
@@ -142,11 +142,9 @@ def write(options: Options, base: Config, rows: Sequence[Mapping[str, Any]]) -> 
     }
     write_json(folder / "findings.json", content)
     curves = {
-        row["name"]: [
-            (int(record["step"]), record[f"validation_{score}"])
-            for record in read_metrics(run_folder(options, row["name"], 0))
-            if f"validation_{score}" in record
-        ]
+        row["name"]: curve_of(
+            read_metrics(run_folder(options, row["name"], 0)), f"validation_{score}"
+        )
         for row in rows
     }
     label = f"validation {LABELS[score]}, greedy"

@@ -22,7 +22,7 @@ from typing import Any
 import tyro
 
 from experiments.common import command
-from experiments.common.metrics import read_metrics
+from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
 from experiments.common.records import environment, new_run, write_json
 from experiments.common.run_folder import finished_or_trained
@@ -86,11 +86,9 @@ def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
     }
     write_json(workdir / "depth.json", content)
     curves = {
-        f"{depth} {'layer' if depth == 1 else 'layers'}": [
-            (int(record["step"]), 100 * record["validation_cer"])
-            for record in read_metrics(workdir / f"layers-{depth}")
-            if "validation_cer" in record
-        ]
+        f"{depth} {'layer' if depth == 1 else 'layers'}": curve_of(
+            read_metrics(workdir / f"layers-{depth}"), "validation_cer", scale=100
+        )
         for depth in settings.depths
     }
     title = f"{settings.config.corpus_name}: bidirectional {settings.config.cell}, by depth"
