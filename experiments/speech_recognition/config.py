@@ -4,7 +4,7 @@ Command:   python -m experiments.speech_recognition
 Expected:  test CER 2.50 %, where the nearest mean spectrum has 78.75 % (jax 0.10.2; with 17
            test strings, 95 % of resampled test parts lie between 0 and 6.0 %)
 Hardware:  2 CPU cores
-Time:      110 s in all on one core, the other busy
+Time:      65 s in all on an AMD EPYC without AVX-512
 
 The runs on recorded speech are in `configs/`, one file each, by the name for `--preset`.
 """

@@ -6,7 +6,7 @@ Expected:  nothing of the direction of five shares from 2009 to 2013: accuracy 4
            and of their volatility QLIKE -7.300 ± 0.003, the EWMA -7.273 and HAR -7.292: no
            difference beyond chance to the latter
 Hardware:  2 CPU cores
-Time:      36 CPU-seconds in all; 135 s and the start on cores that much else was running on
+Time:      41 s in all on an AMD EPYC without AVX-512
 
 The settings for the other data sets are in `configs/`, one file each; `--data NAME` starts
 from the one of that name.
