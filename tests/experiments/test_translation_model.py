@@ -29,6 +29,7 @@ TINY = Config(
     encoder_size=5,
     decoder_layers=1,
     decoder_size=6,
+    attention="luong",
     context_size=4,
     embedding_size=7,
     dropout=0.0,
