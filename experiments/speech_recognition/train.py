@@ -19,7 +19,7 @@ from experiments.speech_recognition.recognizer import (
 )
 from experiments.speech_recognition.run import Run, initial_train_state, make_run, training_of
 
-_PACKAGES = (*PACKAGES, "scipy", "soundfile", "jiwer")
+SPEECH_PACKAGES = (*PACKAGES, "scipy", "soundfile", "jiwer")
 
 
 def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[
         "seconds": fitted.standing.seconds,
         "wall_seconds": fitted.wall_seconds(began),
         "config": as_stored(config),
-        "environment": environment(_PACKAGES),
+        "environment": environment(SPEECH_PACKAGES),
     }
     _finish(run, result, findings)
     return result
