@@ -182,13 +182,13 @@ def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:
 
 
 @contextlib.contextmanager
-def run_folder_for(task: Task, runs: Path, name: str) -> Iterator[Path]:
+def run_folder_for(workdir: Path | None, runs: Path, name: str) -> Iterator[Path]:
     """Give the folder to train in: the one asked for, or a new one below `runs`.
 
     A new one is removed again where the training ends before it has written anything.
     """
-    if task.workdir is not None:
-        yield task.workdir
+    if workdir is not None:
+        yield workdir
         return
     folder = new_run(runs, name)
     try:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         else:
             data = Path(config.data).name.replace(":", "-")
             name = f"{data}-{config.attention}"
-            with command.run_folder_for(task, RUNS, name) as workdir:
+            with command.run_folder_for(task.workdir, RUNS, name) as workdir:
                 train(config, workdir, resume=task.resume)
 
 

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
             compose(task, config, task.workdir)
             return
         name = f"{Path(config.data).name}-{config.cell}"
-        with run_folder_for(task, RUNS, name) as workdir:
+        with run_folder_for(task.workdir, RUNS, name) as workdir:
             train(config, workdir, resume=task.resume)
 
 

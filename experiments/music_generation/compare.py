@@ -26,8 +26,8 @@ import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.common.command import plain_errors
-from experiments.common.records import environment, new_run, write_json
+from experiments.common.command import plain_errors, run_folder_for
+from experiments.common.records import environment, write_json
 from experiments.common.run_folder import finished_or_trained
 from experiments.common.settings import as_stored
 from experiments.music_generation.config import Config
@@ -194,8 +194,9 @@ def main(arguments: Sequence[str]) -> None:
     prog = "python -m experiments.music_generation.compare"
     with plain_errors():
         comparison = tyro.cli(Comparison, prog=prog, args=arguments)
-        workdir = comparison.workdir or new_run(RUNS, f"compare-{comparison.data}")
-        content = compare(comparison, workdir)
+        name = f"compare-{comparison.data}"
+        with run_folder_for(comparison.workdir, RUNS, name) as workdir:
+            content = compare(comparison, workdir)
         print("\n" + table(content))
         print(f"files: {workdir}/ (table.md, comparison.png, comparison.json, a folder a run)")
 

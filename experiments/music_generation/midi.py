@@ -162,17 +162,17 @@ def _frames(note: Note, frame_ticks: float) -> range:
 def _tempos(file: mido.MidiFile) -> list[int]:
     """Return the tempos of a file as they follow each other, each unlike the one before.
 
-    They hold for all tracks, whichever they are in. Of two at one time the second is heard.
+    They hold for all tracks, whichever they are in. Of two at one time the second is heard,
+    and until the first of them MIDI's own, 120 quarter notes a minute.
     """
-    at: dict[int, int] = {}  # tick -> tempo
+    at = {0: mido.bpm2tempo(120)}  # tick -> tempo
     for track in file.tracks:
         now = 0
         for message in track:
             now += message.time
             if message.type == "set_tempo" and message.tempo > 0:
                 at[now] = message.tempo
-    in_order = [at[tick] for tick in sorted(at)] or [DEFAULT_TEMPO]
-    return [tempo for tempo, _ in itertools.groupby(in_order)]
+    return [tempo for tempo, _ in itertools.groupby(at[tick] for tick in sorted(at))]
 
 
 def write_midi(path: Path, roll: Roll, frame_beats: float, tempo: int = DEFAULT_TEMPO) -> None:

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
             write_down(task.workdir, task.transcribe, task.decoder, config)
             return
         name = f"{config.corpus_name}-{config.cell}"
-        with command.run_folder_for(task, RUNS, name) as workdir:
+        with command.run_folder_for(task.workdir, RUNS, name) as workdir:
             train(config, workdir, resume=task.resume)
 
 

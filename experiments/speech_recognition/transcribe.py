@@ -1,6 +1,6 @@
 """A user's own recordings, through a trained model, to text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -28,33 +28,21 @@ _LONGEST_S = 600
 _CLIPPED_FROM, _CLIPPED_SHARE = 0.99, 1e-3
 
 
-def transcribe(
-    recognizer: Recognizer,
-    paths: Sequence[str | Path],
-    decoder: Decoder = "ngram",
-    note: Callable[[str], None] = print,
-) -> Iterator[tuple[Path, str]]:
-    """Yield each file and its text.
-
-    Args:
-      recognizer: the trained model.
-      paths: recordings in any format and at any rate; see `audio.read_audio`.
-      decoder: greedy, beam, or the beam with the run's n-gram model.
-      note: is given one line for each thing that was changed, or that looks odd.
-
-    Raises:
-      InputError: a file that cannot be read, is silent, too short or too long; those
-        before it have been yielded.
-    """
-    text_of = make_transcriber(recognizer, decoder, note)
-    for path in map(Path, paths):
-        yield path, text_of(path)
-
-
 def make_transcriber(
     recognizer: Recognizer, decoder: Decoder = "ngram", note: Callable[[str], None] = print
 ) -> Callable[[Path], str]:
-    """Return what gives a file's text, for the arguments and with the errors of `transcribe`."""
+    """Return what gives the text of one recording after the other.
+
+    Args:
+      recognizer: the trained model.
+      decoder: greedy, beam, or the beam with the run's n-gram model.
+      note: is given one line for each thing that was changed, or that looks odd.
+
+    Returns:
+      `text_of(path) -> str`, of a file in any format and at any rate; see
+      `audio.read_audio`. It raises InputError for one that cannot be read, is silent, too
+      short or too long.
+    """
     config = recognizer.config
     logits_fn = make_logits(recognizer.model)
     if decoder == "greedy":
@@ -85,7 +73,7 @@ def features_of(recognizer: Recognizer, path: Path, note: Callable[[str], None])
     Where the model was trained with each speaker's moments, a file is a speaker.
 
     Raises:
-      InputError: see `transcribe`.
+      InputError: see `make_transcriber`.
     """
     config, rate = recognizer.config, recognizer.sample_rate
     wave = read_audio(path, rate, note, longest=_LONGEST_S)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         if task.output is not None:
             raise InputError("stock_prediction: --output goes with --predict FILE.csv")
         name = f"{Path(config.data).stem}-{config.cell}"
-        with command.run_folder_for(task, RUNS, name) as workdir:
+        with command.run_folder_for(task.workdir, RUNS, name) as workdir:
             train(config, workdir, resume=task.resume)
 
 

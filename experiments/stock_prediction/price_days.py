@@ -33,12 +33,14 @@ def check_daily(path: Path, dates: NDArray[np.datetime64]) -> None:
 
     Args:
       path: the file, for the message.
-      dates: `[N]`, days, rising, N >= 2.
+      dates: `[N]`, days, rising.
 
     Raises:
       InputError: most rows are more than a weekend apart, or too many in one year are more
         than a long weekend apart.
     """
+    if len(dates) < 2:  # no step, and too few for anything else as well
+        return
     steps = np.diff(dates).astype(int)
     spacing = float(np.median(steps))
     if spacing > 3.0:
@@ -78,7 +80,8 @@ def tell_long_steps(pieces: Sequence[NDArray[np.datetime64]]) -> list[str]:
     longest = sorted(steps, key=lambda step: step[0] - step[1])[:_MOST_NAMED]
     named = ", ".join(f"{before} to {after}" for before, after in sorted(longest))
     which = "" if len(steps) == len(longest) else "the longest "
+    count = "1 step" if len(steps) == 1 else f"{len(steps)} steps"
     return [
-        f"{len(steps)} times more than {LONG_WEEKEND_DAYS} days without a price, which count as "
-        f"one day's return; sound for holidays, not for missing days: {which}{named}"
+        f"{count} of more than {LONG_WEEKEND_DAYS} days, of which each is taken for one day's "
+        f"return; sound for holidays, not for missing days: {which}{named}"
     ]

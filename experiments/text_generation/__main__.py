@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
             write(task.workdir, task.generate, config)
             return
         name = f"{Path(config.corpus).stem}-{config.cell}"
-        with command.plain_errors(), command.run_folder_for(task, RUNS, name) as workdir:
+        with command.plain_errors(), command.run_folder_for(task.workdir, RUNS, name) as workdir:
             train(config, workdir, resume=task.resume)
 
 

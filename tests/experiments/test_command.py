@@ -91,8 +91,7 @@ def test_the_run_that_is_used_is_told_beside_the_product(tmp_path, run_at, capsy
 
 def test_a_folder_in_which_no_run_was_begun_goes_again(tmp_path):
     def fail(workdir, *written):
-        task = command.Task(workdir=workdir)
-        with command.run_folder_for(task, tmp_path / "runs", "words") as folder:
+        with command.run_folder_for(workdir, tmp_path / "runs", "words") as folder:
             for name in written:
                 (folder / name).touch()
             raise InputError("a mistake")

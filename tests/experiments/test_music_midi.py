@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.common.errors import InputError
-from experiments.music_generation.midi import DEFAULT_TEMPO, read_midi, write_midi
+from experiments.music_generation.midi import read_midi, write_midi
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS
 
 C4 = 60 - LOWEST_NOTE
@@ -72,7 +72,7 @@ def test_a_users_file_by_hand(tmp_path, ticks_per_beat, tempo, kind):
     quarters[[0, 1], C4] = quarters[1, C4 + 4] = quarters[3, C4 + 7] = 1
     score = read_midi(path, 1.0)
     np.testing.assert_array_equal(score.roll, quarters)
-    assert score.tempo == (tempo or DEFAULT_TEMPO)
+    assert score.tempo == (tempo or 500_000)  # MIDI's own: 120 a minute
     np.testing.assert_array_equal(read_midi(path, 0.5).roll, np.repeat(quarters, 2, axis=0))
 
 
@@ -127,6 +127,8 @@ def add_tempos(path, *tracks, ticks_per_beat=96):
         ([[(2, 400_000), (6, 300_000)], [(0, 500_000), (4, 400_000)]], 500_000, 2),
         # The same changes in two tracks.
         ([[(0, 500_000), (2, 400_000)]] * 2, 500_000, 1),
+        # What holds until a first one that comes late.
+        ([[(4, 400_000)]], 500_000, 1),
         # A program's default, and at once the tempo that is heard.
         ([[(0, 500_000), (0, 400_000)], [(2, 0)]], 400_000, 0),
     ],

@@ -120,7 +120,7 @@ def test_weekends_are_no_gaps_and_gaps_cut(read):
     assert [piece.prices.tolist() for piece in found.pieces] == [[1, 2, 3], [4, 5, 6]]
     assert found.notes == (
         "cut at gaps of more than 14 days: 2024-01-18 to 2024-02-02",
-        "1 times more than 5 days without a price, which count as one day's return; sound for "
+        "1 step of more than 5 days, of which each is taken for one day's return; sound for "
         "holidays, not for missing days: 2024-01-08 to 2024-01-18",
     )
 
@@ -166,7 +166,7 @@ def test_holes_of_a_week_in_a_daily_file(read, holes, is_refused):
             read(rows(*walk(kept)))
     else:
         (note,) = read(rows(*walk(kept))).notes
-        assert note.startswith("12 times more than 5 days without a price")
+        assert note.startswith("12 steps of more than 5 days")
         assert note.count(" to ") == 3
 
 
@@ -178,7 +178,7 @@ def test_long_holidays_are_kept_and_told(read, order):
     lines = walk(days[~np.isin(days, closed)])
     found = read(rows(*lines))
     assert found.notes == (
-        "2 times more than 5 days without a price, which count as one day's return; sound for "
+        "2 steps of more than 5 days, of which each is taken for one day's return; sound for "
         "holidays, not for missing days: 2020-01-24 to 2020-02-03, 2020-09-25 to 2020-10-05",
     )
     given = {
@@ -197,7 +197,7 @@ def test_two_holidays_are_no_fault_of_a_short_file(read):
     days = weekdays("2021-01-04", 41)
     found = read(rows(*walk([*days[:5], *days[10:30], *days[35:]])))
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("2 times more than 5 days")
+    assert found.notes[0].startswith("2 steps of more than 5 days")
 
 
 def test_a_split_is_pointed_out(read):
@@ -236,6 +236,7 @@ def test_a_split_is_pointed_out(read):
         (rows("2024-01-02,1", "2024-01-02,2"), "two prices for 2024-01-02: 1 and 2"),
         (rows("2024-01-01,1", "2024-01-08,2", "2024-01-15,3"), "7 days apart; give daily"),
         (rows("2024-01-01,3", "2024-01-02,3", "2024-01-03,3"), "never moves"),
+        (rows("2024-01-01,3", "2024-01-01,3"), "never moves"),
         (b"date,close\n2024-01-02,\xff\n", "not UTF-8"),
     ],
     ids=lambda value: None if isinstance(value, bytes) or "\n" in value else value[:24],

@@ -5,8 +5,8 @@ Expected:  test perplexity 113.59, validation 117.77, of the sixth epoch's param
            in validation (the last epoch's validation: 118.57); Witten-Bell order 3: 188.7
 Target:    test perplexity at most 114.5
 Hardware:  2 CPU cores
-Time:      3 h 32 min on cores that other programs took half of; idle ones make 7.0 to 7.6
-           steps a second, 70 min in all
+Time:      3 h 32 min beside other programs; about 70 min on idle cores, at 7.0 to 7.6 steps a
+           second
 Paper:     Zaremba, Sutskever, Vinyals (2014), Recurrent neural network regularization,
            table 1, "non-regularized LSTM": validation 120.7, test 114.5
 
