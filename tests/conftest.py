@@ -22,16 +22,10 @@ def pytest_addoption(parser):
     """Let a run try more random configurations, or one again."""
     parser.addoption(
         "--configurations",
-        default="100",
+        default="60",
         metavar="[FIRST:]LAST",
-        help="which random configurations test_random_configurations.py tries (default: 100)",
+        help="which random configurations test_random_configurations.py tries (default: 60)",
     )
-
-
-def pytest_configure(config):
-    """Keep the tests that share compiled programs in one pytest-xdist worker."""
-    if getattr(config.option, "dist", None) == "load":
-        config.option.dist = "loadgroup"
 
 
 # Linux lets a process map 65,530 pieces of memory, and each compiled program takes several:
