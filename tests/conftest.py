@@ -22,9 +22,9 @@ def pytest_addoption(parser):
     """Let a run try more random configurations, or one again."""
     parser.addoption(
         "--configurations",
-        default="60",
+        default="40",
         metavar="[FIRST:]LAST",
-        help="which random configurations test_random_configurations.py tries (default: 60)",
+        help="which random configurations test_random_configurations.py tries (default: 40)",
     )
 
 
