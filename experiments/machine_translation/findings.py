@@ -30,7 +30,7 @@ import tyro
 from experiments.common import command
 from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
-from experiments.common.records import PACKAGES, environment, write_json
+from experiments.common.records import environment, write_json
 from experiments.common.run_folder import finished_or_trained
 from experiments.common.settings import as_stored, check_settings
 from experiments.machine_translation.config import Config
@@ -38,7 +38,7 @@ from experiments.machine_translation.configs.findings import SHORT
 from experiments.machine_translation.data import load_corpus
 from experiments.machine_translation.evaluate import LABELS, score_lines, score_of
 from experiments.machine_translation.lines import Pairs, read_lines
-from experiments.machine_translation.train import TRANSLATIONS_FILE, train
+from experiments.machine_translation.train import TRANSLATION_PACKAGES, TRANSLATIONS_FILE, train
 
 _LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -138,7 +138,7 @@ def write(options: Options, base: Config, rows: Sequence[Mapping[str, Any]]) -> 
         "config": as_stored(base),
         "seeds": options.seeds,
         "rows": rows,
-        "environment": environment((*PACKAGES, "sacrebleu", "sentencepiece")),
+        "environment": environment(TRANSLATION_PACKAGES),
     }
     write_json(folder / "findings.json", content)
     curves = {

@@ -102,14 +102,14 @@ def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
             continue
         pairs = read_pairs(*files)
         rows = _usable(pairs, split, seen, left_out)
-        seen |= {row.read for row in rows}
-        given[split] = rows
-        if not given[split]:
+        if not rows:
             raise InputError(
                 f"read_own: none of the {len(pairs):,} pairs of {files[0]} and {files[1]} can be "
                 f"used: a side is empty or has more than {MOST_SIGNS:,} characters, or the source "
                 "is in another split, too; give others"
             )
+        given[split] = rows
+        seen |= {row.read for row in rows}
     notes = [f"pairs left out: {left_out}"] if left_out else []
     missing = [split for split in ("test", "valid") if split not in given]
     if missing:

@@ -31,6 +31,7 @@ from experiments.machine_translation.translate import GREEDY, search_of
 from experiments.machine_translation.update import first_state, make_score
 
 TRANSLATIONS_FILE = "translations.txt"
+TRANSLATION_PACKAGES = (*PACKAGES, "sacrebleu", "sentencepiece")
 
 
 def train(config: Config, workdir: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _finish(run: Run, trained: Trained, fitted: Fitted, began: float) -> dict[st
         "parameters": fitted.parameters,
         "wall_seconds": fitted.wall_seconds(began),
         "config": dataclasses.asdict(config),
-        "environment": environment((*PACKAGES, "sacrebleu", "sentencepiece")),
+        "environment": environment(TRANSLATION_PACKAGES),
     }
     write_json(workdir / RESULT_FILE, result)
     print(report.summary(result, samples, workdir))

@@ -55,17 +55,17 @@ def read_audio(
     try:
         with soundfile.SoundFile(path) as file:
             rate, seconds = file.samplerate, file.frames / file.samplerate
-            wave = file.read(0 if seconds > longest else -1, dtype="float32", always_2d=True)
+            if seconds > longest:
+                raise TooLongError(
+                    f"read_audio: {path} lasts {seconds:,.0f} s, at most {longest:,.0f} can be "
+                    "read at once; cut it at pauses"
+                )
+            wave = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw
         raise InputError(
             f"read_audio: {path} is not a recording that can be read ({error}); convert it "
             "to wav, 16 bits"
         ) from error
-    if seconds > longest:
-        raise TooLongError(
-            f"read_audio: {path} lasts {seconds:,.0f} s, at most {longest:,.0f} can be read at "
-            "once; cut it at pauses"
-        )
     if wave.shape[0] == 0:
         raise InputError(f"read_audio: {path} has no samples; record it again")
     if not np.isfinite(wave).all():
