@@ -22,6 +22,7 @@ from deeprnn_jax.types import Array
 _BLOCK = 32  # rows; products with fewer are slow, and within a block there are only vectors
 
 
+@jax.jit  # traced once a shape, and not once a layer and gate
 def orthonormal_rows(a: Array) -> Array:
     """Make the rows of a matrix orthonormal, one after the other.
 

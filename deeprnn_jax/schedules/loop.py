@@ -53,6 +53,7 @@ def run_loop(
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
+    body = jax.jit(body, inline=True)  # its trace is kept: it is asked for shapes, then run
     given = jax.tree.leaves(xs)
     in_place = reads_ahead(sum(leaf.size * leaf.dtype.itemsize // num_steps for leaf in given))
     is_spent = [in_place and one for one in jax.tree.leaves(spent)] or [False] * len(given)
