@@ -1,10 +1,13 @@
 """What every test runs under: strict dtype promotion, fixed seeds, float64 on request."""
 
+import os
 from pathlib import Path
 
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.compiling import compile_sooner
 
 # Examples are the same on every run and machine: a failure can be run again.
 settings.register_profile(
@@ -16,6 +19,16 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500)
 settings.load_profile("quick")  # the other: pytest --hypothesis-profile thorough
+
+
+def pytest_configure():
+    """Compile sooner, in this process and in the workers of pytest-xdist that it starts."""
+    compile_sooner()
+
+
+def pytest_report_header():
+    """Name the flags that all is compiled with."""
+    return f"XLA_FLAGS: {os.environ.get('XLA_FLAGS', '')}"
 
 
 def pytest_addoption(parser):

@@ -13,35 +13,6 @@ from deeprnn_jax.schedules import rules
 from tests.oracle import Outputs
 from tests.registry import Data, Network
 
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
-
-
-@cache
-def compiler_options() -> dict:
-    """Give options that compile about four times as fast: those of them that XLA knows.
-
-    An LSTM of three layers with its gradient: 0.7 s in place of 3.1 s (jax 0.10.2, CPU).
-    The arithmetic is the same but for the order within a fused kernel.
-    """
-    return {name: value for name, value in QUICK.items() if _is_known({name: value})}
-
-
-def _is_known(options: dict) -> bool:
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0.0)
-    except (ValueError, RuntimeError):
-        return False
-    return True
-
-
-def quick_jit(function, **options):
-    """Compile for a test: sooner, and to slower code."""
-    return jax.jit(function, compiler_options=compiler_options(), **options)
-
 
 @contextmanager
 def as_if_large():
@@ -95,7 +66,7 @@ def _program(network: Network, schedule: str, train: bool):
         )
         return Result(outputs, grads)
 
-    return quick_jit(run)
+    return jax.jit(run)
 
 
 def run(network: Network, data: Data, weights: Outputs, schedule: str, key=None) -> Result:
@@ -115,7 +86,7 @@ def _forward(network: Network, schedule: str):
         )
         return plain(rnn, state, y, trace)
 
-    return quick_jit(forward)
+    return jax.jit(forward)
 
 
 def forward(network: Network, schedule: str, params, x, state=None, key=None, **flags) -> Outputs:

@@ -14,7 +14,6 @@ import deeprnn_jax as drnn
 from deeprnn_jax.schedules import rules
 from tests import oracle, programs, registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
 from tests.registry import IN, NETWORKS, B, T
 
 each_schedule = pytest.mark.parametrize("schedule", ["reference", "layerwise"])
@@ -33,7 +32,7 @@ def test_chunks_and_steps_give_what_the_whole_gives(name):
     rnn = network.build()
     params, x, state, *_ = registry.data_for(network)
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state):
         half, y_before = rnn.apply(params, x[:2], state, schedule="layerwise")
         cut, y_after = rnn.apply(params, x[2:], half, schedule="reference")
@@ -53,7 +52,7 @@ def test_batch_axes_of_any_rank(schedule):
     rnn = NETWORKS["gru-both"].build()
     rng = registry.seed_of("rank")
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state, flags):
         def loss(params, x, state):
             end, y = rnn.apply(params, x, state, **flags, schedule=schedule)
@@ -129,8 +128,8 @@ def test_vmap_over_three_seeds_is_three_runs(name, schedule):
         return jax.grad(loss, has_aux=True)(params)
 
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
-    together = quick_jit(jax.vmap(value_and_grad))(stacked, x, keys)
-    alone = quick_jit(value_and_grad)
+    together = jax.jit(jax.vmap(value_and_grad))(stacked, x, keys)
+    alone = jax.jit(value_and_grad)
     for seed in range(3):
         expected = alone(params[seed], x[seed], keys[seed])
         assert_close(jax.tree.map(lambda a, seed=seed: a[seed], together), expected)
@@ -152,7 +151,7 @@ def test_apply_inside_scan_and_vmap_is_apply():
     rnn = network.build()
     params, x, state, *_ = registry.data_for(network)
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state):
         def one_row(x, state):
             pieces = x.reshape(3, 2, IN)
@@ -180,7 +179,7 @@ def test_one_trace_under_jit(schedule):
     )
     lengths, _, resets = registry.every_edge()
 
-    @quick_jit
+    @jax.jit
     def grad(params, x, state, lengths, resets, key):
         def loss(params):
             flags = {"lengths": lengths, "resets": resets, "key": key}
@@ -277,7 +276,7 @@ def test_layers_stored_one_by_one_are_the_network():
     def together(state):
         return rnn.stack(other.unstack(state))
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state):
         def loss(one_by_one, params, x, state):
             if one_by_one:
@@ -312,7 +311,7 @@ def test_layers_taken_apart_are_the_network(both):
     flags = {"lengths": lengths, "resets": resets}
     one = registry.stack_of("gru", depth=1, bidirectional=both).build()
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state):
         y, ends = x, []
         for layer, start in zip(rnn.unstack(params.layers), rnn.unstack(state), strict=True):
@@ -340,7 +339,7 @@ def test_residual_of_a_cell_that_gives_zero_is_the_identity():
             ]
         params = params._replace(layers=(first, *rest))
         x = registry.seed_of("x").normal(size=(T, B, IN))
-        return np.asarray(quick_jit(lambda p, x: rnn.apply(p, x)[1])(params, x))
+        return np.asarray(jax.jit(lambda p, x: rnn.apply(p, x)[1])(params, x))
 
     below = y_of(1, None)
     np.testing.assert_array_equal(y_of(3, "residual"), below)
@@ -374,7 +373,7 @@ def test_auto_is_layerwise_and_a_key_alone_means_training():
     params, x, *_ = registry.data_for(network)
     key = jax.random.key(3)
 
-    @quick_jit
+    @jax.jit
     def run(params, x):
         return [
             rnn.apply(params, x, key=key)[1],
@@ -420,7 +419,7 @@ def test_the_gradient_of_an_empty_batch_is_zero(schedule):
     def loss(params):
         return jnp.sum(rnn.apply(params, jnp.zeros((T, 0, IN)), schedule=schedule)[1])
 
-    for gradient in jax.tree.leaves(quick_jit(jax.grad(loss))(params)):
+    for gradient in jax.tree.leaves(jax.jit(jax.grad(loss))(params)):
         assert not gradient.any()
 
 
@@ -454,8 +453,8 @@ def test_many_equal_layers_give_the_numbers_of_their_steps():
     rnn = drnn.deep_rnn(drnn.gru(3), 12)
     params = rnn.init(jax.random.key(0), input_size=3)
     x = jax.random.normal(jax.random.key(1), (2, 512, 3))  # enough for a copy of them all
-    state, y = quick_jit(rnn.apply)(params, x)
-    stepped, step = rnn.initial_state(params, 512), quick_jit(rnn.step)
+    state, y = jax.jit(rnn.apply)(params, x)
+    stepped, step = rnn.initial_state(params, 512), jax.jit(rnn.step)
     for t in range(2):
         stepped, y_t = step(params, stepped, x[t])
         np.testing.assert_allclose(y[t], y_t, atol=1e-6)
@@ -468,7 +467,7 @@ def test_a_step_with_a_key_is_a_sequence_of_one_with_that_key():
     rnn = drnn.deep_rnn(cell, 3, dropout=0.5)
     params = rnn.init(jax.random.key(0), input_size=2)
     x_t = jax.random.normal(jax.random.key(1), (4, 2))
-    step, apply = quick_jit(rnn.step), quick_jit(rnn.apply)
+    step, apply = jax.jit(rnn.step), jax.jit(rnn.apply)
     state, _ = step(params, rnn.initial_state(params, 4), x_t)
     expected = {key: apply(params, x_t[None], state, key=jax.random.key(key)) for key in (2, 3)}
     for key, (end, y) in expected.items():
@@ -496,8 +495,8 @@ def test_the_first_layer_draws_and_learns_alike_apart_and_among_the_rest():
             return jax.tree.reduce(lambda a, b: a + jnp.sum(b**2), found, 0.0), found
 
         graded = jax.value_and_grad(loss, (0, 1), has_aux=True)
-        lowered = quick_jit(graded).lower(params, x)
-        return quick_jit(graded)(params, x), lowered.as_text()
+        lowered = jax.jit(graded).lower(params, x)
+        return jax.jit(graded)(params, x), lowered.as_text()
 
     apart, one = run()
     with mock.patch.multiple(rules, FIRST_LAYER_APART=0, STEPS_FOR_A_COPY=0):

@@ -10,7 +10,6 @@ import pytest
 import deeprnn_jax as drnn
 from deeprnn_jax import initializers
 from deeprnn_jax.orthonormal import orthonormal_rows
-from tests.programs import quick_jit
 from tests.registry import IN, T
 
 H = 16
@@ -27,7 +26,7 @@ CELLS = {
 def draw(make, input_size=IN, seed=0, **options):
     """Draw a cell's parameters once a session."""
     cell = make(H, **options)
-    return quick_jit(lambda key: cell.init(key, input_size))(jax.random.key(seed))
+    return jax.jit(lambda key: cell.init(key, input_size))(jax.random.key(seed))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -113,7 +112,7 @@ def test_identity_weights_keep_a_relu_networks_state():
     """The IRNN: with no input its state stays (Le et al. 2015, section 3)."""
     cell = drnn.elman(H, jax.nn.relu, w_h_init=initializers.identity())
     rnn = drnn.deep_rnn(cell)
-    params = quick_jit(lambda key: rnn.init(key, IN))(jax.random.key(0))
+    params = jax.jit(lambda key: rnn.init(key, IN))(jax.random.key(0))
     np.testing.assert_array_equal(params.layers[0].cell.w_h[0], np.eye(H))
     start = jax.tree.map(lambda s: s + jnp.arange(H, dtype=s.dtype), rnn.initial_state(params))
     state, _ = rnn.apply(params, np.zeros((T, IN), np.float32), start)
@@ -142,8 +141,7 @@ def test_parameters_are_drawn_in_float32_and_then_cast():
         for dtype in (jnp.float32, jnp.bfloat16)
     }
     wide, narrow = (
-        quick_jit(lambda key, rnn=rnn: rnn.init(key, IN))(jax.random.key(3))
-        for rnn in drawn.values()
+        jax.jit(lambda key, rnn=rnn: rnn.init(key, IN))(jax.random.key(3)) for rnn in drawn.values()
     )
     for a, b in zip(jax.tree.leaves(wide), jax.tree.leaves(narrow), strict=True):
         assert (a.dtype, b.dtype) == (jnp.float32, jnp.bfloat16)
@@ -152,7 +150,7 @@ def test_parameters_are_drawn_in_float32_and_then_cast():
 
 def test_layers_and_directions_are_drawn_apart_and_anew_with_each_key():
     rnn = drnn.deep_rnn(drnn.elman(4), 3, bidirectional=True, merge="sum", output_size=4)
-    init = quick_jit(lambda key: rnn.init(key, 4))
+    init = jax.jit(lambda key: rnn.init(key, 4))
     params, other = init(jax.random.key(0)), init(jax.random.key(1))
     matrices = [
         np.asarray(w[layer, d])
@@ -173,7 +171,7 @@ def test_layers_and_directions_are_drawn_apart_and_anew_with_each_key():
 def test_what_is_around_the_cells_begins_as_published():
     """Norms as the identity, highways mostly closed (Srivastava et al. 2015, 2.1)."""
     rnn = drnn.deep_rnn(drnn.elman(4), 2, layer_norm=True, skip="highway")
-    first, second = quick_jit(lambda key: rnn.init(key, IN))(jax.random.key(0)).layers
+    first, second = jax.jit(lambda key: rnn.init(key, IN))(jax.random.key(0)).layers
     assert first.norm is None
     assert first.highway is None
     np.testing.assert_array_equal(second.norm.scale, 1)
@@ -184,7 +182,7 @@ def test_what_is_around_the_cells_begins_as_published():
 
 def test_modifiers_begin_as_the_cell():
     cell = drnn.learned_initial_state(drnn.layer_norm(drnn.gru(H, reset_after=False)))
-    params = quick_jit(lambda key: cell.init(key, IN))(jax.random.key(0))
+    params = jax.jit(lambda key: cell.init(key, IN))(jax.random.key(0))
     np.testing.assert_array_equal(params.initial.h, np.zeros(H))
     np.testing.assert_array_equal(params.cell.gain_x, np.ones(3 * H))
     np.testing.assert_array_equal(params.cell.gain_h, np.ones(2 * H))
@@ -239,7 +237,7 @@ def test_rows_are_orthonormal_to_rounding_where_one_pass_is_not(rows):
     """Nearly parallel rows: the second pass is what makes them orthogonal."""
     rng = np.random.default_rng(rows)
     a = 1 + 1e-3 * rng.standard_normal((rows, 300))
-    q = np.asarray(quick_jit(orthonormal_rows)(a.astype(np.float32)), np.float64)
+    q = np.asarray(jax.jit(orthonormal_rows)(a.astype(np.float32)), np.float64)
     np.testing.assert_allclose(q @ q.T, np.eye(rows), atol=2e-6)
     assert (np.einsum("rc,rc->r", q, a) > 0).all()
 

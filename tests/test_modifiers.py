@@ -11,7 +11,6 @@ import pytest
 import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close, assert_same
-from tests.programs import quick_jit
 from tests.registry import IN, B, T
 
 RATE = 0.3
@@ -35,7 +34,7 @@ def with_weights(rnn, **weights):
 
 
 def run(rnn, params, x, **options):
-    return jax.tree.map(np.asarray, quick_jit(lambda p, x: rnn.apply(p, x, **options))(params, x))
+    return jax.tree.map(np.asarray, jax.jit(lambda p, x: rnn.apply(p, x, **options))(params, x))
 
 
 def assert_frequency(drawn, probability, independent=None):
@@ -257,7 +256,7 @@ def test_learned_state_gets_its_gradient_from_the_start_and_from_resets(schedule
     resets = np.zeros((T, 1), bool)
     resets[[2, 4]] = True
 
-    @quick_jit
+    @jax.jit
     def loss_and_grad(params, resets):
         def loss(params):
             return jnp.sum(jnp.sin(rnn.apply(params, x, resets=resets, schedule=schedule)[1]))

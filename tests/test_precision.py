@@ -8,7 +8,6 @@ import pytest
 import deeprnn_jax as drnn
 from deeprnn_jax import layers
 from tests import registry
-from tests.programs import quick_jit
 from tests.registry import IN, B, T
 
 BF16, F16, F32 = jnp.bfloat16, jnp.float16, jnp.float32
@@ -87,7 +86,7 @@ def long_gradients(cell, schedule, **options):
     def loss(params):
         return jnp.sum(rnn.apply(params, x, schedule=schedule)[1][..., 0].astype(F32))
 
-    return quick_jit(jax.grad(loss))(params)
+    return jax.jit(jax.grad(loss))(params)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm_all"])
@@ -140,7 +139,7 @@ def test_bf16_is_close_to_float32(name):
             y = rnn.apply(params, x, start, **flags, schedule=schedule)[1].astype(F32)
             return jnp.sum(jnp.sin(y)), y
 
-        return quick_jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*inputs)
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*inputs)
 
     expected = run("reference")
     scale = jax.tree.map(lambda a: float(jnp.max(jnp.abs(a))), expected)

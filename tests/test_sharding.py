@@ -75,7 +75,7 @@ for array, alone in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=
 
 
 def run_on_two_devices(program, *arguments):
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     run = [sys.executable, "-c", START + program, *arguments]
     found = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)

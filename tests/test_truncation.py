@@ -8,7 +8,6 @@ import pytest
 import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
 from tests.registry import IN, B, T
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -29,7 +28,7 @@ def test_values_are_those_of_the_whole(chunk_size, flags):
     """With a chunk that remains, too, and with chunks longer than the sequence."""
     rnn, params, x, state, flags = case(flags)
 
-    @quick_jit
+    @jax.jit
     def run(params, x, state):
         chunked = drnn.truncated(rnn, params, x, state, chunk_size=chunk_size, **flags)
         return chunked, rnn.apply(params, x, state, **flags)
@@ -79,7 +78,7 @@ def test_gradients_are_those_of_a_loop_that_stops_them(schedule, flags):
     def whole(params, x, state):
         return rnn.apply(params, x, state, schedule=schedule, **flags)
 
-    got, expected, untruncated = quick_jit(
+    got, expected, untruncated = jax.jit(
         lambda *inputs: tuple(loss_of(run)(*inputs) for run in (by_library, by_hand, whole))
     )(params, x, state)
     assert_close(got, expected, 1e-10)
@@ -92,7 +91,7 @@ def test_a_loss_on_one_chunk_reaches_that_chunk_alone():
     def loss(x, state):
         return jnp.sum(drnn.truncated(rnn, params, x, state, chunk_size=2)[1][2:4])
 
-    dx, dstate = quick_jit(jax.grad(loss, argnums=(0, 1)))(x, state)
+    dx, dstate = jax.jit(jax.grad(loss, argnums=(0, 1)))(x, state)
     assert not np.any(dx[:2])
     assert np.all(np.any(dx[2:4], axis=-1))
     assert not np.any(dx[4:])
@@ -102,7 +101,7 @@ def test_a_loss_on_one_chunk_reaches_that_chunk_alone():
 def test_no_state_means_the_initial_one_and_batches_of_any_rank():
     rnn, params, x, _, _ = case(False)
 
-    @quick_jit
+    @jax.jit
     def run(params, x):
         one = drnn.truncated(rnn, params, x[:, 0], chunk_size=4)
         two = drnn.truncated(rnn, params, x[:, None], chunk_size=4)
@@ -123,7 +122,7 @@ def test_each_chunk_draws_its_own_dropout():
     )
     x = np.ones((T, B, IN))
 
-    @quick_jit
+    @jax.jit
     def run(x, key):
         return (
             drnn.truncated(rnn, params, x, chunk_size=2, key=key)[1],

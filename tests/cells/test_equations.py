@@ -8,7 +8,6 @@ import pytest
 import deeprnn_jax as drnn
 from tests import oracle, registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
 from tests.registry import IN, H
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -88,7 +87,7 @@ def test_one_step(name):
     cell, expected = CASES[name]
     params, state, x = draw(cell, name)
 
-    @quick_jit
+    @jax.jit
     def run(params, state, x):
         x_proj = cell.project_input(params, x)
         h_proj = None if cell.project_state is None else cell.project_state(params, state)

@@ -8,7 +8,6 @@ import pytest
 import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
 from tests.registry import IN, B, H, T
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -35,7 +34,7 @@ def run(rnn, params, schedule="layerwise"):
         y = rnn.apply(params, x, schedule=schedule)[1]
         return jnp.vdot(weights, y), y
 
-    grad, y = quick_jit(jax.grad(loss, has_aux=True))(x)
+    grad, y = jax.jit(jax.grad(loss, has_aux=True))(x)
     return y, grad
 
 

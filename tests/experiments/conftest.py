@@ -29,18 +29,3 @@ def compilation_cache(tmp_path_factory):
         yield
     for name, value in before.items():
         jax.config.update(name, value)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_optimizations():
-    """Compile in half the time, to slower programs that compute the same.
-
-    For a module and no longer: other tests look at what the compiler makes.
-    """
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(name.upper(), "1")
-        jax.config.update(name, True)
-        yield
-    jax.config.update(name, before)

@@ -27,7 +27,6 @@ from experiments.benchmarks import (
 from experiments.benchmarks import run as run_module
 from experiments.benchmarks.config import Config
 from experiments.benchmarks.grid import Row, parse_row
-from experiments.benchmarks.peers import jax_program
 from experiments.benchmarks.peers.contract import NotRunError, Program, Stream
 from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, entries, ours
 from experiments.benchmarks.plan import make_plan
@@ -35,7 +34,6 @@ from experiments.benchmarks.timing import interleave
 from experiments.benchmarks.workload import make_workload
 from experiments.common.errors import InputError
 from experiments.common.records import write_json
-from tests.programs import quick_jit
 
 
 @pytest.fixture(autouse=True)
@@ -319,9 +317,8 @@ STREAMED = {
 
 
 @pytest.fixture
-def quick_programs(monkeypatch):
-    """Compile to slower code, sooner; no torch on all cores beside other tests."""
-    monkeypatch.setattr(jax_program, "jit", quick_jit)
+def small_ceiling(monkeypatch):
+    """Time a small product as the one that bounds all."""
     monkeypatch.setattr(ceiling, "SIZES", {"cpu": 64})
 
 
@@ -339,18 +336,18 @@ def assert_agree(name, peers, numbers):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_peers_agree_with_ours(name, quick_programs):
+def test_peers_agree_with_ours(name, small_ceiling):
     # the loss and its gradients tell of the outputs as well
     assert_agree(name, TINY[name], "sequence" if name.startswith("lstm/") else "train")
 
 
 @pytest.mark.parametrize("name", STREAMED)
-def test_peers_agree_step_by_step(name, quick_programs):
+def test_peers_agree_step_by_step(name, small_ceiling):
     assert_agree(name, STREAMED[name], "stream")
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_single_steps_of_another_network_are_said(num_layers, quick_programs):
+def test_single_steps_of_another_network_are_said(num_layers, small_ceiling):
     row = Row("lstm", num_layers, 2, 3, 4, 4)
     built = programs.build_programs(row, [OURS], numbers="stream")
     program = built.programs[OURS]
@@ -593,7 +590,7 @@ def test_the_grid_can_be_listed(capsys):
     ]
 
 
-def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, quick_programs):
+def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, small_ceiling):
     base = Row("lstm", 1, 2, 4, 3, 3)
     sweeps = dict.fromkeys(("T", "L"), (base, (1, 2), (1, 2)))
     monkeypatch.setattr(growth, "_SWEEPS", sweeps)
@@ -619,7 +616,7 @@ def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, quick_programs):
     assert cli.main(["compare", path, path]) == 0
 
 
-def test_memory_is_measured_in_a_process_of_its_own(quick_programs):
+def test_memory_is_measured_in_a_process_of_its_own(small_ceiling):
     row = Row("lstm", 1, 8, 256, 64, 64)
     built = programs.build_programs(row, entries([]), numbers="train")
     found = memory.measure_memory(built.programs, row, "float32", None)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.interop.recorded import Recorded, random_like
-from tests.programs import quick_jit
 
 T, B, I = 6, 3, 3  # noqa: E741
 CASES = {"lstm": ("LSTM", [4, 4, 2]), "gru": ("GRU", [4, 3])}
@@ -59,7 +58,7 @@ def record(cores: Cores) -> Recorded:
     rng = np.random.default_rng(7)
     name = "lstm" if "w" in cores.params[cores.names[0]] else "gru"
 
-    @quick_jit
+    @jax.jit
     def with_gradients(x, states, w_y, w_final):
         (y, final), vjp = jax.vjp(lambda *a: cores.run(cores.params, *a), x, states)
         return y, final, vjp((w_y, w_final))

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.interop.recorded import Recorded
-from tests.programs import quick_jit
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -75,7 +74,7 @@ def record(layers: list[Any], lengths=(5, 2, 0)) -> Recorded:
     def draw(shape):
         return rng.normal(size=shape).astype("float32")
 
-    @quick_jit
+    @jax.jit
     def with_gradients(x, states, w_y, w_final):
         (y, final), vjp = jax.vjp(run, x, states)
         return y, final, vjp((w_y, w_final))

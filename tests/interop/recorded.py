@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.programs import quick_jit
-
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -70,7 +68,7 @@ def assert_agrees(rnn, params, run: Recorded, to_state, tolerance=1e-5) -> None:
     """
     w_y, w_final = run.w_y, to_state(run.w_final)
 
-    @quick_jit
+    @jax.jit
     def program(params, x, state, lengths):
         def loss(x, state):
             final, y = rnn.apply(params, x, state, lengths=lengths)

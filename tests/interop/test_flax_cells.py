@@ -12,7 +12,6 @@ from flax import nnx
 import deeprnn_jax as drnn
 from deeprnn_jax import interop
 from tests.interop.recorded import Recorded, assert_agrees, assert_close, random_like
-from tests.programs import quick_jit
 
 T, B, I, H = 5, 3, 3, 4  # noqa: E741
 LINEN = {
@@ -47,7 +46,7 @@ def record(apply, is_lstm: bool) -> Recorded:
         inside = jnp.arange(T)[:, None, None] < lengths[:, None]
         return jnp.where(inside, y, 0.0), carry  # Flax computes on past the end
 
-    @quick_jit
+    @jax.jit
     def with_gradients(x, carry, w_y, w_final):
         (y, final), vjp = jax.vjp(run, x, carry)
         return y, final, vjp((w_y, w_final))

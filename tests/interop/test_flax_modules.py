@@ -12,7 +12,6 @@ import deeprnn_jax as drnn
 from deeprnn_jax import interop
 from deeprnn_jax.interop.flax_call import name_params, unname_params
 from tests.interop.recorded import assert_close, random_like
-from tests.programs import quick_jit
 
 T, B, I, H = 5, 3, 3, 4  # noqa: E741
 LENGTHS = np.array([5, 2, 3])
@@ -128,7 +127,7 @@ def test_one_line_is_swapped(api, options, lengths):
             (c, h), y = to_flax(carry), jnp.where(inside, y, 0.0)  # Flax's are no zeros there
             return jnp.vdot(w_y, y) + jnp.vdot(w_c, c) + jnp.vdot(w_h, h), (c, h, y)
 
-        grads, outputs = quick_jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
+        grads, outputs = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
         return outputs, grads
 
     state = interop.state_from_flax(LSTM, [carry])
@@ -139,11 +138,11 @@ def test_one_line_is_swapped(api, options, lengths):
 @FLAX
 def test_options_can_be_overridden_in_the_call(api):
     params, x = params_of(LSTM), inputs(B, T, I)
-    plain = quick_jit(lambda p, x: api.ours(LSTM, p)(p, x, seq_lengths=LENGTHS))(params, x)
+    plain = jax.jit(lambda p, x: api.ours(LSTM, p)(p, x, seq_lengths=LENGTHS))(params, x)
     given = {"time_major": False, "return_carry": False, "reverse": False, "keep_order": False}
     contrary = dict.fromkeys(given, True)
     module = api.ours(LSTM, params, **contrary)
-    y = quick_jit(lambda p, x: module(p, x, seq_lengths=LENGTHS, **given))(params, x)
+    y = jax.jit(lambda p, x: module(p, x, seq_lengths=LENGTHS, **given))(params, x)
     np.testing.assert_array_equal(y, plain)
     assert not np.any(y[1, 2:])  # zeros past the end of row 1
     assert np.all(y[1, :2] != 0)
@@ -154,9 +153,9 @@ def test_whole_network_is_run(api):
     """Two directions, skips, layer norms; two batch axes; a row without steps."""
     params, x = params_of(DEEP), inputs(2, B, T, I)
     lengths = np.array([[5, 2, 3], [1, 0, 5]])
-    state, y = quick_jit(DEEP.apply)(params, jnp.moveaxis(x, 2, 0), lengths=lengths)
+    state, y = jax.jit(DEEP.apply)(params, jnp.moveaxis(x, 2, 0), lengths=lengths)
     call = {"seq_lengths": lengths, "return_carry": True}
-    got = quick_jit(lambda p, x: api.ours(DEEP, p)(p, x, **call))(params, x)
+    got = jax.jit(lambda p, x: api.ours(DEEP, p)(p, x, **call))(params, x)
     assert_close(got, (state, jnp.moveaxis(y, 0, 2)), 1e-6)
     assert not np.any(jax.tree.leaves(state)[0][..., 1, 1, :])
 
@@ -166,10 +165,10 @@ def test_linen_bidirectional_takes_it():
     tree = {"network": name_params(LSTM, params)}
     variables = {"params": {"forward_rnn": tree, "backward_rnn": tree}}
     module = nn.Bidirectional(interop.linen.DeepRNN(LSTM), interop.linen.DeepRNN(LSTM))
-    y = quick_jit(lambda v, x: module.apply(v, x, seq_lengths=LENGTHS))(variables, x)
+    y = jax.jit(lambda v, x: module.apply(v, x, seq_lengths=LENGTHS))(variables, x)
     both = drnn.deep_rnn(drnn.lstm(H), bidirectional=True)
     twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf], axis=1), params)
-    expected = quick_jit(both.apply)(twice, jnp.swapaxes(x, 0, 1), lengths=LENGTHS)[1]
+    expected = jax.jit(both.apply)(twice, jnp.swapaxes(x, 0, 1), lengths=LENGTHS)[1]
     assert_close(y, jnp.swapaxes(expected, 0, 1), 1e-6)
 
 
@@ -204,9 +203,9 @@ def test_linen_under_vmap():
     trees = [name_params(LSTM, params) for params in both]
     x = inputs(2, B, T, I)
     tree = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-    y = quick_jit(lambda v, x: stacked.apply(v, x))({"params": {"network": tree}}, x)
+    y = jax.jit(lambda v, x: stacked.apply(v, x))({"params": {"network": tree}}, x)
     for index, params in enumerate(both):
-        expected = quick_jit(LSTM.apply)(params, jnp.swapaxes(x[index], 0, 1))[1]
+        expected = jax.jit(LSTM.apply)(params, jnp.swapaxes(x[index], 0, 1))[1]
         assert_close(y[index], jnp.swapaxes(expected, 0, 1), 1e-6)
 
 
@@ -218,9 +217,9 @@ def test_linen_dropout():
 
     def program(**options):
         module = interop.linen.DeepRNN(DROPS, **options)
-        return quick_jit(lambda key: module.apply(variables, x, rngs={"dropout": key}))
+        return jax.jit(lambda key: module.apply(variables, x, rngs={"dropout": key}))
 
-    still = quick_jit(interop.linen.DeepRNN(DROPS).apply)(variables, x)
+    still = jax.jit(interop.linen.DeepRNN(DROPS).apply)(variables, x)
     np.testing.assert_allclose(program(deterministic=True)(key), still, atol=1e-6)
     drops = program()
     assert not np.allclose(drops(key), still)
@@ -259,7 +258,7 @@ def test_nnx_split_merge_and_grad():
     def loss(params):
         return jnp.sum(LSTM.apply(params, jnp.swapaxes(x, 0, 1))[1] ** 2)
 
-    expected = name_params(LSTM, quick_jit(jax.grad(loss))(params))
+    expected = name_params(LSTM, jax.jit(jax.grad(loss))(params))
     assert_close(nnx.to_pure_dict(grads)["network"], expected)
 
 

@@ -13,7 +13,6 @@ from deeprnn_jax.interop import activations
 from deeprnn_jax.interop.keras import average
 from tests.interop import keras_cases
 from tests.interop.recorded import GOLDEN, assert_agrees, assert_close, load, random_like
-from tests.programs import quick_jit
 
 
 @pytest.fixture
@@ -47,8 +46,8 @@ def state_of(rnn):
 
 def assert_same_outputs(layer, rnn, params, x):
     """Compare a Keras layer or model with a network on whole rows."""
-    y = quick_jit(rnn.apply)(params, x.swapaxes(0, 1))[1]
-    np.testing.assert_allclose(quick_jit(layer)(x), y.swapaxes(0, 1), atol=1e-5)
+    y = jax.jit(rnn.apply)(params, x.swapaxes(0, 1))[1]
+    np.testing.assert_allclose(jax.jit(layer)(x), y.swapaxes(0, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", keras_cases.STORED)

@@ -9,7 +9,8 @@ import pytest
 
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import plain, quick_jit
+from tests.compiling import compile_as_users_do
+from tests.programs import plain
 from tests.registry import IN
 
 ROWS = 3
@@ -56,7 +57,7 @@ def case(name, num_steps):
 
         return jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(*operands)
 
-    return quick_jit(run, static_argnums=0), operands
+    return jax.jit(run, static_argnums=0), operands
 
 
 @cache
@@ -103,7 +104,7 @@ def memory_of(schedule, every):
         return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
 
     x = jax.ShapeDtypeStruct((4096, 2, IN), np.float32)
-    compiled = train.lower(params, x, state).compile()
+    compiled = compile_as_users_do(train.lower(params, x, state))
     return compiled.memory_analysis().temp_size_in_bytes
 
 

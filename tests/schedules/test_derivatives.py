@@ -11,7 +11,6 @@ from jax.test_util import check_grads
 import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import quick_jit
 from tests.registry import IN
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -67,7 +66,7 @@ def along(tree, direction):
 def test_forward_mode_is_the_gradient_along_the_direction(name):
     loss, point, direction = loss_of(name)
 
-    @quick_jit
+    @jax.jit
     def run(point, direction):
         value, slope = jax.jvp(lambda p: loss(p, "reference"), (point,), (direction,))
         return value, slope, along(jax.grad(loss)(point, "reference"), direction)
@@ -118,7 +117,7 @@ def test_second_order_by_every_route(name):
     def reverse_over_reverse(point, direction, schedule):
         return jax.grad(lambda p: along(jax.grad(loss)(p, schedule), direction))(point)
 
-    @quick_jit
+    @jax.jit
     def run(point, direction):
         return (
             forward_over_reverse(point, direction, "reference"),
@@ -135,7 +134,7 @@ def test_second_order_on_diagonals():
     """Both routes through "wavefront", over equal layers above one of its own."""
     loss, point, direction = loss_of("elman")
 
-    @quick_jit
+    @jax.jit
     def run(point, direction):
         def gradient(p, schedule="wavefront"):
             return jax.grad(loss)(p, schedule)
@@ -155,7 +154,7 @@ def test_hessian_and_jacobians_of_the_reference():
     """Forward, reverse and both, over the input."""
     loss, (params, x, state), _ = loss_of("elman")
 
-    @quick_jit
+    @jax.jit
     def run(x):
         def of_x(x):
             return loss((params, x, state), "reference")
@@ -205,5 +204,5 @@ def test_gradients_cross_the_library_inside_other_transformations():
         params, _ = jax.lax.scan(update, params, jnp.stack([x, 2 * x]))
         return jnp.sum(jnp.square(params.layers[0].cell.w_h))
 
-    run = quick_jit(lambda p: [jax.grad(trained)(p, s) for s in ("layerwise", "reference")])
+    run = jax.jit(lambda p: [jax.grad(trained)(p, s) for s in ("layerwise", "reference")])
     assert_close(*run(params), 1e-9)

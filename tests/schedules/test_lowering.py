@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 import deeprnn_jax as drnn
 from deeprnn_jax.schedules import recurrence
 from tests import registry
-from tests.programs import as_if_large, quick_jit
+from tests.programs import as_if_large
 from tests.registry import IN
 from tests.user_cells import leaky
 
@@ -103,7 +103,7 @@ def loops_of(compiled):
 )
 def test_loops_of_a_gradient(schedule, expected):
     function, shapes = causal(schedule, LAYERS)
-    assert loops_of(quick_jit(function).lower(*shapes).compile()) == expected
+    assert loops_of(jax.jit(function).lower(*shapes).compile()) == expected
 
 
 def jaxprs_in(value):

@@ -15,7 +15,7 @@ from jax import lax
 from deeprnn_jax.schedules.recurrence import run_recurrence
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import as_if_large, quick_jit
+from tests.programs import as_if_large
 
 pytestmark = pytest.mark.usefixtures("x64")
 T, B, H = 5, 3, 4
@@ -293,7 +293,7 @@ def test_any_step_is_what_a_scan_of_it_is(name):
 
         return run(*operands), jax.grad(loss, argnums=(0, 1, 2))(*operands)
 
-    @quick_jit
+    @jax.jit
     def run_both(*operands):
         with as_if_large():
             whole = with_gradients(partial(taken_apart, False, None), *operands)

@@ -15,7 +15,7 @@ import numpy as np
 import deeprnn_jax as drnn
 from tests import registry
 from tests.comparing import assert_close
-from tests.programs import as_if_large, quick_jit
+from tests.programs import as_if_large
 from tests.user_cells import deep_transition, leaky
 
 PER_TEST = 5
@@ -246,7 +246,7 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
             results[schedule] = outputs | named
         return results
 
-    found = quick_jit(program)(params, x, start, flags, jax.random.key(index))
+    found = jax.jit(program)(params, x, start, flags, jax.random.key(index))
     return jax.tree.map(np.asarray, found)
 
 
@@ -326,6 +326,6 @@ def test_gradient_of_a_batched_network_is_the_references():
             y = jax.vmap(lambda params: rnn.apply(params, x, schedule=schedule)[1])(params)
             return jnp.sum(weights[:, :, None] * y)
 
-        return quick_jit(jax.grad(loss))(params)
+        return jax.jit(jax.grad(loss))(params)
 
     assert_close(gradient("layerwise"), gradient("reference"), 1e-5)

@@ -9,6 +9,7 @@ import pytest
 import deeprnn_jax as drnn
 from deeprnn_jax.schedules.program import trace
 from deeprnn_jax.schedules.stacks import choose_stacks
+from tests.compiling import compile_as_users_do
 from tests.programs import as_if_large
 
 B, H = 2, 8
@@ -71,7 +72,7 @@ def train_step(cell, num_steps, num_rows):
     def loss(params, x):
         return jnp.mean(rnn.apply(params, x, schedule="layerwise")[1] ** 2)
 
-    return jax.jit(jax.grad(loss, argnums=(0, 1))).lower(params, x).compile()
+    return compile_as_users_do(jax.jit(jax.grad(loss, argnums=(0, 1))).lower(params, x))
 
 
 # Arrays [T, B, H]. LSTM: four gates, h, c, the cotangent of h, and what is copied to shift h.
