@@ -35,9 +35,9 @@ def pytest_addoption(parser):
     """Let a run try more random configurations, or one again."""
     parser.addoption(
         "--configurations",
-        default="40",
+        default="24",
         metavar="[FIRST:]LAST",
-        help="which random configurations test_random_configurations.py tries (default: 40)",
+        help="which random configurations test_random_configurations.py tries (default: 24)",
     )
 
 

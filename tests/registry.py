@@ -172,8 +172,12 @@ for modifier in sorted(MODIFIERS.keys() - {"none", "all", "all_but_norm"}):
     NETWORKS[f"{modifier}(gru_before)-both"] = stack_of(
         "gru_before", modifier, depth=1, bidirectional=True
     )
-# All modifiers together on every cell, the directions in turn.
+# All modifiers together on every cell, the directions in turn; of an LSTM's options, which
+# modifiers do not look at, on none and on all.
+OPTIONS = {"lstm_peepholes", "lstm_projection", "lstm_coupled"}
 for index, cell in enumerate(CELLS):
+    if cell in OPTIONS:
+        continue
     modifier = "all_but_norm" if cell == "deep_transition" else "all"
     if index % 2:
         NETWORKS[f"{modifier}({cell})-both"] = stack_of(

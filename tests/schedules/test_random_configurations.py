@@ -1,7 +1,7 @@
 """Networks drawn at random, all that they can be asked for mixed: schedules must agree.
 
 A configuration is drawn from its index alone. 37 and the like are repeated by
-`--configurations 37:38`; more than the usual 40 are tried by `--configurations 2000`.
+`--configurations 37:38`; more than the usual 24 are tried by `--configurations 2000`.
 """
 
 from contextlib import nullcontext
