@@ -21,9 +21,10 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")  # the other: pytest --hypothesis-profile thorough
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Compile sooner, in this process and in the workers of pytest-xdist that it starts."""
-    compile_sooner()
+    if not hasattr(config, "workerinput"):  # a worker has the environment of who started it
+        compile_sooner()
 
 
 def pytest_report_header():
