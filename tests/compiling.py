@@ -36,7 +36,7 @@ def compile_sooner() -> None:
 
 
 def compile_as_users_do(lowered: Any) -> Any:
-    """Compile what was lowered as no test but this one does."""
+    """Compile what was lowered with the defaults, to look at what comes of it."""
     flags = os.environ.get("XLA_FLAGS", "")
     options = {name: usual for name, (_, usual) in OPTIONS.items() if name in flags}
     return lowered.compile(compiler_options=options)

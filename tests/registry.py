@@ -174,9 +174,9 @@ for modifier in sorted(MODIFIERS.keys() - {"none", "all", "all_but_norm"}):
     )
 # All modifiers together on every cell, the directions in turn; of an LSTM's options, which
 # modifiers do not look at, on none and on all.
-OPTIONS = {"lstm_peepholes", "lstm_projection", "lstm_coupled"}
+LSTM_OPTIONS = {"lstm_peepholes", "lstm_projection", "lstm_coupled"}
 for index, cell in enumerate(CELLS):
-    if cell in OPTIONS:
+    if cell in LSTM_OPTIONS:
         continue
     modifier = "all_but_norm" if cell == "deep_transition" else "all"
     if index % 2:

@@ -494,9 +494,8 @@ def test_the_first_layer_draws_and_learns_alike_apart_and_among_the_rest():
             )
             return jax.tree.reduce(lambda a, b: a + jnp.sum(b**2), found, 0.0), found
 
-        graded = jax.value_and_grad(loss, (0, 1), has_aux=True)
-        lowered = jax.jit(graded).lower(params, x)
-        return jax.jit(graded)(params, x), lowered.as_text()
+        graded = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+        return graded(params, x), graded.lower(params, x).as_text()
 
     apart, one = run()
     with mock.patch.multiple(rules, FIRST_LAYER_APART=0, STEPS_FOR_A_COPY=0):

@@ -55,7 +55,7 @@ STREAMED = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def small_ceiling(monkeypatch):
     """Time a small product as the one that bounds all."""
     monkeypatch.setattr(ceiling, "SIZES", {"cpu": 64})
@@ -75,18 +75,18 @@ def assert_agree(name, peers, numbers):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_peers_agree_with_ours(name, small_ceiling):
+def test_peers_agree_with_ours(name):
     # the loss and its gradients tell of the outputs as well
     assert_agree(name, TINY[name], "sequence" if name.startswith("lstm/") else "train")
 
 
 @pytest.mark.parametrize("name", STREAMED)
-def test_peers_agree_step_by_step(name, small_ceiling):
+def test_peers_agree_step_by_step(name):
     assert_agree(name, STREAMED[name], "stream")
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_single_steps_of_another_network_are_said(num_layers, small_ceiling):
+def test_single_steps_of_another_network_are_said(num_layers):
     row = Row("lstm", num_layers, 2, 3, 4, 4)
     built = programs.build_programs(row, [OURS], numbers="stream")
     program = built.programs[OURS]
@@ -138,7 +138,6 @@ def fakes(monkeypatch):
         return make
 
     monkeypatch.setattr(programs, "builder", build)
-    monkeypatch.setattr(ceiling, "SIZES", {"cpu": 16})
 
 
 def test_who_disagrees_or_fails_is_not_timed(fakes):
@@ -293,7 +292,7 @@ def test_options_out_of_range_are_refused(options, message):
 # ---------------------------------------------------------------- whole runs
 
 
-def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, small_ceiling):
+def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch):
     base = Row("lstm", 1, 2, 4, 3, 3)
     sweeps = {"L": (base, (1, 2), (1, 2))}
     monkeypatch.setattr(growth, "_SWEEPS", sweeps)
@@ -319,7 +318,7 @@ def test_a_run_from_end_to_end(tmp_path, capsys, monkeypatch, small_ceiling):
     assert cli.main(["compare", path, path]) == 0
 
 
-def test_memory_is_measured_in_a_process_of_its_own(small_ceiling):
+def test_memory_is_measured_in_a_process_of_its_own():
     row = Row("lstm", 1, 8, 256, 64, 64)
     built = programs.build_programs(row, entries([]), numbers="train")
     found = memory.measure_memory(built.programs, row, "float32", None)
