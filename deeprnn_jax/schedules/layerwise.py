@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.schedules.recurrence import run_recurrence
+from deeprnn_jax.recurrence import scan
 from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
-from deeprnn_jax.types import Cell
+from deeprnn_jax.types import State
 
 
 def run_lanes(
@@ -22,12 +22,11 @@ def run_lanes(
     """
     reverse = lanes[0].reverse
     turned = [lane.reverse != reverse for lane in lanes]
-    final, outputs = run_recurrence(
-        partial(_step, tuple(lane.cell for lane in lanes), want_states),
-        [(lane.params, lane.initial) for lane in lanes],
+    inputs = [(lane.x, lane.noise, lane.steps) for lane in lanes]
+    final, outputs = scan(
+        partial(_step, lanes, want_states),
         [lane.state for lane in lanes],
-        [_turn(lane.x, turn) for lane, turn in zip(lanes, turned, strict=True)],
-        [_turn((lane.noise, lane.steps), turn) for lane, turn in zip(lanes, turned, strict=True)],
+        [_turn(one, turn) for one, turn in zip(inputs, turned, strict=True)],
         reverse=reverse,
         checkpoint_every=checkpoint_every,
     )
@@ -38,14 +37,12 @@ def run_lanes(
 
 
 def _step(
-    cells: tuple[Cell, ...], want_states: bool, params: list, carry: list, x: list, flags: list
-) -> tuple[list, list]:
+    lanes: Sequence[Lane], want_states: bool, carry: list[State], inputs: list
+) -> tuple[list[State], list]:
     """Do one step of every lane."""
     afters, outputs = [], []
-    for cell, (cell_params, initial), state, x_t, (noise, steps) in zip(
-        cells, params, carry, x, flags, strict=True
-    ):
-        after, y = step_cell(cell, cell_params, initial, state, x_t, noise, steps)
+    for lane, state, (x_t, noise, steps) in zip(lanes, carry, inputs, strict=True):
+        after, y = step_cell(lane.cell, lane.params, lane.initial, state, x_t, noise, steps)
         afters.append(after)
         outputs.append((y, after if want_states else None))
     return afters, outputs

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from deeprnn_jax import layers
 from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.network import Plan, Run
-from deeprnn_jax.schedules.recurrence import run_recurrence
+from deeprnn_jax.recurrence import scan
 from deeprnn_jax.schedules.run import Lane, step_cell
 from deeprnn_jax.schedules.stack import LayerTrace, draw, split_layer_key, trace_lane
 from deeprnn_jax.sequences import Steps
@@ -110,12 +110,10 @@ def run_network(
         flags.append(RunFlags(Steps(mask, resets), *jax.tree.map(skew, (noise, keep))))
 
     pad = [(0, num_layers - 1)] + [(0, 0)] * (x.ndim - 1)
-    final, (y, states_after, inputs) = run_recurrence(
-        partial(_step, plan, want_trace),
-        run_params,
+    final, (y, states_after, inputs) = scan(
+        partial(_step, plan, want_trace, run_params),
         carries,
-        jnp.pad(x, pad),
-        flags,
+        (jnp.pad(x, pad), flags),
         checkpoint_every=checkpoint_every,
     )
     y = y[num_layers - 1 :]
@@ -158,10 +156,10 @@ def _step(
     want_trace: bool,
     params: list[RunParams],
     carry: list[RunCarry],
-    x: Array,
-    flags: list[RunFlags],
+    per_step: tuple[Array, list[RunFlags]],
 ) -> tuple[list[RunCarry], tuple]:
     """Do one step of every layer, each at its own time."""
+    x, flags = per_step
     below, carries, inputs = x, [], []
     for run, one, before, flag in zip(plan.runs, params, carry, flags, strict=True):
         is_last = jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1

@@ -1,0 +1,5 @@
+"""The engine."""
+
+from deeprnn_jax.recurrence.scan import scan
+
+__all__ = ["scan"]

@@ -1,0 +1,106 @@
+"""The operations of a step, sorted by what they depend on.
+
+    fixed       consts alone                     once, before the loop
+    hoisted     x_t too: products, and what      for all steps at once, before the loop
+                they need or make
+    loop        the carry too                    in the loop
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from jax.extend.core import Jaxpr, JaxprEqn, Var
+
+from deeprnn_jax.recurrence.jaxprs import live, reached, variables_of
+from deeprnn_jax.recurrence.products import is_product
+
+# Linear in all operands together, and no more than a pass through memory: left to the loop,
+# where it costs nothing, if nothing else that is hoisted needs it.
+CHEAP = frozenset(
+    "add add_any sub neg split slice reshape squeeze expand_dims transpose broadcast_in_dim".split()
+)
+
+
+class Sorted(NamedTuple):
+    """The operations of a step."""
+
+    fixed: list[JaxprEqn]
+    hoisted: list[JaxprEqn]
+    loop: list[JaxprEqn]
+    invariant: set[Var]  # consts, and what is made of them alone
+    stacked: set[Var]  # x_t, and what hoisted operations make
+
+
+def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
+    """Sort the operations of a step.
+
+    Args:
+      jaxpr: of consts, carry, x_t.
+      num_consts: of its inputs, that are the same at every step.
+      num_carry: of its inputs, that one step hands to the next.
+    """
+    consts, rest = jaxpr.invars[:num_consts], jaxpr.invars[num_consts:]
+    varying = reached(jaxpr.eqns, rest)
+    fixed = [eqn for eqn in jaxpr.eqns if not is_among(varying, eqn)]
+    invariant = {*consts, *(var for eqn in fixed for var in eqn.outvars)}
+    with_carry = reached(jaxpr.eqns, rest[:num_carry])
+    free = [
+        eqn
+        for eqn in jaxpr.eqns
+        if is_among(varying, eqn) and not is_among(with_carry, eqn)
+    ]
+    hoisted = choose_hoisted(free, invariant, with_results=True)
+    chosen = {id(eqn) for eqn in (*fixed, *hoisted)}
+    return Sorted(
+        fixed=fixed,
+        hoisted=hoisted,
+        loop=[eqn for eqn in jaxpr.eqns if id(eqn) not in chosen],
+        invariant=invariant,
+        stacked={*rest[num_carry:], *(var for eqn in hoisted for var in eqn.outvars)},
+    )
+
+
+def choose_hoisted(
+    eqns: Sequence[JaxprEqn], invariant: set[Var], *, with_results: bool
+) -> list[JaxprEqn]:
+    """Choose what is computed for all steps at once: products, and all that they need.
+
+    Args:
+      eqns: operations that do not need the carry.
+      invariant: the variables that no step changes.
+      with_results: whether what is made of products goes with them, if it is not cheap.
+    """
+    chosen, made = set(), set()
+    for eqn in eqns:
+        if is_product(eqn, invariant) or (with_results and is_among(made, eqn)):
+            chosen.add(id(eqn))
+            made.update(eqn.outvars)
+    needed: set[Var] = set()
+    for eqn in reversed(eqns):
+        if any(var in needed for var in eqn.outvars):
+            chosen.add(id(eqn))
+        elif eqn.primitive.name in CHEAP:
+            chosen.discard(id(eqn))
+        if id(eqn) in chosen:
+            needed.update(variables_of(eqn.invars))
+    return [eqn for eqn in eqns if id(eqn) in chosen]
+
+
+def is_among(variables: set[Var], eqn: JaxprEqn) -> bool:
+    """Tell whether an operation reads one of the variables."""
+    return any(var in variables for var in variables_of(eqn.invars))
+
+
+def among(wanted: Iterable[Var], *operands: Iterable) -> list[Var]:
+    """Give those of the operands' variables that are wanted, each once, in order."""
+    wanted = set(wanted)
+    each = (var for some in operands for var in variables_of(some))
+    return list(dict.fromkeys(var for var in each if var in wanted))
+
+
+def inputs_of(eqns: Sequence[JaxprEqn], wanted: Iterable) -> list[Var]:
+    """Give what must be known to get the wanted variables by these operations."""
+    made = {var for eqn in eqns for var in eqn.outvars}
+    needed = (eqn.invars for eqn in live(eqns, wanted))
+    each = (var for some in (*needed, wanted) for var in variables_of(some))
+    return list(dict.fromkeys(var for var in each if var not in made))

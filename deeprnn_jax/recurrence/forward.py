@@ -1,0 +1,168 @@
+"""Running a recurrence: what is fixed, what is hoisted, and the loop."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+
+from deeprnn_jax.recurrence.analysis import among, sort_operations
+from deeprnn_jax.recurrence.jaxprs import (
+    Env,
+    as_function,
+    is_number,
+    num_bytes,
+    operands_of,
+    shape_of,
+)
+from deeprnn_jax.recurrence.loop import SMALL_SLICES, run_loop
+from deeprnn_jax.recurrence.products import as_product, lay_out, multiply
+from deeprnn_jax.types import Array
+
+_scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
+
+
+def run_plainly(
+    jaxpr: Jaxpr,
+    operands: Sequence[Array],
+    *,
+    num_consts: int,
+    num_carry: int,
+    length: int,
+    reverse: bool,
+    unroll: int,
+) -> list[Array]:
+    """Run a step's jaxpr by `lax.scan`, as it is."""
+    consts = operands[:num_consts]
+    init, xs = operands[num_consts : num_consts + num_carry], operands[num_consts + num_carry :]
+
+    def step(carry: list, x_t: list) -> tuple[list, list]:
+        env = Env(zip(jaxpr.invars, [*consts, *carry, *x_t], strict=True))
+        env.do(*jaxpr.eqns)
+        found = env.read(jaxpr.outvars)
+        return found[:num_carry], found[num_carry:]
+
+    final, ys = _scan(step, list(init), list(xs), length, reverse, unroll)
+    return [*final, *ys]
+
+
+def run(
+    jaxpr: Jaxpr,
+    operands: Sequence[Array],
+    *,
+    num_consts: int,
+    num_carry: int,
+    length: int,
+    reverse: bool,
+    unroll: int,
+    overwrite: Sequence[bool],
+    in_place: bool,
+) -> list[Array]:
+    """Run a step's jaxpr with all that can be done before the loop done there.
+
+    Args:
+      jaxpr: the step, of consts, carry, x_t.
+      operands: consts, the first carry, and xs `[T, ...]`.
+      num_consts: of the operands.
+      num_carry: of the operands.
+      length: T, 1 or more.
+      reverse: whether to go from the last step to the first.
+      unroll: as in `lax.scan`; not in place.
+      overwrite: which of xs nobody reads after.
+      in_place: whether by `run_loop`, else by `lax.scan`.
+
+    Returns:
+      The last carry, and outputs `[T, ...]`.
+    """
+    ops = sort_operations(jaxpr, num_consts, num_carry)
+    carry_vars = jaxpr.invars[num_consts : num_consts + num_carry]
+    x_vars = jaxpr.invars[num_consts + num_carry :]
+    env = Env(zip(jaxpr.invars, operands, strict=True))
+    env.do(*ops.fixed)
+    hoist(ops.hoisted, env, ops.invariant)
+
+    # what the loop reads, and what it stacks
+    ends, ys = jaxpr.outvars[:num_carry], jaxpr.outvars[num_carry:]
+    reads = among(ops.stacked, *(eqn.invars for eqn in ops.loop), ends)
+    by_loop = {var for eqn in ops.loop for var in eqn.outvars} | set(carry_vars)
+    stacked = among(by_loop, ys)
+    do = step_of(ops.loop, ends, env, ops.invariant)
+
+    def body(carry: Sequence[Array], x_t: Sequence[Array]) -> tuple[list, list]:
+        step_env = do([*carry_vars, *reads], [*carry, *x_t])
+        return step_env.read(ends), step_env.read(stacked)
+
+    init, xs = env.read(carry_vars), env.read(reads)
+    if in_place and all(map(is_number, stacked)):
+        is_large = sum(map(num_bytes, reads)) > SMALL_SLICES
+        spent = {var for var, one in zip(x_vars, overwrite, strict=True) if one}
+        spent |= {var for eqn in ops.hoisted for var in eqn.outvars}
+        final, stacks = run_loop(
+            body,
+            init,
+            xs,
+            [var.aval for var in stacked],
+            length=length,
+            reverse=reverse,
+            prefetch=is_large and not any(overwrite),
+            overwrite=[is_large and var in spent and var not in ys for var in reads],
+        )
+    else:
+        final, stacks = _scan(body, init, xs, length, reverse, unroll)
+    env.assign(stacked, stacks)
+
+    def over_time(operand: Any) -> Array:
+        if isinstance(operand, Literal) or operand in ops.invariant:
+            (value,) = env.read([operand])
+            return jnp.broadcast_to(value, (length, *shape_of(operand)))
+        return env[operand]
+
+    return [*final, *map(over_time, ys)]
+
+
+def hoist(eqns: Sequence[JaxprEqn], env: Env, invariant: set[Var]) -> None:
+    """Do operations for all steps at once, on stacked values and on invariant ones."""
+    for eqn in eqns:
+        product = as_product(eqn, invariant)
+        if product is not None:
+            rows, matrix = env.read([product.rows_var, product.matrix_var])
+            found = [multiply(product, rows, lay_out(product, matrix), over_time=True)]
+        else:
+            variables = operands_of(eqn)
+            axes = [None if var in invariant else 0 for var in variables]
+            found = jax.vmap(as_function(eqn), axes)(*env.read(variables))
+        env.assign(eqn.outvars, found)
+
+
+def step_of(
+    eqns: Sequence[JaxprEqn], wanted: Sequence[Any], env: Env, invariant: set[Var]
+) -> Callable[[Sequence[Var], Sequence[Array]], Env]:
+    """Give the loop's operations as a function of varying variables and their values.
+
+    Matrices are laid out for the products here, before the loop.
+    """
+    products = {id(eqn): as_product(eqn, invariant) for eqn in eqns}
+    laid_out = {
+        key: lay_out(product, env[product.matrix_var])
+        for key, product in products.items()
+        if product is not None
+    }
+    fixed = among(invariant, *(eqn.invars for eqn in eqns), wanted)
+    start = dict(zip(fixed, env.read(fixed), strict=True))
+
+    def do(variables: Sequence[Var], values: Sequence[Array]) -> Env:
+        step_env = Env(start)
+        step_env.assign(variables, values)
+        for eqn in eqns:
+            product = products[id(eqn)]
+            if product is None:
+                step_env.do(eqn)
+            else:
+                (rows,) = step_env.read([product.rows_var])
+                step_env[eqn.outvars[0]] = multiply(product, rows, laid_out[id(eqn)])
+        return step_env
+
+    return do
+
