@@ -136,7 +136,7 @@ def deep_rnn(
           key: a random key turns dropout and the modifiers' noise on.
           train: True, False, or None for "if there is a key".
           schedule: "auto", "layerwise", "wavefront" or "reference": the same numbers,
-            another order of work. Forward-mode derivatives need "reference".
+            another order of work.
           checkpoint_every: keep a layer's activations only every so many steps, and
             compute them again for the gradients: an int, "sqrt" for √T, or None for
             all. The numbers are the same.
@@ -243,17 +243,16 @@ def deep_rnn(
         # on diagonals, steps are more
         more = len(plan.cells) - 1 if chosen == "wavefront" else 0
         every = arguments.choose_checkpoints("apply", checkpoint_every, x.shape[0] + more)
-        with execution.name_the_reference(chosen):
-            state, y, trace = run(
-                params,
-                x,
-                state,
-                make_steps(lengths, mask, resets, x.shape[0]),
-                key,
-                schedule=chosen,
-                checkpoint_every=every,
-                want_trace=bool(return_states),
-            )
+        state, y, trace = run(
+            params,
+            x,
+            state,
+            make_steps(lengths, mask, resets, x.shape[0]),
+            key,
+            schedule=chosen,
+            checkpoint_every=every,
+            want_trace=bool(return_states),
+        )
         return (state, y, trace) if return_states else (state, y)
 
     def step(

@@ -1,8 +1,7 @@
 """Running a plan: parameters, states and outputs of all its layers and the readout."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers, layers, network, stacking
-from deeprnn_jax.cells.products import dot
+from deeprnn_jax.cells.products import add_bias, dot
 from deeprnn_jax.layers import LayerParams
 from deeprnn_jax.modifiers.precision import cast_floating
 from deeprnn_jax.schedules import layerwise, reference, rules, single, wavefront
@@ -68,20 +67,6 @@ def choose_schedule(plan: network.Plan, schedule: str, shape: tuple[int, ...]) -
             "use schedule='layerwise'"
         )
     return schedule
-
-
-@contextmanager
-def name_the_reference(schedule: str) -> Iterator[None]:
-    """Say what to do where JAX says that it has no forward-mode derivative."""
-    try:
-        yield
-    except TypeError as error:
-        if schedule == "reference" or "forward-mode" not in str(error):
-            raise
-        raise TypeError(
-            f"apply: schedule={schedule!r} has no forward-mode derivative (jvp, jacfwd); "
-            "use schedule='reference'"
-        ) from error
 
 
 def init_params(plan: network.Plan, key: Array, input_size: int) -> DeepParams:
@@ -166,7 +151,7 @@ def run_plan(
     if params.readout is not None:
         w = params.readout.w.astype(plan.precision.compute)
         y = dot(y, w)
-        y = y + params.readout.b.astype(y.dtype)
+        y = add_bias(y, params.readout.b.astype(y.dtype))
     y = zero_where_masked(y, steps.mask)
     return tuple(finals), y, None if traces is None else stacking.unstack(traces)
 
@@ -185,10 +170,7 @@ def _run_layers(
     unroll: int,
 ) -> tuple[list[State], Array, list[LayerTrace | None] | None]:
     """Run one layer after the other."""
-    runs = list(map(stacking.RunValues, plan.runs, params.layers, states, keys))
-    num_layers, num_steps = len(plan.cells), math.prod(x.shape[:-1])
-    if num_layers > unroll and rules.joins_first_layer(num_layers, num_steps):
-        runs = stacking.join_first(plan, runs, x.shape[-1])
+    runs = zip(plan.runs, params.layers, states, keys, strict=True)
     below = [x]  # what a dense layer reads
     y, finals, traces = x, [], []
     for run, run_params, run_state, key in runs:
@@ -208,7 +190,6 @@ def _run_layers(
         below.append(y)
         finals.append(final)
         traces.append(trace)
-    finals, traces = (stacking.part_first(found, len(plan.runs)) for found in (finals, traces))
     return finals, y, traces if want_trace else None
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.types import Array, State
 
 
@@ -61,7 +62,7 @@ def make_steps(
     if lengths is not None:
         # not in the lengths' own dtype, in which T may not fit: uint8, say
         time = jnp.arange(num_steps).reshape(num_steps, *(1,) * lengths.ndim)
-        inside = time < lengths.astype(time.dtype)
+        inside = time < lengths[None].astype(time.dtype)
         mask = inside if mask is None else mask & inside
     if resets is not None and mask is not None:
         resets = resets & mask
@@ -111,10 +112,3 @@ def states_before(
     """
     before = jax.tree.map(lambda a, b: shift(a, b, reverse=reverse), first, states)
     return enter_step(initial, before, resets)
-
-
-def shift(first: Array, afters: Array, *, reverse: bool) -> Array:
-    """Give what every step began with `[T, ...]`, from what each ended with."""
-    if reverse:
-        return jnp.concatenate([afters[1:], first[None]])
-    return jnp.concatenate([first[None], afters[:-1]])

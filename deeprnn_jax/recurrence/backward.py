@@ -16,7 +16,7 @@ what is not a product with a parameter (a gain, a bias), its sum. It reads resid
 multiplies by matrices; nothing that `forward` has multiplied is multiplied again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ from deeprnn_jax.recurrence.jaxprs import (
     dtype_of,
     is_inexact,
     live,
+    num_bytes,
     operands_of,
     reached,
     shape_of,
@@ -56,13 +57,14 @@ class Backward(NamedTuple):
     again: list[JaxprEqn]  # values of all steps that the hoisted terms multiply by
     hoisted: list[JaxprEqn]  # linear terms that need no δcarry
     invariant: set[Var]  # consts and what is made of them alone, linear ones too
+    linear: set[Var]  # the inputs that the step is linear in, and what is made of them
     loop_consts: list[Var]
     loop_xs: list[Var]  # values [T, ...] that the loop reads
     direct: list[tuple[int, Var]]  # outputs that are hoisted terms, which no loop makes
     loop_ys: list[int]  # the others
     step: ClosedJaxpr  # (*loop_consts, δcarry, sums, loop_xs, δys) -> (δcarry, sums, stacked)
-    stacked: list[Var]  # whose cotangents are stacked, each once
-    place: dict[Var, int]  # of every linear value that the loop reads, among `stacked`
+    place: dict[Var, int]  # of the cotangents of what the loop reads, among those stacked
+    then: dict[Var, list[JaxprEqn]]  # of a const's: what makes it of the one that is stacked
     summed: list[Var]  # linear consts whose cotangents are summed in the loop
     overwrite: tuple[bool, ...]  # which of loop_xs are not read again after the loop
 
@@ -97,6 +99,11 @@ def transpose_step(
     free = [
         eqn for eqn in of_tangents if is_among(varying, eqn) and not is_among(with_carry, eqn)
     ]
+    # What would have to be computed again for all steps at once, and is larger than all that
+    # is kept of a step, stays in the loop, and its product with it.
+    kept = sum(num_bytes(var) for var in x_vars if var not in linear_vars)
+    large = {v for eqn in step_eqns for v in eqn.outvars if num_bytes(v) > kept}
+    free = [eqn for eqn in free if not is_among(large, eqn)]
     hoisted = choose_hoisted(free, invariant, with_results=False)
     chosen = {id(eqn) for eqn in hoisted}
     in_loop = [
@@ -140,19 +147,19 @@ def transpose_step(
     env_inputs = [*loop_consts, *loop_xs]
     pulled, pulled_consts = trace(pull, [v.aval for v in (*env_inputs, *outputs)])
 
-    # equal cotangents are one array; a const's is summed in the loop, if it is not there anyway
+    # Equal cotangents are one array. A const's is summed after the loop where it is made of
+    # one that is stacked in any case, as a bias's is, and in the loop where it is not.
     cotangents = dict(zip(reads, pulled.outvars[num_carry:], strict=True))
-    stacked_of: dict[int, Var] = {}
-    place: dict[Var, int] = {}
-    for var in (*(v for v in reads if v not in invariant), *(v for v in reads if v in invariant)):
-        key = id(cotangents[var])
-        if var not in invariant:
-            stacked_of.setdefault(key, var)
-        if key in stacked_of and variables_of([cotangents[var]]):
-            place[var] = list(stacked_of).index(key)
-        elif var not in invariant:
-            place[var] = list(stacked_of).index(key)
-    stacked = list(stacked_of.values())
+    stacked = {cotangents[v]: None for v in reads if v not in invariant}
+    places = list(stacked)
+    place = {v: places.index(cotangents[v]) for v in reads if v not in invariant}
+    made_by = {var: eqn for eqn in pulled.eqns for var in eqn.outvars}
+    then: dict[Var, list[JaxprEqn]] = {}
+    for var in reads:
+        if var in invariant:
+            origin, chain = _origin(cotangents[var], made_by, stacked)
+            if origin is not None:
+                place[var], then[var] = places.index(origin), chain
     summed = [var for var in reads if var not in place]
     num_consts_back, num_sums = len(loop_consts), len(summed)
 
@@ -169,7 +176,7 @@ def transpose_step(
         return [
             *env.read(pulled.outvars[:num_carry]),
             *map(jnp.add, sums, more),
-            *env.read(cotangents[var] for var in stacked),
+            *env.read(places),
         ]
 
     shapes = [
@@ -188,16 +195,45 @@ def transpose_step(
         again=after,
         hoisted=hoisted,
         invariant=invariant,
+        linear=linear_vars,
         loop_consts=loop_consts,
         loop_xs=loop_xs,
         direct=direct,
         loop_ys=loop_ys,
         step=close(traced),
-        stacked=stacked,
         place=place,
+        then=then,
         summed=summed,
         overwrite=tuple(var not in read_after for var in loop_xs),
     )
+
+
+# Linear in their one operand, with no other, so that a sum over time can come first.
+_REDUCTIONS = frozenset({"reduce_sum", "reshape", "squeeze", "transpose", "neg", "copy"})
+
+
+def _origin(
+    cotangent: Any, made_by: dict[Var, JaxprEqn], stacked: Iterable[Var]
+) -> tuple[Var | None, list[JaxprEqn]]:
+    """Give the stacked cotangent that another one is made of, and by which operations."""
+    chain: list[JaxprEqn] = []
+    while variables_of([cotangent]):
+        if cotangent in stacked:
+            return cotangent, chain[::-1]
+        eqn = made_by.get(cotangent)
+        if eqn is None or eqn.primitive.name not in _REDUCTIONS:
+            break
+        chain.append(eqn)
+        (cotangent,) = eqn.invars
+    return None, []
+
+
+def sum_stack(stack: Array, then: Sequence[JaxprEqn]) -> Array:
+    """Sum over time, and do what makes a const's cotangent of it."""
+    total = jnp.sum(stack, 0)
+    for eqn in then:
+        (total,) = as_function(eqn)(total)
+    return total
 
 
 class Cotangents(dict):

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from deeprnn_jax.recurrence.analysis import among, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
@@ -20,6 +20,10 @@ from deeprnn_jax.recurrence.jaxprs import (
 from deeprnn_jax.recurrence.loop import SMALL_SLICES, run_loop
 from deeprnn_jax.recurrence.products import as_product, lay_out, multiply
 from deeprnn_jax.types import Array
+
+# Without a derivative, what is hoisted is all that a long scan would keep: `lax.scan` keeps
+# only its outputs. From so many bytes on it multiplies in the loop.
+LARGE_STACKS = 2**26
 
 _scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
@@ -49,42 +53,48 @@ def run_plainly(
 
 
 def run(
-    jaxpr: Jaxpr,
-    operands: Sequence[Array],
-    *,
+    *operands: Array,
+    jaxpr: ClosedJaxpr,
     num_consts: int,
     num_carry: int,
     length: int,
     reverse: bool,
     unroll: int,
     overwrite: Sequence[bool],
+    derived: bool,
     in_place: bool,
 ) -> list[Array]:
     """Run a step's jaxpr with all that can be done before the loop done there.
 
     Args:
+      *operands: consts, the first carry, and xs `[T, ...]`.
       jaxpr: the step, of consts, carry, x_t.
-      operands: consts, the first carry, and xs `[T, ...]`.
       num_consts: of the operands.
       num_carry: of the operands.
       length: T, 1 or more.
       reverse: whether to go from the last step to the first.
       unroll: as in `lax.scan`; not in place.
       overwrite: which of xs nobody reads after.
+      derived: whether this is a part of a derivative, which keeps stacks in any case.
       in_place: whether by `run_loop`, else by `lax.scan`.
 
     Returns:
       The last carry, and outputs `[T, ...]`.
     """
-    ops = sort_operations(jaxpr, num_consts, num_carry)
-    carry_vars = jaxpr.invars[num_consts : num_consts + num_carry]
-    x_vars = jaxpr.invars[num_consts + num_carry :]
-    env = Env(zip(jaxpr.invars, operands, strict=True))
+    step = jaxpr.jaxpr
+    ops = sort_operations(step, num_consts, num_carry)
+    made = sum(num_bytes(var) for eqn in ops.hoisted for var in eqn.outvars)
+    if not derived and (made <= SMALL_SLICES or made * length > LARGE_STACKS):
+        counts = {"num_consts": num_consts, "num_carry": num_carry, "length": length}
+        return run_plainly(step, operands, reverse=reverse, unroll=unroll, **counts)
+    carry_vars = step.invars[num_consts : num_consts + num_carry]
+    x_vars = step.invars[num_consts + num_carry :]
+    env = Env(zip(step.invars, operands, strict=True))
     env.do(*ops.fixed)
     hoist(ops.hoisted, env, ops.invariant)
 
     # what the loop reads, and what it stacks
-    ends, ys = jaxpr.outvars[:num_carry], jaxpr.outvars[num_carry:]
+    ends, ys = step.outvars[:num_carry], step.outvars[num_carry:]
     reads = among(ops.stacked, *(eqn.invars for eqn in ops.loop), ends)
     by_loop = {var for eqn in ops.loop for var in eqn.outvars} | set(carry_vars)
     stacked = among(by_loop, ys)

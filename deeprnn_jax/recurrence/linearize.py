@@ -117,7 +117,7 @@ def linearize(
         for index, (begin, end) in enumerate(zip(begins, ends, strict=True))
         if not _is_literal(end) and end in shown
     }
-    kept = choose_residuals(step_eqns, needed, {*x_vars, *shown, *shifted})
+    kept = choose_residuals(step_eqns, needed, varying, {*x_vars, *shown, *shifted})
     again = live([eqn for eqn in step_eqns if not set(eqn.outvars) & set(kept)], needed)
 
     # each kept value: an input, an output, one shifted, or a new output

@@ -114,3 +114,10 @@ def _zeros(values: Arrays, number: int, shape: tuple[int, ...], dtype: Any) -> A
     # Each from another element: of one, XLA would make a single stack and copy it.
     element = values[0].ravel()[number % values[0].size]
     return jnp.broadcast_to((element * 0).astype(dtype), shape)
+
+
+def shift(first: Array, afters: Array, *, reverse: bool) -> Array:
+    """Give what every step began with `[T, ...]`, from what each ended with."""
+    if reverse:
+        return jnp.concatenate([afters[1:], first[None]])
+    return jnp.concatenate([first[None], afters[:-1]])

@@ -18,7 +18,12 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from deeprnn_jax.recurrence.backward import Cotangents, sum_over_time, transpose_step
+from deeprnn_jax.recurrence.backward import (
+    Cotangents,
+    sum_over_time,
+    sum_stack,
+    transpose_step,
+)
 from deeprnn_jax.recurrence.forward import run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -28,6 +33,7 @@ from deeprnn_jax.recurrence.jaxprs import (
     variables_of,
 )
 from deeprnn_jax.recurrence.linearize import linearize
+from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.types import Array
 
 recurrence_p = Primitive("recurrence")
@@ -71,12 +77,7 @@ def _impl(*operands: Array, **params: Any) -> list[Array]:
 
 
 def _lower(in_place: bool) -> Any:
-    def lowered(*operands: Array, jaxpr: Any, derived: bool, **params: Any) -> list[Array]:
-        if in_place and not derived:
-            return _plain(*operands, jaxpr=jaxpr, derived=derived, **params)
-        return run(jaxpr.jaxpr, operands, in_place=in_place, **params)
-
-    return mlir.lower_fun(lowered, multiple_results=True)
+    return mlir.lower_fun(partial(run, in_place=in_place), multiple_results=True)
 
 
 mlir.register_lowering(recurrence_p, _lower(in_place=False))
@@ -139,7 +140,7 @@ def _jvp(
         num_consts=len(split.invariant) + sum(flags[:num_consts]),
         num_carry=sum(split.active_carry),
         overwrite=(
-            *(one.kind == "before" or one.index >= num_ys for one in split.residuals),
+            *(one.kind == "y" and one.index >= num_ys for one in split.residuals),
             *(False for _ in given[num_tangents:]),
         ),
         **params,
@@ -160,13 +161,6 @@ def _has_tangent(tangent: Any) -> bool:
 
 
 ad.primitive_jvps[recurrence_p] = _jvp
-
-
-def shift(first: Array, afters: Array, *, reverse: bool) -> Array:
-    """Give what every step began with `[T, ...]`, from what each ended with."""
-    if reverse:
-        return jnp.concatenate([afters[1:], first[None]])
-    return jnp.concatenate([first[None], afters[:-1]])
 
 
 def _transpose(
@@ -218,7 +212,7 @@ def _transpose(
     by_var = Cotangents(zip(plan.summed, sums, strict=True))
     for var, place in plan.place.items():
         stack = stacks[place]
-        by_var.add(var, jnp.sum(stack, 0) if var in plan.invariant else stack)
+        by_var.add(var, sum_stack(stack, plan.then[var]) if var in plan.then else stack)
     for index, var in plan.direct:
         d_y = d_ys[index]
         by_var.add(var, jnp.sum(d_y, 0) if var in plan.invariant else d_y)

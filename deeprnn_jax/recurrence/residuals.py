@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from jax.extend.core import JaxprEqn, Var
 
-from deeprnn_jax.recurrence.jaxprs import is_number, live, num_bytes, variables_of
+from deeprnn_jax.recurrence.jaxprs import is_number, live, num_bytes, operands_of
 
 # Elementwise, or a change of layout. Not reductions, whose results are small beside what
 # they are made of; not products, loops, gathers, random bits, sorts.
@@ -29,13 +29,14 @@ _NO_BOUND = 1 << 60
 
 
 def choose_residuals(
-    eqns: Sequence[JaxprEqn], needed: Iterable[Var], free: set[Var]
+    eqns: Sequence[JaxprEqn], needed: Iterable[Var], varying: set[Var], free: set[Var]
 ) -> list[Var]:
     """Choose which values of a step to keep.
 
     Args:
       eqns: the step's operations, but for those on its consts alone.
       needed: the variables that its derivative needs.
+      varying: all variables that are not the same at every step.
       free: those that are there anyway, x_t and outputs.
 
     Returns:
@@ -68,7 +69,9 @@ def choose_residuals(
         if eqn is None or eqn.primitive.name not in CHEAP:
             connect(source, 2 * number(var), _NO_BOUND)
             continue
-        for operand in variables_of(eqn.invars):
+        for operand in operands_of(eqn):
+            if operand not in varying:
+                continue
             connect(2 * number(operand) + 1, 2 * number(var), _NO_BOUND)
             if operand not in seen:
                 seen.add(operand)

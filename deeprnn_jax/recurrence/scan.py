@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from deeprnn_jax.arguments import choose_checkpoints
+from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.primitive import swap_scans
 
 _scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
@@ -19,47 +21,73 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
     unroll: int | bool = 1,
+    _split_transpose: bool = False,
     *,
-    checkpoint_every: int | None = None,
+    checkpoint_every: int | str | None = None,
 ) -> tuple[Any, Any]:
-    """Scan a function over leading axes, carrying state: `jax.lax.scan`'s call and results."""
-    if jax.config.jax_disable_jit:
+    """Scan a function over leading axes while carrying state, with sooner gradients.
+
+    This is `jax.lax.scan`: the same call, the same results, for any step. What differs is
+    the order of work, above all under `jax.grad`:
+
+    - products of x_t with what `f` closes over are computed for all steps at once;
+    - the gradient of a matrix that `f` closes over is one product after the backward loop,
+      and is not summed within it;
+    - no product is repeated for the gradient, and as little is kept for it as that allows.
+
+    All of JAX's transformations apply, in any order: `grad` and `jvp` of any order, `vmap`,
+    `jit`, `checkpoint`. A step with effects (`jax.debug.print`, a collective over a named
+    axis) is run by `lax.scan` itself; `explain` says what was found in a step.
+
+    Args:
+      f: the step, `(carry, x_t) -> (carry, y_t)`; it closes over its parameters.
+      init: the carry before the first step: any tree of arrays.
+      xs: a tree of arrays `[T, ...]`, or None.
+      length: T; needed where xs is None.
+      reverse: whether to go from the last step to the first.
+      unroll: how many steps are written out in one turn of the loop, True or 0 for all.
+      _split_transpose: as in `lax.scan`, where it is private; it changes no number.
+      checkpoint_every: keep the carry only every so many steps, and compute the rest again
+        for the gradient: an int, "sqrt" for √T, or None to keep all. Changes no number.
+
+    Returns:
+      The last carry, and the stacked outputs `[T, ...]` in the order of time.
+
+    Raises:
+      TypeError: as `lax.scan`, as where the carry changes its type.
+      ValueError: likewise, as where lengths differ; if `checkpoint_every` is not one of those.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
+      >>> def loss(w, x):
+      ...     def step(h, x_t):
+      ...         h = jnp.tanh(x_t @ w["x"] + h @ w["h"])
+      ...         return h, h
+      ...     return jnp.mean(drnn.scan(step, jnp.zeros((32, 64)), x)[1] ** 2)
+      >>> w = {"x": jnp.ones((8, 64)), "h": jnp.eye(64)}
+      >>> jax.tree.map(jnp.shape, jax.grad(loss)(w, jnp.ones((100, 32, 8))))
+      {'h': (64, 64), 'x': (8, 64)}
+    """
+    if jax.config.jax_disable_jit or not _is_plain(init, xs):
         return _scan(f, init, xs, length, reverse, unroll)
+    if checkpoint_every is not None:
+        num_steps = length if length is not None else jax.tree.leaves(xs)[0].shape[0]
+        every = choose_checkpoints("scan", checkpoint_every, num_steps)
+        return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)
 
     def plain(init: Any, xs: Any) -> tuple[Any, Any]:
         return _scan(f, init, xs, length, reverse, unroll)
 
-    if checkpoint_every is not None:
-        return _scan_in_chunks(f, init, xs, length, reverse, unroll, checkpoint_every)
+    # JAX checks the arguments and traces the step, and we run what it found.
     closed, shapes = jax.make_jaxpr(plain, return_shape=True)(init, xs)
     found = swap_scans(closed, jax.tree.leaves((init, xs)))
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
 
-def _scan_in_chunks(f, init, xs, length, reverse, unroll, every):
-    """Keep the carry every so many steps, and compute what is between again."""
-    length = length if length is not None else jax.tree.leaves(xs)[0].shape[0]
-    num, rest = divmod(length, every)
-    if num == 0 or (num == 1 and rest == 0):
-        return scan(f, init, xs, length, reverse, unroll)
-    begin = rest if reverse else 0
-    end = begin + num * every
-    whole = jax.tree.map(
-        lambda leaf: leaf[begin:end].reshape(num, every, *leaf.shape[1:]), xs
+def _is_plain(init: Any, xs: Any) -> bool:
+    """Tell whether all leaves are such as JAX traces; else `lax.scan` says what is wrong."""
+    numbers = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+    leaves = jax.tree.leaves(xs)
+    return all(isinstance(leaf, numbers) for leaf in (*jax.tree.leaves(init), *leaves)) and all(
+        np.ndim(leaf) > 0 for leaf in leaves
     )
-    left_over = jax.tree.map(lambda leaf: leaf[:begin] if reverse else leaf[end:], xs)
-
-    def chunk(carry, xs):
-        return scan(f, carry, xs, every, reverse, unroll)
-
-    # no barrier against XLA merging the two computations: the loop between them is one
-    again = jax.checkpoint(chunk, prevent_cse=False)
-    carry, ys = scan(again, init, whole, num, reverse)
-    ys = jax.tree.map(lambda leaf: leaf.reshape(num * every, *leaf.shape[2:]), ys)
-    if rest:
-        carry, last = jax.checkpoint(
-            lambda c, x: scan(f, c, x, rest, reverse, unroll), prevent_cse=False
-        )(carry, left_over)
-        parts = (last, ys) if reverse else (ys, last)
-        ys = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    return carry, ys

@@ -1,16 +1,18 @@
 """A plain `lax.scan`: the definition that every other schedule must equal.
 
 Everything, the input's projection too, happens inside the loop, and derivatives
-are whatever JAX makes of it: any order, forward mode too.
+are whatever JAX makes of it.
 """
 
 from collections.abc import Sequence
 
 from jax import lax
 
-from deeprnn_jax.schedules.chunks import run_in_chunks
+from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
 from deeprnn_jax.types import State
+
+_scan = lax.scan  # as it is now, whoever may replace `jax.lax.scan` later
 
 
 def run_lanes(
@@ -25,11 +27,14 @@ def _run_lane(lane: Lane, want_states: bool, checkpoint_every: int | None) -> Ce
         after, y = step_cell(lane.cell, lane.params, lane.initial, carry, *inputs)
         return after, (y, after if want_states else None)
 
-    def run(carry: State, inputs: tuple) -> tuple[State, tuple]:
-        return lax.scan(body, carry, inputs, reverse=lane.reverse)
-
-    inputs = (lane.x, lane.noise, lane.steps)
-    final, (y, states) = run_in_chunks(
-        run, lane.state, inputs, checkpoint_every, reverse=lane.reverse
+    final, (y, states) = scan_in_chunks(
+        _scan,
+        body,
+        lane.state,
+        (lane.x, lane.noise, lane.steps),
+        lane.x.shape[0],
+        lane.reverse,
+        1,
+        checkpoint_every,
     )
     return CellRun(final, y, states)

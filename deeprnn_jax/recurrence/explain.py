@@ -1,0 +1,188 @@
+"""What was found in a step, in words."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
+
+from deeprnn_jax.recurrence.analysis import sort_operations
+from deeprnn_jax.recurrence.backward import transpose_step
+from deeprnn_jax.recurrence.jaxprs import (
+    dtype_of,
+    is_inexact,
+    num_bytes,
+    num_consts_and_carry,
+    shape_of,
+    step_of_scan,
+    variables_of,
+)
+from deeprnn_jax.recurrence.linearize import Linearized, linearize
+from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_p
+from deeprnn_jax.recurrence.products import as_product, is_product
+
+_scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
+
+
+def explain(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+) -> str:
+    """Say what `scan` does with a step, and with its gradient by all that it reads.
+
+    Nothing is run.
+
+    Args:
+      f: the step, as `scan` takes it.
+      init: the carry before the first step, or its shapes.
+      xs: a tree of arrays `[T, ...]`, their shapes, or None.
+      length: T; needed where xs is None.
+
+    Returns:
+      Some lines of text. Products are given by the shapes of what varies and of what does
+      not, other operations by their names in JAX and how many there are.
+
+    Example:
+      An LSTM keeps its four gates, as one array in the place of what x gave, and c; its
+      output h, which is there anyway, gives the rest.
+
+      >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
+      >>> w_x, w_h, b = jnp.ones((64, 1024)), jnp.ones((256, 1024)), jnp.ones(1024)
+      >>> def lstm(state, x):
+      ...     h, c = state
+      ...     i, f, g, o = jnp.split(x @ w_x + h @ w_h + b, 4, axis=-1)
+      ...     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+      ...     h = jax.nn.sigmoid(o) * jnp.tanh(c)
+      ...     return (h, c), h
+      >>> state, x = (jnp.ones((32, 256)),) * 2, jnp.ones((128, 32, 64))
+      >>> print(drnn.explain(lstm, state, x))
+
+    """
+    closed = jax.make_jaxpr(lambda init, xs: _scan(f, init, xs, length))(init, xs)
+    (eqn,) = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan")
+    refusal = explain_refusal(eqn)
+    if refusal is not None:
+        return f"Run by lax.scan: {refusal}."
+    num_consts, num_carry = num_consts_and_carry(eqn)
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"])
+    return "\n".join(_lines(jaxpr, len(consts) + num_consts, num_carry, eqn.params["length"]))
+
+
+def explain_all(closed: Any) -> str:
+    """Say what was found in each recurrence of a traced program, equal ones once."""
+    texts = Counter(
+        "\n".join(_lines(*(eqn.params[n] for n in ("jaxpr", "num_consts", "num_carry", "length"))))
+        for eqn in _operations_in(closed.jaxpr)
+        if eqn.primitive is recurrence_p
+    )
+    if not texts:
+        return "No recurrence: all is run by lax.scan."
+    return "\n\n".join(f"{count} x {text}" for text, count in texts.items())
+
+
+def _operations_in(jaxpr: Any) -> Iterator[JaxprEqn]:
+    """Give every operation, those inside others with them."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns") and eqn.primitive is not recurrence_p:
+                    yield from _operations_in(inner)
+
+
+def _lines(
+    jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int
+) -> Iterator[str]:
+    """Give the lines about one recurrence."""
+    step = jaxpr.jaxpr
+    carry = step.invars[num_consts : num_consts + num_carry]
+    yield f"{length} steps, carry {_types(carry)}"
+    ops = sort_operations(step, num_consts, num_carry)
+    yield from _part("once, before the loop", ops.fixed, ops.invariant)
+    yield from _part("all steps at once", ops.hoisted, ops.invariant)
+    yield from _part("each step", ops.loop, ops.invariant)
+    active = tuple(is_inexact(var) for var in step.invars)
+    if not any(active):
+        return
+    split = linearize(jaxpr, num_consts, num_carry, active)
+    yield from _kept(split, len(step.outvars) - num_carry)
+    num_tangents = sum(active[:num_consts])
+    first = len(split.invariant)
+    linear = tuple(
+        first <= place < first + num_tangents + sum(split.active_carry)
+        or place >= len(split.tangent.jaxpr.invars) - sum(active[num_consts + num_carry :])
+        for place in range(len(split.tangent.jaxpr.invars))
+    )
+    back = transpose_step(
+        split.tangent, first + num_tangents, sum(split.active_carry), linear
+    )
+    loop = sort_operations(
+        back.step.jaxpr, len(back.loop_consts), sum(split.active_carry) + len(back.summed)
+    )
+    yield from _part("backward, all steps at once", loop.hoisted, loop.invariant)
+    yield from _part("backward, each step", loop.loop, loop.invariant)
+    if back.summed:
+        yield f"  summed in the backward loop: {_types(back.summed)}"
+    products = [eqn for eqn in back.hoisted if is_product(eqn, back.invariant)]
+    after = [_gradient(eqn, back.invariant, set(back.linear)) for eqn in products]
+    after += [f"sum over time {_types([v])}" for v in back.place if v in back.invariant]
+    if after:
+        yield f"  after the backward loop: {'; '.join(after)}"
+
+
+def _part(title: str, eqns: Sequence[JaxprEqn], invariant: set[Var]) -> Iterator[str]:
+    products = [_product(eqn) for eqn in eqns if is_product(eqn, invariant)]
+    others = Counter(eqn.primitive.name for eqn in eqns if not is_product(eqn, invariant))
+    counted = ", ".join(name if n == 1 else f"{n} {name}" for name, n in sorted(others.items()))
+    parts = [*products, *([counted] if counted else [])]
+    if parts:
+        yield f"  {title}: {'; '.join(parts)}"
+
+
+def _product(eqn: JaxprEqn) -> str:
+    sign = "·" if eqn.primitive.name == "dot_general" else "*"
+    return f" {sign} ".join(_shape(var) for var in eqn.invars)
+
+
+def _gradient(eqn: JaxprEqn, invariant: set[Var], linear: set[Var]) -> str:
+    """Say what a product that was hoisted becomes: a matrix's cotangent, or that of rows."""
+    product = as_product(eqn, invariant)
+    target = next(var for var in variables_of(eqn.invars) if var in linear)
+    over = "one product over time"
+    if product is not None and target is product.rows_var:
+        return f"cotangents {_shape(target)} of all steps, {over}"
+    return f"gradient {_shape(target)}, {over}"
+
+
+def _kept(split: Linearized, num_ys: int) -> Iterator[str]:
+    """Say what is kept for the gradient."""
+    made = [one for one in split.residuals if one.kind == "y" and one.index >= num_ys]
+    there = split.kept[: len(split.residuals) - len(made)]
+    size = sum(num_bytes(var) for pack in split.packs for var in pack)
+    packs = [
+        _types(pack) + (" side by side, where x_t's products were" if len(pack) > 1 else "")
+        for pack in split.packs
+    ]
+    yield f"  kept for the gradient, {size:,} bytes a step: {'; '.join(packs) or 'nothing'}"
+    if there:
+        names = {"x": "of x_t", "y": "of the outputs", "before": "the carry, by an output"}
+        each = (
+            f"{_types([var])} {names[one.kind]}"
+            for var, one in zip(there, split.residuals, strict=False)
+        )
+        yield f"  there anyway: {'; '.join(each)}"
+
+
+def _types(variables: Iterable[Any]) -> str:
+    counted = Counter(f"{jnp.dtype(dtype_of(v)).name}{_shape(v)}" for v in variables)
+    return ", ".join(name if n == 1 else f"{n} {name}" for name, n in counted.items())
+
+
+def _shape(var: Any) -> str:
+    return f"[{','.join(map(str, shape_of(var)))}]"
