@@ -4,6 +4,8 @@
     hoisted     x_t too: products, and what      for all steps at once, before the loop
                 they need or make
     loop        the carry too                    in the loop
+
+What needs no carry, but is no product and not made of one, stays in the loop.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +19,10 @@ from deeprnn_jax.recurrence.products import is_product
 # Linear in all operands together, and no more than a pass through memory: left to the loop,
 # where it costs nothing, if nothing else that is hoisted needs it.
 CHEAP = frozenset(
-    "add add_any sub neg split slice reshape squeeze expand_dims transpose broadcast_in_dim".split()
+    {
+        *("add", "add_any", "sub", "neg", "split", "slice", "reshape", "squeeze"),
+        *("expand_dims", "transpose", "broadcast_in_dim"),
+    }
 )
 
 
@@ -28,7 +33,7 @@ class Sorted(NamedTuple):
     hoisted: list[JaxprEqn]
     loop: list[JaxprEqn]
     invariant: set[Var]  # consts, and what is made of them alone
-    stacked: set[Var]  # x_t, and what hoisted operations make
+    made_before: set[Var]  # what hoisted operations make
 
 
 def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
@@ -39,16 +44,12 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
       num_consts: of its inputs, that are the same at every step.
       num_carry: of its inputs, that one step hands to the next.
     """
-    consts, rest = jaxpr.invars[:num_consts], jaxpr.invars[num_consts:]
-    varying = reached(jaxpr.eqns, rest)
+    consts, carry, xs = part(jaxpr.invars, num_consts, num_carry)
+    varying = reached(jaxpr.eqns, [*carry, *xs])
     fixed = [eqn for eqn in jaxpr.eqns if not is_among(varying, eqn)]
     invariant = {*consts, *(var for eqn in fixed for var in eqn.outvars)}
-    with_carry = reached(jaxpr.eqns, rest[:num_carry])
-    free = [
-        eqn
-        for eqn in jaxpr.eqns
-        if is_among(varying, eqn) and not is_among(with_carry, eqn)
-    ]
+    with_carry = reached(jaxpr.eqns, carry)
+    free = [eqn for eqn in jaxpr.eqns if is_among(varying, eqn) and not is_among(with_carry, eqn)]
     hoisted = choose_hoisted(free, invariant, with_results=True)
     chosen = {id(eqn) for eqn in (*fixed, *hoisted)}
     return Sorted(
@@ -56,7 +57,7 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
         hoisted=hoisted,
         loop=[eqn for eqn in jaxpr.eqns if id(eqn) not in chosen],
         invariant=invariant,
-        stacked={*rest[num_carry:], *(var for eqn in hoisted for var in eqn.outvars)},
+        made_before={var for eqn in hoisted for var in eqn.outvars},
     )
 
 
@@ -84,6 +85,11 @@ def choose_hoisted(
         if id(eqn) in chosen:
             needed.update(variables_of(eqn.invars))
     return [eqn for eqn in eqns if id(eqn) in chosen]
+
+
+def part(items: Sequence, first: int, second: int) -> tuple[list, list, list]:
+    """Part a list in three, as a step's inputs into consts, carry and x_t."""
+    return list(items[:first]), list(items[first : first + second]), list(items[first + second :])
 
 
 def is_among(variables: set[Var], eqn: JaxprEqn) -> bool:

@@ -1,35 +1,33 @@
 """The tangent of a recurrence, transposed: the backward pass.
 
-A tangent step is linear in the tangents of consts, carry and x_t:
+A tangent step is linear in the tangents of consts, carry and x_t. For an RNN,
+h_t = tanh(x_t W_x + h_{t-1} W_h + b), it is
 
-    δh_t = A_t δh_{t-1} + Σ (terms that need no δh)        for an RNN, δz_t = δh_{t-1} W_h
-                                                            + h_{t-1} δW_h + x_t δW_x + δx_t W_x
+    δh_t = (1 - h_t²) ⊙ (δh_{t-1} W_h + u_t),    u_t = h_{t-1} δW_h + x_t δW_x + δx_t W_x + δb
 
-Its terms that need no δh are computed for all steps at once, u = hoist(δparams, δx), and
-then read by the loop. Transposed, the order turns round:
+The terms of u_t need no δh: their products are done for all steps at once, and the loop
+reads them. Transposed, the order turns round:
 
-    loop    δh_{t-1} = A_tᵀ δh_t, and the cotangent of each u_t, stacked
-    after   δW_h = Σ_t h_{t-1}ᵀ δu_t,    δW_x = Σ_t x_tᵀ δu_t,    δx_t = δu_t W_xᵀ
+    loop     δz_t = (1 - h_t²) ⊙ δh_t,    δh_{t-1} = δz_t W_hᵀ,    δu_t = δz_t stacked
+    after    δW_h = Σ_t h_{t-1}ᵀ δu_t,    δW_x = Σ_t x_tᵀ δu_t,    δx_t = δu_t W_xᵀ,
+             δb = Σ_t δu_t
 
-each a product over all steps. So the backward loop carries the carry's cotangent and, of
-what is not a product with a parameter (a gain, a bias), its sum. It reads residuals and
-multiplies by matrices; nothing that `forward` has multiplied is multiplied again.
+each one product over all steps, or one sum. So the backward loop carries the carry's
+cotangent, and beside it only sums of what is neither a product's nor a bias's: a gain's.
+Cotangents that are equal, as those of the terms of a sum are, are one array. The loop reads
+residuals and multiplies by matrices; what `forward` has multiplied, it does not.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.analysis import (
-    among,
-    choose_hoisted,
-    inputs_of,
-    is_among,
-)
+from deeprnn_jax.recurrence.analysis import among, choose_hoisted, inputs_of, is_among, part
 from deeprnn_jax.recurrence.forward import hoist
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -37,203 +35,225 @@ from deeprnn_jax.recurrence.jaxprs import (
     close,
     dtype_of,
     is_inexact,
+    is_var,
     live,
     num_bytes,
     operands_of,
     reached,
     shape_of,
     trace,
-    variables_of,
 )
 from deeprnn_jax.recurrence.products import as_product, matrix_gradient, pull_rows
 from deeprnn_jax.types import Array
 
+# Linear in their one operand, with no other, so that a sum over time can come first.
+_REDUCTIONS = frozenset({"reduce_sum", "reshape", "squeeze", "transpose", "neg", "copy"})
 
-class Backward(NamedTuple):
-    """A tangent step, transposed."""
 
-    fixed: list[JaxprEqn]  # of the step's values, once
+class Tangent(NamedTuple):
+    """A tangent step's operations, sorted."""
+
+    fixed: list[JaxprEqn]  # of values that no step changes
+    values: list[JaxprEqn]  # of residuals and x_t: what the step computes again
     linear_fixed: list[JaxprEqn]  # of consts' tangents alone
-    again: list[JaxprEqn]  # values of all steps that the hoisted terms multiply by
-    hoisted: list[JaxprEqn]  # linear terms that need no δcarry
+    hoisted: list[JaxprEqn]  # of u_t, for all steps at once
+    loop: list[JaxprEqn]  # the rest of what is linear
     invariant: set[Var]  # consts and what is made of them alone, linear ones too
-    linear: set[Var]  # the inputs that the step is linear in, and what is made of them
-    loop_consts: list[Var]
-    loop_xs: list[Var]  # values [T, ...] that the loop reads
-    direct: list[tuple[int, Var]]  # outputs that are hoisted terms, which no loop makes
+    linear: set[Var]  # what the step is linear in, and what is made of it
+
+
+class Transposed(NamedTuple):
+    """A tangent step and its transpose."""
+
+    tangent: Tangent
+    after: list[JaxprEqn]  # of `values`, those that `hoisted` multiply by
+    direct: dict[int, Var]  # outputs that no loop makes, but `hoisted` or nothing at all
     loop_ys: list[int]  # the others
-    step: ClosedJaxpr  # (*loop_consts, δcarry, sums, loop_xs, δys) -> (δcarry, sums, stacked)
-    place: dict[Var, int]  # of the cotangents of what the loop reads, among those stacked
-    then: dict[Var, list[JaxprEqn]]  # of a const's: what makes it of the one that is stacked
+    consts: list[Var]  # what the backward loop reads: values that no step changes
+    xs: list[Var]  # and residuals
     summed: list[Var]  # linear consts whose cotangents are summed in the loop
-    overwrite: tuple[bool, ...]  # which of loop_xs are not read again after the loop
+    step: ClosedJaxpr  # (*consts, δcarry, sums, *xs, δys) -> (δcarry, sums, *stacked)
+    places: dict[Var, int]  # where among those stacked the cotangent of a linear value is
+    reductions: dict[Var, list[JaxprEqn]]  # of a const's: what is to be done with its sum
+    overwrite: list[bool]  # which of xs are not read again after the loop
 
 
 @lru_cache(maxsize=256)
-def transpose_step(
+def transpose(
     jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, linear: tuple[bool, ...]
-) -> Backward:
+) -> Transposed:
     """Transpose a step that is linear in its carry and in the inputs marked.
 
     Args:
       jaxpr: the step, of consts, carry, x_t.
       num_consts: of its inputs.
       num_carry: of its inputs.
-      linear: which inputs it is linear in; of the carry, it is in all.
+      linear: which inputs it is linear in, besides the carry.
     """
-    opened = jaxpr.jaxpr
-    consts, rest = opened.invars[:num_consts], opened.invars[num_consts:]
-    carry, x_vars = rest[:num_carry], rest[num_carry:]
-    linear_in = [v for v, one in zip(opened.invars, linear, strict=True) if one or v in carry]
-    linear_vars = reached(opened.eqns, linear_in)
-    of_values = [eqn for eqn in opened.eqns if not is_among(linear_vars, eqn)]
-    of_tangents = [eqn for eqn in opened.eqns if is_among(linear_vars, eqn)]
+    step = jaxpr.jaxpr
+    _, carry, xs = part(step.invars, num_consts, num_carry)
+    ops = _sort(step, num_consts, num_carry, linear)
+    ends, ys = step.outvars[:num_carry], step.outvars[num_carry:]
+    hoisted = {var for eqn in (*ops.hoisted, *ops.linear_fixed) for var in eqn.outvars}
+    before = hoisted | (set(step.invars) & ops.linear) - set(carry)
+    direct = {index: var for index, var in enumerate(ys) if is_var(var) and var in before}
+    loop_ys = [index for index in range(len(ys)) if index not in direct]
+    outputs = [*ends, *(ys[index] for index in loop_ys)]
+    reads = among(before, *(eqn.invars for eqn in ops.loop), outputs)
 
-    varying = reached(opened.eqns, [*carry, *x_vars])
-    fixed = [eqn for eqn in of_values if not is_among(varying, eqn)]
-    step_eqns = [eqn for eqn in of_values if is_among(varying, eqn)]
-    linear_fixed = [eqn for eqn in of_tangents if not is_among(varying, eqn)]
-    invariant = {*consts, *(v for eqn in (*fixed, *linear_fixed) for v in eqn.outvars)}
+    values = [var for var in inputs_of(ops.loop, outputs) if var not in ops.linear]
+    again = live(ops.values, values)
+    inputs = inputs_of(again, values)
+    consts = [var for var in inputs if var in ops.invariant]
+    residuals = [var for var in inputs if var not in ops.invariant]
+    pulled = _pull(ops.loop, again, [*consts, *residuals], [*carry, *reads], outputs)
+    d_carry, cotangents = pulled.outvars[:num_carry], pulled.outvars[num_carry:]
+    stacked, places, reductions = _choose_stacks(
+        pulled, dict(zip(reads, cotangents, strict=True)), ops.invariant
+    )
+    summed = [var for var in reads if var not in places]
+    more = [cotangents[reads.index(var)] for var in summed]
 
-    with_carry = reached(opened.eqns, carry)
-    free = [
-        eqn for eqn in of_tangents if is_among(varying, eqn) and not is_among(with_carry, eqn)
-    ]
+    def pull_and_sum(*operands: Array) -> list[Array]:
+        given, carries, rest = part(operands, len(consts), num_carry + len(summed))
+        env = Env()
+        env.assign(pulled.invars, [*given, *rest[: len(residuals)], *carries[:num_carry],
+                                   *rest[len(residuals) :]])  # fmt: skip
+        env.do(*pulled.eqns)
+        sums = map(jnp.add, carries[num_carry:], env.read(more))
+        return [*env.read(d_carry), *sums, *env.read(stacked)]
+
+    read = [*consts, *ends, *summed, *residuals, *(ys[index] for index in loop_ys)]
+    wanted = [v for eqn in ops.hoisted for v in operands_of(eqn) if v not in ops.linear]
+    after = live(ops.values, wanted)
+    read_after = set(inputs_of(after, wanted))
+    return Transposed(
+        tangent=ops,
+        after=after,
+        direct=direct,
+        loop_ys=loop_ys,
+        consts=consts,
+        xs=residuals,
+        summed=summed,
+        step=close(trace(pull_and_sum, [var.aval for var in read])),
+        places=places,
+        reductions=reductions,
+        overwrite=[var in xs and var not in read_after for var in residuals],
+    )
+
+
+def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) -> Tangent:
+    """Sort the operations of a tangent step."""
+    consts, carry, xs = part(step.invars, num_consts, num_carry)
+    linear_vars = reached(step.eqns, [*compress(step.invars, linear), *carry])
+    varying = reached(step.eqns, [*carry, *xs])
+    with_carry = reached(step.eqns, carry)
+
+    def select(*, is_linear: bool, is_varying: bool) -> list[JaxprEqn]:
+        return [
+            eqn
+            for eqn in step.eqns
+            if is_among(linear_vars, eqn) == is_linear and is_among(varying, eqn) == is_varying
+        ]
+
+    fixed = select(is_linear=False, is_varying=False)
+    linear_fixed = select(is_linear=True, is_varying=False)
+    values = select(is_linear=False, is_varying=True)
+    rest = select(is_linear=True, is_varying=True)
+    invariant = {*consts, *(var for eqn in (*fixed, *linear_fixed) for var in eqn.outvars)}
     # What would have to be computed again for all steps at once, and is larger than all that
     # is kept of a step, stays in the loop, and its product with it.
-    kept = sum(num_bytes(var) for var in x_vars if var not in linear_vars)
-    large = {v for eqn in step_eqns for v in eqn.outvars if num_bytes(v) > kept}
-    free = [eqn for eqn in free if not is_among(large, eqn)]
+    kept = sum(num_bytes(var) for var in xs if var not in linear_vars)
+    large = {var for eqn in values for var in eqn.outvars if num_bytes(var) > kept}
+    free = [eqn for eqn in rest if not is_among(with_carry, eqn) and not is_among(large, eqn)]
     hoisted = choose_hoisted(free, invariant, with_results=False)
     chosen = {id(eqn) for eqn in hoisted}
-    in_loop = [
-        eqn for eqn in of_tangents if is_among(varying, eqn) and id(eqn) not in chosen
-    ]
-    before = {var for var in linear_in if var not in carry}
-    before |= {var for eqn in (*hoisted, *linear_fixed) for var in eqn.outvars}
+    return Tangent(
+        fixed=fixed,
+        values=values,
+        linear_fixed=linear_fixed,
+        hoisted=hoisted,
+        loop=[eqn for eqn in rest if id(eqn) not in chosen],
+        invariant=invariant,
+        linear=linear_vars,
+    )
 
-    ends, ys = opened.outvars[:num_carry], opened.outvars[num_carry:]
-    direct = [(i, var) for i, var in enumerate(ys) if variables_of([var]) and var in before]
-    direct_places = {index for index, _ in direct}
-    loop_ys = [index for index in range(len(ys)) if index not in direct_places]
-    outputs = [*ends, *(ys[index] for index in loop_ys)]
-    reads = among(before, *(eqn.invars for eqn in in_loop), outputs)
-    linear_reads = [*carry, *reads]
 
-    # what the loop needs of the step's values
-    values = [
-        var for var in inputs_of(in_loop, outputs) if var not in linear_vars
-    ]
-    again_in_loop = live(step_eqns, values)
-    loop_values = inputs_of(again_in_loop, values)
-    loop_consts = [var for var in loop_values if var in invariant]
-    loop_xs = [var for var in loop_values if var not in invariant]
+def _pull(
+    eqns: Sequence[JaxprEqn],
+    again: Sequence[JaxprEqn],
+    inputs: Sequence[Var],
+    linear: Sequence[Var],
+    outputs: Sequence[Any],
+) -> Jaxpr:
+    """Transpose linear operations at one step.
+
+    Args:
+      eqns: the operations.
+      again: those that give the values they multiply by.
+      inputs: what these are computed of.
+      linear: what the operations are linear in.
+      outputs: what they give.
+
+    Returns:
+      A jaxpr `(*inputs, *cotangents of outputs) -> cotangents of linear`.
+    """
 
     def pull(*operands: Array) -> list[Array]:
-        """Give the cotangents of the carry and of all linear values read, at one step."""
-        env = Env(zip([*loop_consts, *loop_xs], operands, strict=False))
-        env.do(*again_in_loop)
-        cotangents = operands[len(env_inputs) :]
+        env = Env(zip(inputs, operands, strict=False))
+        env.do(*again)
 
         def push(*tangents: Array) -> list[Array]:
             step_env = Env(env)
-            step_env.assign(linear_reads, tangents)
-            step_env.do(*in_loop)
+            step_env.assign(linear, tangents)
+            step_env.do(*eqns)
             return step_env.read(outputs)
 
-        shapes = [jax.ShapeDtypeStruct(shape_of(v), dtype_of(v)) for v in linear_reads]
-        return list(jax.linear_transpose(push, *shapes)(list(cotangents)))
+        shapes = [jax.ShapeDtypeStruct(shape_of(var), dtype_of(var)) for var in linear]
+        return list(jax.linear_transpose(push, *shapes)(list(operands[len(inputs) :])))
 
-    env_inputs = [*loop_consts, *loop_xs]
-    pulled, pulled_consts = trace(pull, [v.aval for v in (*env_inputs, *outputs)])
-
-    # Equal cotangents are one array. A const's is summed after the loop where it is made of
-    # one that is stacked in any case, as a bias's is, and in the loop where it is not.
-    cotangents = dict(zip(reads, pulled.outvars[num_carry:], strict=True))
-    stacked = {cotangents[v]: None for v in reads if v not in invariant}
-    places = list(stacked)
-    place = {v: places.index(cotangents[v]) for v in reads if v not in invariant}
-    made_by = {var: eqn for eqn in pulled.eqns for var in eqn.outvars}
-    then: dict[Var, list[JaxprEqn]] = {}
-    for var in reads:
-        if var in invariant:
-            origin, chain = _origin(cotangents[var], made_by, stacked)
-            if origin is not None:
-                place[var], then[var] = places.index(origin), chain
-    summed = [var for var in reads if var not in place]
-    num_consts_back, num_sums = len(loop_consts), len(summed)
-
-    def step(*operands: Array) -> list[Array]:
-        given = operands[:num_consts_back]
-        d_carry = operands[num_consts_back : num_consts_back + num_carry]
-        sums = operands[num_consts_back + num_carry : num_consts_back + num_carry + num_sums]
-        rest = operands[num_consts_back + num_carry + num_sums :]
-        xs, d_ys = rest[: len(loop_xs)], rest[len(loop_xs) :]
-        env = Env(zip(pulled.constvars, pulled_consts, strict=True))
-        env.assign(pulled.invars, [*given, *xs, *d_carry, *d_ys])
-        env.do(*pulled.eqns)
-        more = env.read(cotangents[var] for var in summed)
-        return [
-            *env.read(pulled.outvars[:num_carry]),
-            *map(jnp.add, sums, more),
-            *env.read(places),
-        ]
-
-    shapes = [
-        *(v.aval for v in (*loop_consts, *ends, *summed, *loop_xs)),
-        *(ys[index].aval for index in loop_ys),
-    ]
-    traced, traced_consts = trace(step, shapes)
-    assert not traced_consts
-    after = live(step_eqns, [v for eqn in hoisted for v in eqn.invars if v not in linear_vars])
-    read_after = set(
-        inputs_of(after, [v for eqn in hoisted for v in operands_of(eqn) if v not in linear_vars])
-    )
-    return Backward(
-        fixed=fixed,
-        linear_fixed=linear_fixed,
-        again=after,
-        hoisted=hoisted,
-        invariant=invariant,
-        linear=linear_vars,
-        loop_consts=loop_consts,
-        loop_xs=loop_xs,
-        direct=direct,
-        loop_ys=loop_ys,
-        step=close(traced),
-        place=place,
-        then=then,
-        summed=summed,
-        overwrite=tuple(var not in read_after for var in loop_xs),
-    )
+    return trace(pull, [var.aval for var in (*inputs, *outputs)])
 
 
-# Linear in their one operand, with no other, so that a sum over time can come first.
-_REDUCTIONS = frozenset({"reduce_sum", "reshape", "squeeze", "transpose", "neg", "copy"})
+def _choose_stacks(
+    pulled: Jaxpr, cotangents: dict[Var, Any], invariant: set[Var]
+) -> tuple[list[Any], dict[Var, int], dict[Var, list[JaxprEqn]]]:
+    """Choose which cotangents the loop stacks, each once.
 
+    A const's is summed after the loop where it is made of one that is stacked in any case,
+    as a bias's is, and in the loop where it is not.
 
-def _origin(
-    cotangent: Any, made_by: dict[Var, JaxprEqn], stacked: Iterable[Var]
-) -> tuple[Var | None, list[JaxprEqn]]:
-    """Give the stacked cotangent that another one is made of, and by which operations."""
-    chain: list[JaxprEqn] = []
-    while variables_of([cotangent]):
-        if cotangent in stacked:
-            return cotangent, chain[::-1]
-        eqn = made_by.get(cotangent)
-        if eqn is None or eqn.primitive.name not in _REDUCTIONS:
-            break
-        chain.append(eqn)
-        (cotangent,) = eqn.invars
-    return None, []
+    Args:
+      pulled: the step that gives the cotangents.
+      cotangents: by the linear value that they are of.
+      invariant: the values among these that no step changes.
 
-
-def sum_stack(stack: Array, then: Sequence[JaxprEqn]) -> Array:
-    """Sum over time, and do what makes a const's cotangent of it."""
-    total = jnp.sum(stack, 0)
-    for eqn in then:
-        (total,) = as_function(eqn)(total)
-    return total
+    Returns:
+      The cotangents that are stacked; for linear values, which of them is theirs; and for
+      consts among these, the operations that make their own of its sum.
+    """
+    stacked: list[Any] = []
+    places: dict[Var, int] = {}
+    for var, cotangent in cotangents.items():
+        if var not in invariant:
+            same = [place for place, one in enumerate(stacked) if one is cotangent]
+            places[var] = same[0] if same else len(stacked)
+            stacked += [] if same else [cotangent]
+    made_by: dict[Any, JaxprEqn] = {v: eqn for eqn in pulled.eqns for v in eqn.outvars}
+    reductions: dict[Var, list[JaxprEqn]] = {}
+    for var, cotangent in cotangents.items():
+        if var not in invariant:
+            continue
+        chain: list[JaxprEqn] = []
+        while is_var(cotangent) and cotangent not in stacked:
+            eqn = made_by.get(cotangent)
+            if eqn is None or eqn.primitive.name not in _REDUCTIONS:
+                break
+            chain.append(eqn)
+            (cotangent,) = eqn.invars
+        if is_var(cotangent) and cotangent in stacked:
+            places[var], reductions[var] = stacked.index(cotangent), chain[::-1]
+    return stacked, places, reductions
 
 
 class Cotangents(dict):
@@ -244,88 +264,94 @@ class Cotangents(dict):
         self[var] = jnp.add(self[var], value) if var in self else value
 
 
-def sum_over_time(
-    plan: Backward, env: Env, cotangents: Cotangents, linear_in: Sequence[Var]
-) -> None:
+def collect(
+    plan: Transposed,
+    d_carry: dict[Var, Array],
+    sums: Sequence[Array],
+    stacks: Sequence[Array],
+    d_ys: Sequence[Array],
+) -> Cotangents:
+    """Give the cotangents of what the loop read: of consts, and of all steps."""
+    found = Cotangents(d_carry)
+    found.update(zip(plan.summed, sums, strict=True))
+
+    def add(var: Var, stack: Array) -> None:
+        if var in plan.tangent.invariant:
+            stack = jnp.sum(stack, 0)
+        for eqn in plan.reductions.get(var, ()):
+            (stack,) = as_function(eqn)(stack)
+        found.add(var, stack)
+
+    for var, place in plan.places.items():
+        add(var, stacks[place])
+    for index, var in plan.direct.items():
+        if var in plan.tangent.invariant:
+            found.add(var, jnp.sum(d_ys[index], 0))
+        else:
+            found.add(var, d_ys[index])
+    return found
+
+
+def pull_back(ops: Tangent, env: Env, cotangents: Cotangents) -> None:
     """Pull cotangents back through what was hoisted, and what depends on consts alone.
 
     Args:
-      plan: the step.
-      env: the values of its consts and of x_t, stacked.
-      cotangents: of what the loop read, stacked but for consts; added to.
-      linear_in: the variables whose cotangents are asked for.
+      ops: the operations.
+      env: the values of consts, and stacked ones of residuals and of `Transposed.after`.
+      cotangents: of what the loop read; those of the step's inputs are added.
     """
-    hoist(plan.again, env, plan.invariant)
-    linear = {*linear_in}
-    linear |= {var for eqn in (*plan.linear_fixed, *plan.hoisted) for var in eqn.outvars}
     cast_from = {
         eqn.outvars[0]: eqn.invars[0]
-        for eqn in plan.linear_fixed
+        for eqn in ops.linear_fixed
         if eqn.primitive.name == "convert_element_type" and is_inexact(eqn.invars[0])
     }
-    for eqn in reversed(plan.hoisted):
+    for eqn in reversed(ops.hoisted):
         if not any(var in cotangents for var in eqn.outvars):
             continue
-        product = as_product(eqn, plan.invariant)
-        if product is not None and product.matrix_var in linear:
+        product = as_product(eqn, ops.invariant)
+        if product is None:
+            _pull_operation(eqn, ops, env, cotangents)
+        elif product.matrix_var in ops.linear:
             # as wide as the matrix was before it was cast down for the product
-            matrix = cast_from.get(product.matrix_var, product.matrix_var)
+            matrix: Any = cast_from.get(product.matrix_var, product.matrix_var)
             (rows,) = env.read([product.rows_var])
             found = matrix_gradient(product, rows, cotangents[eqn.outvars[0]], dtype_of(matrix))
             cotangents.add(matrix, found)
-        elif product is not None:
-            (matrix,) = env.read([product.matrix_var])
-            found = pull_rows(product, matrix, cotangents[eqn.outvars[0]])
-            cotangents.add(product.rows_var, found)
         else:
-            _pull_over_time(eqn, env, cotangents, linear, plan.invariant)
-    _pull_fixed(plan.linear_fixed, env, cotangents, linear_in)
+            (matrix,) = env.read([product.matrix_var])
+            cotangents.add(product.rows_var, pull_rows(product, matrix, cotangents[eqn.outvars[0]]))
+    for eqn in reversed(ops.linear_fixed):
+        if any(var in cotangents for var in eqn.outvars):
+            _pull_operation(eqn, ops, env, cotangents)
 
 
-def _pull_over_time(
-    eqn: JaxprEqn, env: Env, cotangents: Cotangents, linear: set[Var], invariant: set[Var]
-) -> None:
-    """Pull stacked cotangents back through one operation, done for all steps at once."""
+def _pull_operation(eqn: JaxprEqn, ops: Tangent, env: Env, cotangents: Cotangents) -> None:
+    """Pull cotangents back through one operation, done for all steps at once or only once."""
     variables = operands_of(eqn)
-    targets = [var for var in variables if var in linear]
-    length = next(cotangents[var].shape[0] for var in eqn.outvars if var in cotangents)
+    targets = [var for var in variables if var in ops.linear]
+    axes = [None if var in ops.invariant else 0 for var in variables]
+    one = next(var for var in eqn.outvars if var in cotangents)
+    length = None if one in ops.invariant else cotangents[one].shape[0]
+
+    def shape(var: Var) -> jax.ShapeDtypeStruct:
+        front = () if var in ops.invariant else (length,)
+        return jax.ShapeDtypeStruct((*front, *shape_of(var)), dtype_of(var))
 
     def push(*tangents: Array) -> list[Array]:
         given = dict(zip(targets, tangents, strict=True))
-        axes = [None if var in invariant else 0 for var in variables]
         operands = [given[var] if var in given else env[var] for var in variables]
-        return jax.vmap(as_function(eqn), axes, axis_size=length)(*operands)
-
-    def shape(var: Var) -> jax.ShapeDtypeStruct:
-        front = () if var in invariant else (length,)
-        return jax.ShapeDtypeStruct((*front, *shape_of(var)), dtype_of(var))
+        do = as_function(eqn)
+        return (do if length is None else jax.vmap(do, axes, axis_size=length))(*operands)
 
     given = [
-        cotangents[var] if var in cotangents else jnp.zeros((length, *shape_of(var)), dtype_of(var))
+        cotangents[var] if var in cotangents else jnp.zeros(shape(var).shape, dtype_of(var))
         for var in eqn.outvars
     ]
-    found = jax.linear_transpose(push, *map(shape, targets))(given)
+    found: Iterable[Array] = jax.linear_transpose(push, *map(shape, targets))(given)
     for var, value in zip(targets, found, strict=True):
         cotangents.add(var, value)
 
 
-def _pull_fixed(
-    eqns: Sequence[JaxprEqn], env: Env, cotangents: Cotangents, linear_in: Sequence[Var]
-) -> None:
-    """Pull cotangents back through what depends on consts alone."""
-    made = [var for eqn in eqns for var in eqn.outvars if var in cotangents]
-    if not made:
-        return
-    eqns = live(eqns, made)
-    targets = [var for var in inputs_of(eqns, made) if var in linear_in]
-
-    def push(*tangents: Array) -> list[Array]:
-        fixed_env = Env(env)
-        fixed_env.assign(targets, tangents)
-        fixed_env.do(*eqns)
-        return fixed_env.read(made)
-
-    shapes = [jax.ShapeDtypeStruct(shape_of(var), dtype_of(var)) for var in targets]
-    found = jax.linear_transpose(push, *shapes)([cotangents[var] for var in made])
-    for var, value in zip(targets, found, strict=True):
-        cotangents.add(var, value)
+def hoist_values(plan: Transposed, env: Env) -> None:
+    """Compute for all steps what the hoisted operations multiply by."""
+    hoist(plan.after, env, plan.tangent.invariant)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.analysis import sort_operations
-from deeprnn_jax.recurrence.backward import transpose_step
+from deeprnn_jax.recurrence.analysis import part, sort_operations
+from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.jaxprs import (
     dtype_of,
     is_inexact,
@@ -96,12 +96,10 @@ def _operations_in(jaxpr: Any) -> Iterator[JaxprEqn]:
                     yield from _operations_in(inner)
 
 
-def _lines(
-    jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int
-) -> Iterator[str]:
+def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> Iterator[str]:
     """Give the lines about one recurrence."""
     step = jaxpr.jaxpr
-    carry = step.invars[num_consts : num_consts + num_carry]
+    _, carry, _ = part(step.invars, num_consts, num_carry)
     yield f"{length} steps, carry {_types(carry)}"
     ops = sort_operations(step, num_consts, num_carry)
     yield from _part("once, before the loop", ops.fixed, ops.invariant)
@@ -111,27 +109,32 @@ def _lines(
     if not any(active):
         return
     split = linearize(jaxpr, num_consts, num_carry, active)
-    yield from _kept(split, len(step.outvars) - num_carry)
-    num_tangents = sum(active[:num_consts])
-    first = len(split.invariant)
-    linear = tuple(
-        first <= place < first + num_tangents + sum(split.active_carry)
-        or place >= len(split.tangent.jaxpr.invars) - sum(active[num_consts + num_carry :])
-        for place in range(len(split.tangent.jaxpr.invars))
-    )
-    back = transpose_step(
-        split.tangent, first + num_tangents, sum(split.active_carry), linear
-    )
-    loop = sort_operations(
-        back.step.jaxpr, len(back.loop_consts), sum(split.active_carry) + len(back.summed)
-    )
+    yield from _kept(split)
+    yield from _backward(split, active, num_consts, num_carry)
+
+
+def _backward(
+    split: Linearized, active: Sequence[bool], num_consts: int, num_carry: int
+) -> Iterator[str]:
+    """Give the lines about the backward pass."""
+    d_consts, _, d_xs = (sum(some) for some in part(active, num_consts, num_carry))
+    consts, num_active = len(split.invariant) + d_consts, sum(split.active_carry)
+    linear = [False] * len(split.tangent.jaxpr.invars)
+    linear[len(split.invariant) : consts] = [True] * d_consts
+    linear[len(linear) - d_xs :] = [True] * d_xs
+    plan = transpose(split.tangent, consts, num_active, tuple(linear))
+    loop = sort_operations(plan.step.jaxpr, len(plan.consts), num_active + len(plan.summed))
     yield from _part("backward, all steps at once", loop.hoisted, loop.invariant)
     yield from _part("backward, each step", loop.loop, loop.invariant)
-    if back.summed:
-        yield f"  summed in the backward loop: {_types(back.summed)}"
-    products = [eqn for eqn in back.hoisted if is_product(eqn, back.invariant)]
-    after = [_gradient(eqn, back.invariant, set(back.linear)) for eqn in products]
-    after += [f"sum over time {_types([v])}" for v in back.place if v in back.invariant]
+    if plan.summed:
+        yield f"  summed in the backward loop: {_types(plan.summed)}"
+    ops = plan.tangent
+    after = [
+        _gradient(eqn, ops.invariant, ops.linear)
+        for eqn in ops.hoisted
+        if is_product(eqn, ops.invariant)
+    ]
+    after += [f"sum over time {_types([var])}" for var in plan.reductions]
     if after:
         yield f"  after the backward loop: {'; '.join(after)}"
 
@@ -160,21 +163,19 @@ def _gradient(eqn: JaxprEqn, invariant: set[Var], linear: set[Var]) -> str:
     return f"gradient {_shape(target)}, {over}"
 
 
-def _kept(split: Linearized, num_ys: int) -> Iterator[str]:
+def _kept(split: Linearized) -> Iterator[str]:
     """Say what is kept for the gradient."""
-    made = [one for one in split.residuals if one.kind == "y" and one.index >= num_ys]
-    there = split.kept[: len(split.residuals) - len(made)]
     size = sum(num_bytes(var) for pack in split.packs for var in pack)
     packs = [
         _types(pack) + (" side by side, where x_t's products were" if len(pack) > 1 else "")
         for pack in split.packs
     ]
     yield f"  kept for the gradient, {size:,} bytes a step: {'; '.join(packs) or 'nothing'}"
-    if there:
+    if split.there:
         names = {"x": "of x_t", "y": "of the outputs", "before": "the carry, by an output"}
         each = (
             f"{_types([var])} {names[one.kind]}"
-            for var, one in zip(there, split.residuals, strict=False)
+            for var, one in zip(split.there, split.residuals, strict=False)
         )
         yield f"  there anyway: {'; '.join(each)}"
 

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.analysis import among, sort_operations
+from deeprnn_jax.recurrence.analysis import among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     as_function,
     is_number,
+    is_var,
     num_bytes,
     operands_of,
     shape_of,
@@ -39,8 +40,7 @@ def run_plainly(
     unroll: int,
 ) -> list[Array]:
     """Run a step's jaxpr by `lax.scan`, as it is."""
-    consts = operands[:num_consts]
-    init, xs = operands[num_consts : num_consts + num_carry], operands[num_consts + num_carry :]
+    consts, init, xs = part(operands, num_consts, num_carry)
 
     def step(carry: list, x_t: list) -> tuple[list, list]:
         env = Env(zip(jaxpr.invars, [*consts, *carry, *x_t], strict=True))
@@ -48,7 +48,7 @@ def run_plainly(
         found = env.read(jaxpr.outvars)
         return found[:num_carry], found[num_carry:]
 
-    final, ys = _scan(step, list(init), list(xs), length, reverse, unroll)
+    final, ys = _scan(step, init, xs, length, reverse, unroll)
     return [*final, *ys]
 
 
@@ -83,19 +83,18 @@ def run(
     """
     step = jaxpr.jaxpr
     ops = sort_operations(step, num_consts, num_carry)
-    made = sum(num_bytes(var) for eqn in ops.hoisted for var in eqn.outvars)
+    made = sum(map(num_bytes, ops.made_before))
     if not derived and (made <= SMALL_SLICES or made * length > LARGE_STACKS):
         counts = {"num_consts": num_consts, "num_carry": num_carry, "length": length}
         return run_plainly(step, operands, reverse=reverse, unroll=unroll, **counts)
-    carry_vars = step.invars[num_consts : num_consts + num_carry]
-    x_vars = step.invars[num_consts + num_carry :]
+    _, carry_vars, x_vars = part(step.invars, num_consts, num_carry)
     env = Env(zip(step.invars, operands, strict=True))
     env.do(*ops.fixed)
     hoist(ops.hoisted, env, ops.invariant)
 
     # what the loop reads, and what it stacks
     ends, ys = step.outvars[:num_carry], step.outvars[num_carry:]
-    reads = among(ops.stacked, *(eqn.invars for eqn in ops.loop), ends)
+    reads = among({*x_vars, *ops.made_before}, *(eqn.invars for eqn in ops.loop), ends)
     by_loop = {var for eqn in ops.loop for var in eqn.outvars} | set(carry_vars)
     stacked = among(by_loop, ys)
     do = step_of(ops.loop, ends, env, ops.invariant)
@@ -108,7 +107,7 @@ def run(
     if in_place and all(map(is_number, stacked)):
         is_large = sum(map(num_bytes, reads)) > SMALL_SLICES
         spent = {var for var, one in zip(x_vars, overwrite, strict=True) if one}
-        spent |= {var for eqn in ops.hoisted for var in eqn.outvars}
+        spent |= ops.made_before
         final, stacks = run_loop(
             body,
             init,
@@ -124,7 +123,7 @@ def run(
     env.assign(stacked, stacks)
 
     def over_time(operand: Any) -> Array:
-        if isinstance(operand, Literal) or operand in ops.invariant:
+        if not is_var(operand) or operand in ops.invariant:
             (value,) = env.read([operand])
             return jnp.broadcast_to(value, (length, *shape_of(operand)))
         return env[operand]
@@ -175,4 +174,3 @@ def step_of(
         return step_env
 
     return do
-

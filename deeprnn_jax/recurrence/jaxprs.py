@@ -18,30 +18,41 @@ _EMPTY = jax.make_jaxpr(lambda: ())().jaxpr
 _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
 
 
-def trace(fun: Callable[..., Sequence[Any]], shapes: Sequence[Any]) -> tuple[Jaxpr, list[Any]]:
+def trace(
+    fun: Callable[..., Sequence[Any]], avals: Sequence[Any], new_consts: list[Any] | None = None
+) -> Jaxpr:
     """Trace a function of flat arrays, open the calls in it, and drop what no output needs.
 
     Args:
       fun: `(*arrays) -> arrays`.
-      shapes: of each array, anything with a shape and a dtype.
+      avals: of each array.
+      new_consts: takes the arrays that the function brings with it, which are inputs of the
+        jaxpr, before all others. None: there are none.
 
     Returns:
-      The jaxpr, and the values of its constvars.
+      The jaxpr, without constants.
     """
-    closed = jax.make_jaxpr(fun)(*map(shape_struct, shapes))
-    return open_calls(closed)
+    jaxpr, consts = open_calls(jax.make_jaxpr(fun)(*map(_shape_struct, avals)))
+    if new_consts is None:
+        assert not consts, "a step taken apart has no constants but its inputs"
+    else:
+        new_consts.extend(consts)
+    return jaxpr
 
 
 def open_calls(closed: Any) -> tuple[Jaxpr, list[Any]]:
-    """Open the calls of a closed jaxpr; give the jaxpr and its constants."""
+    """Open the calls of a jaxpr; its constants become its first inputs, and are given too."""
     while any(eqn.primitive.name in _CALLS for eqn in closed.jaxpr.eqns):
-        shapes = [shape_struct(var.aval) for var in closed.jaxpr.invars]
+        shapes = [_shape_struct(var.aval) for var in closed.jaxpr.invars]
         closed = jax.make_jaxpr(lambda *args, c=closed: _evaluate_opened(c, args))(*shapes)
-    return prune(closed.jaxpr), list(closed.consts)
+    jaxpr = closed.jaxpr
+    invars = [*jaxpr.constvars, *jaxpr.invars]
+    return make_jaxpr(invars, live(jaxpr.eqns, jaxpr.outvars), jaxpr.outvars), list(closed.consts)
 
 
 def _evaluate_opened(closed: Any, args: Sequence[Any]) -> list[Array]:
-    env = Env(zip([*closed.jaxpr.constvars, *closed.jaxpr.invars], [*closed.consts, *args]))
+    env = Env()
+    env.assign([*closed.jaxpr.constvars, *closed.jaxpr.invars], [*closed.consts, *args])
     for eqn in closed.jaxpr.eqns:
         if eqn.primitive.name in _CALLS:
             inner: Any = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
@@ -89,11 +100,6 @@ def close(jaxpr: Jaxpr) -> ClosedJaxpr:
     return ClosedJaxpr(jaxpr, [])
 
 
-def prune(jaxpr: Jaxpr) -> Jaxpr:
-    """Drop the operations that no output needs and that have no effect."""
-    return jaxpr.replace(eqns=live(jaxpr.eqns, jaxpr.outvars))
-
-
 def live(eqns: Sequence[JaxprEqn], wanted: Iterable[Any]) -> list[JaxprEqn]:
     """Give those of the operations that the wanted variables need."""
     needed, found = set(variables_of(wanted)), []
@@ -104,18 +110,31 @@ def live(eqns: Sequence[JaxprEqn], wanted: Iterable[Any]) -> list[JaxprEqn]:
     return found[::-1]
 
 
-def reached(eqns: Iterable[JaxprEqn], start: Iterable[Var]) -> set[Var]:
-    """Give the variables that depend on any of those given, which are among them."""
+def reached(
+    eqns: Iterable[JaxprEqn], start: Iterable[Var], through: Callable[[Var], bool] | None = None
+) -> set[Var]:
+    """Give the variables that depend on any of those given, which are among them.
+
+    Args:
+      eqns: the operations, in order.
+      start: the variables to begin with.
+      through: which results count; None: all.
+    """
     found = set(start)
     for eqn in eqns:
         if any(var in found for var in variables_of(eqn.invars)):
-            found.update(eqn.outvars)
+            found.update(var for var in eqn.outvars if through is None or through(var))
     return found
+
+
+def is_var(operand: Any) -> bool:
+    """Tell a variable from a literal."""
+    return not isinstance(operand, Literal)
 
 
 def variables_of(operands: Iterable[Any]) -> list[Var]:
     """Leave out the literals."""
-    return [var for var in operands if not isinstance(var, Literal)]
+    return [var for var in operands if is_var(var)]
 
 
 def operands_of(eqn: JaxprEqn) -> list[Var]:
@@ -133,7 +152,7 @@ def dtype_of(var: Any) -> Any:
     return var.aval.dtype
 
 
-def shape_struct(value: Any) -> jax.ShapeDtypeStruct:
+def _shape_struct(value: Any) -> jax.ShapeDtypeStruct:
     """Give the shape and dtype of an array, a variable's aval, or the like."""
     weak = bool(getattr(value, "weak_type", False))
     return jax.ShapeDtypeStruct(jnp.shape(value), value.dtype, weak_type=weak)
@@ -146,7 +165,7 @@ def is_inexact(var: Any) -> bool:
 
 def is_number(var: Any) -> bool:
     """Tell numbers and flags from typed random keys and the like."""
-    return jnp.issubdtype(dtype_of(var), jnp.number) or dtype_of(var) == bool
+    return jnp.issubdtype(dtype_of(var), jnp.number) or dtype_of(var) == jnp.bool_
 
 
 def num_bytes(var: Any) -> int:
@@ -162,9 +181,8 @@ def num_consts_and_carry(eqn: JaxprEqn) -> tuple[int, int]:
     return len(consts), len(carry)
 
 
-
 @lru_cache(maxsize=256)
 def step_of_scan(closed: Any) -> tuple[ClosedJaxpr, list[Any]]:
-    """Give a `lax.scan`'s step with calls opened and constants as first consts, and these."""
+    """Give a `lax.scan`'s step with its calls opened, and the constants that come first."""
     jaxpr, consts = open_calls(closed)
-    return close(jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])), consts
+    return close(jaxpr), consts

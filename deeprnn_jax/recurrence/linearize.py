@@ -1,4 +1,4 @@
-"""A step and its derivative, taken apart into two steps.
+"""A step with its derivative, taken apart into two steps.
 
     forward     (consts, carry, x_t) -> (carry, y_t, residuals of the step)
     tangent     the tangents of these, linear, from the residuals
@@ -10,19 +10,22 @@ holds for its derivatives, of any order.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import compress, pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.analysis import inputs_of, is_among, sort_operations
+from deeprnn_jax.recurrence.analysis import inputs_of, is_among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     close,
     dtype_of,
     is_inexact,
+    is_var,
     live,
+    make_jaxpr,
     num_bytes,
     reached,
     shape_of,
@@ -35,27 +38,51 @@ from deeprnn_jax.types import Array
 
 
 class Residual(NamedTuple):
-    """Where a stack that the tangent reads comes from."""
+    """A stack that the tangent reads, and where it comes from."""
 
-    kind: str  # "x": one of xs; "y": an output; "before": an output that is the carry after
-    index: int  # of the x, or of the output
-    carry: int = 0  # which of the carry
+    kind: str  # "x": it is one of xs; "y": an output; "before": an output, shifted by a step
+    place: int  # of the x, or of the output
+    carry: int = 0  # of which carry the output is the value after the step
 
 
 class Linearized(NamedTuple):
     """A step with its derivative."""
 
-    forward: ClosedJaxpr
-    tangent: ClosedJaxpr
-    consts: list[Any]  # arrays that the derivative brought with it, consts of `forward` too
+    forward: ClosedJaxpr  # (new_consts, consts, carry, x_t) -> (carry, y_t, packs)
+    tangent: ClosedJaxpr  # (invariant, δconsts, δcarry, residuals, δx_t) -> (δcarry, δy_t)
+    new_consts: list[Any]  # arrays that the derivative brought with it
     active_carry: tuple[bool, ...]  # which of the carry have tangents
     active_ys: tuple[bool, ...]  # which outputs have
-    fixed: list[JaxprEqn]  # what gives `invariant`, of consts
-    fixed_inputs: list[Var]  # the variables of all consts
-    invariant: list[Var]  # first consts of `tangent`: values that no step changes
-    residuals: list[Residual]  # first xs of `tangent`
-    kept: list[Var]  # what is kept, by its variables, in the order of `residuals`
-    packs: list[list[Var]]  # kept side by side as one array
+    consts: list[Var]  # the variables of all consts, the new ones first
+    fixed: list[JaxprEqn]  # what gives `invariant` of them
+    invariant: list[Var]  # values that the tangent reads and no step changes
+    there: list[Var]  # residuals that are inputs or outputs
+    packs: list[list[Var]]  # those that are not: new outputs, some side by side as one
+    residuals: list[Residual]  # one for each of `there`, and one for each pack
+
+
+class _Derived(NamedTuple):
+    """A step and its tangent as one list of operations."""
+
+    consts: list[Var]
+    carry: list[Var]
+    xs: list[Var]
+    outputs: list[Any]  # the carry after the step, and y_t
+    tangents: tuple[list[Var], list[Var], list[Var]]  # of consts, carry, xs
+    output_tangents: list[Any]
+    step_eqns: list[JaxprEqn]
+    tangent_eqns: list[JaxprEqn]
+    varying: set[Var]  # what is not the same at every step
+
+    @property
+    def ends(self) -> list[Any]:
+        """The carry after the step."""
+        return self.outputs[: len(self.carry)]
+
+    @property
+    def ys(self) -> list[Any]:
+        """The step's outputs."""
+        return self.outputs[len(self.carry) :]
 
 
 @lru_cache(maxsize=256)
@@ -70,186 +97,172 @@ def linearize(
       num_carry: of its inputs.
       active: which inputs have tangents.
     """
-    invars, outvars = jaxpr.jaxpr.invars, jaxpr.jaxpr.outvars
-    active_in, active_out = _active(jaxpr.jaxpr, num_consts, num_carry, active)
-    num_out = len(outvars)
-
-    def joint(*values: Array) -> list[Array]:
-        """Give the step's outputs, then the tangents of the active ones."""
-        primals, tangents = values[: len(invars)], values[len(invars) :]
-
-        def step(active_primals: list[Array]) -> tuple[list[Array], list[Array]]:
-            rest = iter(active_primals)
-            given = [
-                next(rest) if one else value for one, value in zip(active_in, primals, strict=True)
-            ]
-            env = Env(zip(invars, given, strict=True))
-            env.do(*jaxpr.jaxpr.eqns)
-            found = env.read(outvars)
-            return [one for one, is_active in zip(found, active_out, strict=True) if is_active], found
-
-        varied = [value for one, value in zip(active_in, primals, strict=True) if one]
-        _, push, found = jax.linearize(step, varied, has_aux=True)
-        return [*found, *push(list(tangents))]
-
-    shapes = [var.aval for var in invars]
-    tangent_shapes = [var.aval for var, one in zip(invars, active_in, strict=True) if one]
-    opened, consts = trace(joint, [*shapes, *tangent_shapes])
-    primals, tangents = opened.invars[: len(invars)], opened.invars[len(invars) :]
-    of_tangents = reached(opened.eqns, tangents)
-    primal_eqns = [eqn for eqn in opened.eqns if not is_among(of_tangents, eqn)]
-    tangent_eqns = [eqn for eqn in opened.eqns if is_among(of_tangents, eqn)]
-    found, found_tangents = opened.outvars[:num_out], opened.outvars[num_out:]
-
-    # what the tangent needs of the step's values
-    all_consts = [*opened.constvars, *primals[:num_consts]]
-    begins, x_vars = primals[num_consts : num_consts + num_carry], primals[num_consts + num_carry :]
-    ends, ys = found[:num_carry], found[num_carry:]
-    varying = reached(primal_eqns, [*begins, *x_vars])
-    fixed = [eqn for eqn in primal_eqns if not is_among(varying, eqn)]
-    step_eqns = [eqn for eqn in primal_eqns if is_among(varying, eqn)]
-    wanted = inputs_of(tangent_eqns, found_tangents)
-    needed = [var for var in wanted if var in varying]
-    shown = {var: index for index, var in reversed(list(enumerate(ys)))} if ys else {}
-    shown = {var: index for var, index in shown.items() if not _is_literal(var)}
-    shifted = {
-        begin: (shown[end], index)
-        for index, (begin, end) in enumerate(zip(begins, ends, strict=True))
-        if not _is_literal(end) and end in shown
-    }
-    kept = choose_residuals(step_eqns, needed, varying, {*x_vars, *shown, *shifted})
-    again = live([eqn for eqn in step_eqns if not set(eqn.outvars) & set(kept)], needed)
-
-    # each kept value: an input, an output, one shifted, or a new output
-    residuals, new = [], []
-    for var in kept:
-        if var in x_vars:
-            residuals.append(Residual("x", x_vars.index(var)))
-        elif var in shown:
-            residuals.append(Residual("y", shown[var]))
-        elif var in shifted:
-            residuals.append(Residual("before", *shifted[var]))
-        else:
-            new.append(var)
-    own = [var for var in kept if var not in new]
-    packs = _choose_packs(opened, primal_eqns, all_consts, begins, x_vars, [*ends, *ys], new)
-    residuals += [Residual("y", len(ys) + index) for index in range(len(packs))]
-
-    invariant = [
-        var
-        for var in inputs_of([*again, *tangent_eqns], found_tangents)
-        if var in set(all_consts) or any(var in eqn.outvars for eqn in fixed)
-    ]
+    active_in, active_out = _spread(jaxpr.jaxpr, num_consts, num_carry, active)
+    derived, new_consts = _derive(jaxpr.jaxpr, num_consts, num_carry, active_in, active_out)
+    there, made, residuals = _choose_kept(derived)
+    packs = _choose_packs(derived, made)
+    residuals += [Residual("y", len(derived.ys) + index) for index in range(len(packs))]
+    again, invariant = _needed(derived, [*there, *made])
+    d_consts, d_carry, d_xs = derived.tangents
 
     def forward(*values: Array) -> list[Array]:
-        env = Env(zip([*opened.constvars, *primals], values, strict=True))
-        env.do(*primal_eqns)
-        return [*env.read(found), *(_join(env.read(pack)) for pack in packs)]
+        env = Env(zip([*derived.consts, *derived.carry, *derived.xs], values, strict=True))
+        env.do(*derived.step_eqns)
+        return [*env.read(derived.outputs), *(_join(env.read(pack)) for pack in packs)]
+
+    before_packs = [*invariant, *d_consts, *d_carry, *there]
 
     def tangent(*values: Array) -> list[Array]:
-        in_turn = iter(values)
-        env = Env((var, next(in_turn)) for var in invariant)
-        order = _by_part(tangents, active_in, num_consts, num_carry)
-        env.assign([*order[0], *order[1]], [next(in_turn) for _ in (*order[0], *order[1])])
-        env.assign(own, [next(in_turn) for _ in own])
+        env = Env(zip(before_packs, values, strict=False))
+        in_turn = iter(values[len(before_packs) :])
         for pack in packs:
-            env.assign(pack, _part(pack, next(in_turn)))
-        env.assign(order[2], in_turn)
-        env.do(*again, *tangent_eqns)
-        return env.read(found_tangents)
+            env.assign(pack, _take_apart(pack, next(in_turn)))
+        env.assign(d_xs, in_turn)
+        env.do(*again, *derived.tangent_eqns)
+        return env.read(derived.output_tangents)
 
-    forward_shapes = [*(var.aval for var in opened.constvars), *shapes]
-    forward_jaxpr, _ = trace(forward, forward_shapes)
-    pack_shapes = [var.aval for var in forward_jaxpr.outvars[num_out:]]
-    order = _by_part(tangents, active_in, num_consts, num_carry)
-    tangent_jaxpr, _ = trace(
-        tangent,
-        [
-            *(var.aval for var in (*invariant, *order[0], *order[1], *own)),
-            *pack_shapes,
-            *(var.aval for var in order[2]),
-        ],
-    )
+    def avals(variables: Sequence[Any]) -> list[Any]:
+        return [var.aval for var in variables]
+
+    forward_step = trace(forward, avals([*derived.consts, *derived.carry, *derived.xs]))
+    pack_avals = avals(forward_step.outvars[len(derived.outputs) :])
+    tangent_step = trace(tangent, [*avals(before_packs), *pack_avals, *avals(d_xs)])
+    fixed = [eqn for eqn in derived.step_eqns if not is_among(derived.varying, eqn)]
     return Linearized(
-        forward=close(forward_jaxpr),
-        tangent=close(tangent_jaxpr),
-        consts=consts,
+        forward=close(forward_step),
+        tangent=close(tangent_step),
+        new_consts=new_consts,
         active_carry=active_in[num_consts : num_consts + num_carry],
         active_ys=active_out[num_carry:],
+        consts=derived.consts,
         fixed=live(fixed, invariant),
-        fixed_inputs=all_consts,
         invariant=invariant,
-        residuals=residuals,
-        kept=[*own, *(var for pack in packs for var in pack)],
+        there=there,
         packs=packs,
+        residuals=residuals,
     )
 
 
-def _is_literal(operand: Any) -> bool:
-    return not variables_of([operand])
-
-
-def _active(
-    jaxpr: Any, num_consts: int, num_carry: int, active: Sequence[bool]
+def _spread(
+    jaxpr: Jaxpr, num_consts: int, num_carry: int, active: Sequence[bool]
 ) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    """Tell which inputs and outputs have tangents, with those that come round by the carry."""
+    """Tell which inputs and outputs have tangents, those that come by the carry with them."""
     flags = [one and is_inexact(var) for one, var in zip(active, jaxpr.invars, strict=True)]
+    carry = slice(num_consts, num_consts + num_carry)
     while True:
-        found = {var for var, one in zip(jaxpr.invars, flags, strict=True) if one}
-        for eqn in jaxpr.eqns:
-            if is_among(found, eqn):
-                found.update(var for var in eqn.outvars if is_inexact(var))
-        out = [not _is_literal(var) and var in found for var in jaxpr.outvars]
-        carry = slice(num_consts, num_consts + num_carry)
+        found = reached(jaxpr.eqns, compress(jaxpr.invars, flags), is_inexact)
+        out = [is_var(var) and var in found for var in jaxpr.outvars]
         joined = [a or b for a, b in zip(flags[carry], out[:num_carry], strict=True)]
         if joined == flags[carry]:
             # a carry that has a tangent ends with one
-            return tuple(flags), tuple([*joined, *out[num_carry:]])
+            return tuple(flags), (*joined, *out[num_carry:])
         flags[carry] = joined
 
 
-def _by_part(
-    tangents: Sequence[Var], active: Sequence[bool], num_consts: int, num_carry: int
-) -> tuple[list[Var], list[Var], list[Var]]:
-    """Part the tangents into those of consts, carry and x_t."""
-    parts: tuple[list, list, list] = ([], [], [])
-    places = (index for index, one in enumerate(active) if one)
-    for var, place in zip(tangents, places, strict=True):
-        part = 0 if place < num_consts else 1 if place < num_consts + num_carry else 2
-        parts[part].append(var)
-    return parts
+def _derive(
+    jaxpr: Jaxpr,
+    num_consts: int,
+    num_carry: int,
+    active_in: tuple[bool, ...],
+    active_out: tuple[bool, ...],
+) -> tuple[_Derived, list[Any]]:
+    """Trace the step with its tangent; also give the constants that came with it."""
+    num_in, num_out = len(jaxpr.invars), len(jaxpr.outvars)
+
+    def joint(*values: Array) -> list[Array]:
+        primals, tangents = values[:num_in], values[num_in:]
+
+        def step(varied: list[Array]) -> tuple[list[Array], list[Array]]:
+            rest = iter(varied)
+            given = (
+                next(rest) if one else value for one, value in zip(active_in, primals, strict=True)
+            )
+            env = Env(zip(jaxpr.invars, given, strict=True))
+            env.do(*jaxpr.eqns)
+            found = env.read(jaxpr.outvars)
+            return list(compress(found, active_out)), found
+
+        _, push, found = jax.linearize(step, list(compress(primals, active_in)), has_aux=True)
+        return [*found, *push(list(tangents))]
+
+    avals = [var.aval for var in jaxpr.invars]
+    both = trace(joint, [*avals, *compress(avals, active_in)], new_consts := [])
+    num_new = len(new_consts)
+    primals, tangents = both.invars[: num_new + num_in], both.invars[num_new + num_in :]
+    consts, carry, xs = part(primals, num_new + num_consts, num_carry)
+    first, second = sum(active_in[:num_consts]), sum(active_in[num_consts:][:num_carry])
+    of_tangents = reached(both.eqns, tangents)
+    step_eqns = [eqn for eqn in both.eqns if not is_among(of_tangents, eqn)]
+    derived = _Derived(
+        consts=consts,
+        carry=carry,
+        xs=xs,
+        outputs=both.outvars[:num_out],
+        tangents=part(tangents, first, second),
+        output_tangents=both.outvars[num_out:],
+        step_eqns=step_eqns,
+        tangent_eqns=[eqn for eqn in both.eqns if is_among(of_tangents, eqn)],
+        varying=reached(step_eqns, [*carry, *xs]),
+    )
+    return derived, new_consts
 
 
-def _choose_packs(
-    opened: Any,
-    eqns: list[JaxprEqn],
-    consts: Sequence[Var],
-    begins: Sequence[Var],
-    x_vars: Sequence[Var],
-    outputs: Sequence[Any],
-    new: list[Var],
-) -> list[list[Var]]:
+def _choose_kept(derived: _Derived) -> tuple[list[Var], list[Var], list[Residual]]:
+    """Choose the residuals.
+
+    Returns:
+      Those that are inputs or outputs, those that are not, and where the first come from.
+    """
+    wanted = inputs_of(derived.tangent_eqns, derived.output_tangents)
+    needed = [var for var in wanted if var in derived.varying]
+    # Where the carry after the step is an output, its stack is there, and is shifted.
+    shown = {var: index for index, var in enumerate(derived.ys) if is_var(var)}
+    shifted = {
+        begin: Residual("before", shown[end], index)
+        for index, (begin, end) in enumerate(zip(derived.carry, derived.ends, strict=True))
+        if is_var(end) and end in shown
+    }
+    source = {var: Residual("x", index) for index, var in enumerate(derived.xs)}
+    source |= {var: Residual("y", index) for var, index in shown.items() if var not in source}
+    source = shifted | source
+    varying_eqns = [eqn for eqn in derived.step_eqns if is_among(derived.varying, eqn)]
+    kept = choose_residuals(varying_eqns, needed, derived.varying, set(source))
+    there = [var for var in kept if var in source]
+    made = [var for var in kept if var not in source]
+    return there, made, [source[var] for var in there]
+
+
+def _needed(derived: _Derived, kept: list[Var]) -> tuple[list[JaxprEqn], list[Var]]:
+    """Give what the tangent computes again, and the invariant values that it reads."""
+    given = set(kept)
+    varying_eqns = [
+        eqn
+        for eqn in derived.step_eqns
+        if is_among(derived.varying, eqn) and given.isdisjoint(eqn.outvars)
+    ]
+    again = live(varying_eqns, inputs_of(derived.tangent_eqns, derived.output_tangents))
+    inputs = inputs_of([*again, *derived.tangent_eqns], derived.output_tangents)
+    tangents = {var for some in derived.tangents for var in some}
+    return again, [
+        var for var in inputs if var not in given | tangents and var not in derived.varying
+    ]
+
+
+def _choose_packs(derived: _Derived, made: list[Var]) -> list[list[Var]]:
     """Choose what is kept side by side: what takes just the room of a hoisted value read.
 
     An LSTM's step reads four gates' projections as one array and keeps four gates, and its
     backward pass makes those gates' cotangents, again as one array. Packed, the three are
     one stack: each loop writes where it has read.
     """
-    step = opened.replace(
-        constvars=[], invars=[*consts, *begins, *x_vars], outvars=[*outputs, *new], eqns=eqns
-    )
-    ops = sort_operations(step, len(consts), len(begins))
-    hoisted = {var for eqn in ops.hoisted for var in eqn.outvars}
-    shown = {*variables_of(outputs), *new}
+    shown = [*derived.outputs, *made]
+    invars = [*derived.consts, *derived.carry, *derived.xs]
+    step = make_jaxpr(invars, derived.step_eqns, shown)
+    ops = sort_operations(step, len(derived.consts), len(derived.carry))
     by_loop = {var for eqn in ops.loop for var in eqn.outvars}
-    reads = [
-        var
-        for var in dict.fromkeys(v for eqn in ops.loop for v in variables_of(eqn.invars))
-        if var in hoisted and var not in shown
-    ]
-    packs, rest = [], list(new)
-    for read in reads:
-        if num_bytes(read) > SMALL_SLICES and shape_of(read):
+    packs, rest = [], list(made)
+    for read in dict.fromkeys(var for eqn in ops.loop for var in variables_of(eqn.invars)):
+        if read in ops.made_before and read not in shown and num_bytes(read) > SMALL_SLICES:
             pack = _fill(read, [var for var in rest if var in by_loop])
             if len(pack) > 1:
                 packs.append(pack)
@@ -259,11 +272,13 @@ def _choose_packs(
 
 def _fill(read: Var, values: Sequence[Var]) -> list[Var]:
     """Choose, in order, what takes exactly as much room as the array read, or nothing."""
+    if not shape_of(read):
+        return []
     *shape, room = shape_of(read)
     pack = []
     for var in values:
-        alike = shape_of(var)[:-1] == tuple(shape) and dtype_of(var) == dtype_of(read)
-        if alike and len(shape_of(var)) == len(shape) + 1 and shape_of(var)[-1] <= room:
+        is_alike = shape_of(var)[:-1] == tuple(shape) and dtype_of(var) == dtype_of(read)
+        if is_alike and shape_of(var) and shape_of(var)[-1] <= room:
             pack.append(var)
             room -= shape_of(var)[-1]
     return [] if room else pack
@@ -273,13 +288,10 @@ def _join(values: Sequence[Array]) -> Array:
     return jnp.concatenate(values, axis=-1) if len(values) > 1 else values[0]
 
 
-def _part(pack: Sequence[Var], array: Array) -> list[Array]:
-    """Undo `_join`."""
+def _take_apart(pack: Sequence[Var], array: Array) -> list[Array]:
     if len(pack) == 1:
         return [array]
-    found, start = [], 0
+    ends = [0]
     for var in pack:
-        width = shape_of(var)[-1]
-        found.append(array[..., start : start + width])
-        start += width
-    return found
+        ends.append(ends[-1] + shape_of(var)[-1])
+    return [array[..., a:b] for a, b in pairwise(ends)]

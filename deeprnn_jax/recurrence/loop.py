@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -89,9 +88,7 @@ def run_loop(
     return final, stacks
 
 
-def _places(
-    xs: Arrays, overwrite: Sequence[bool], shapes: Sequence[Any]
-) -> tuple[int | None, ...]:
+def _places(xs: Arrays, overwrite: Sequence[bool], shapes: Sequence[Any]) -> tuple[int | None, ...]:
     """Give for each output the input whose place it takes, or None."""
     free = [place for place, one in enumerate(overwrite) if one]
     found = []

@@ -10,29 +10,28 @@ transformations meet it through the rules below, in any order and any number of 
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
+from itertools import compress
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
+from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-from deeprnn_jax.recurrence.backward import (
-    Cotangents,
-    sum_over_time,
-    sum_stack,
-    transpose_step,
-)
+from deeprnn_jax.recurrence.analysis import part
+from deeprnn_jax.recurrence.backward import collect, hoist_values, pull_back, transpose
 from deeprnn_jax.recurrence.forward import run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
+    dtype_of,
+    is_var,
     num_consts_and_carry,
     reached,
+    shape_of,
     step_of_scan,
-    variables_of,
 )
-from deeprnn_jax.recurrence.linearize import linearize
+from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.types import Array
 
@@ -68,6 +67,8 @@ recurrence_p.def_abstract_eval(_abstract)
 
 @partial(jax.jit, static_argnames="params")
 def _jitted(params: tuple, operands: list[Array]) -> list[Array]:
+    if not any(isinstance(operand, jax.core.Tracer) for operand in operands):
+        return _plain(*operands, **dict(params))  # JAX looks for a NaN, operation by operation
     return bind(operands, **dict(params))
 
 
@@ -88,76 +89,70 @@ def _jvp(
     primals: Sequence[Array],
     tangents: Sequence[Any],
     *,
-    jaxpr: Any,
+    jaxpr: ClosedJaxpr,
     num_consts: int,
     num_carry: int,
     overwrite: tuple[bool, ...],
     **params: Any,
 ) -> tuple[list[Array], list[Any]]:
-    """Run the step with its residuals; then its tangent, from them."""
+    """Run the step with its residuals, then its tangent on them."""
     active = tuple(not isinstance(tangent, ad.Zero) for tangent in tangents)
     split = linearize(jaxpr, num_consts, num_carry, active)
     params["derived"] = True
-    num_ys = len(split.active_ys)
+    consts, carry, xs = part(primals, num_consts, num_carry)
     found = bind(
-        [*split.consts, *primals],
+        [*split.new_consts, *primals],
         jaxpr=split.forward,
-        num_consts=len(split.consts) + num_consts,
+        num_consts=len(split.new_consts) + num_consts,
         num_carry=num_carry,
         overwrite=overwrite,
         **params,
     )
-    carry, xs = primals[num_consts : num_consts + num_carry], primals[num_consts + num_carry :]
-    ys = found[num_carry:]
+    ends, ys, packs = part(found, num_carry, len(split.active_ys))
 
-    def stack(residual: Any) -> Array:
+    def stack(residual: Residual) -> Array:
         if residual.kind == "x":
-            return xs[residual.index]
+            return xs[residual.place]
+        after = [*ys, *packs][residual.place]
         if residual.kind == "y":
-            return ys[residual.index]
-        return shift(carry[residual.carry], ys[residual.index], reverse=params["reverse"])
+            return after
+        return shift(carry[residual.carry], after, reverse=params["reverse"])
 
-    env = Env(zip(split.fixed_inputs, [*split.consts, *primals[:num_consts]], strict=True))
+    env = Env(zip(split.consts, [*split.new_consts, *consts], strict=True))
     env.do(*split.fixed)
-    flags = (*active[:num_consts], *split.active_carry, *active[num_consts + num_carry :])
-    given = [
-        ad.instantiate_zeros(tangent)
-        for tangent, one in zip(tangents, flags, strict=True)
-        if one and _has_tangent(tangent)
-    ]
-    num_tangents = sum(
-        one and _has_tangent(t)
-        for one, t in zip(flags[: num_consts + num_carry], tangents, strict=False)
-    )
+    d_consts, d_carry, d_xs = part(tangents, num_consts, num_carry)
+    d_consts, d_xs = (_with_tangents(some) for some in (d_consts, d_xs))
     pushed = bind(
         [
             *env.read(split.invariant),
-            *given[:num_tangents],
+            *d_consts,
+            *map(ad.instantiate_zeros, compress(d_carry, split.active_carry)),
             *map(stack, split.residuals),
-            *given[num_tangents:],
+            *d_xs,
         ],
         jaxpr=split.tangent,
-        num_consts=len(split.invariant) + sum(flags[:num_consts]),
+        num_consts=len(split.invariant) + len(d_consts),
         num_carry=sum(split.active_carry),
+        # nobody else reads a residual that is no input and no output
         overwrite=(
-            *(one.kind == "y" and one.index >= num_ys for one in split.residuals),
-            *(False for _ in given[num_tangents:]),
+            *(False for _ in split.there),
+            *(True for _ in split.packs),
+            *(False for _ in d_xs),
         ),
         **params,
     )
     pushed = iter(pushed)
-    has_tangent = (*split.active_carry, *split.active_ys)
-    found = found[: num_carry + num_ys]
-    return found, [
-        next(pushed) if one else ad.Zero.from_primal_value(value)
-        for one, value in zip(has_tangent, found, strict=True)
+    flags = (*split.active_carry, *split.active_ys)
+    return [*ends, *ys], [
+        next(pushed) if one else ad.Zero(jax.typeof(value).to_tangent_aval())
+        for one, value in zip(flags, [*ends, *ys], strict=True)
     ]
 
 
-def _has_tangent(tangent: Any) -> bool:
-    """Tell an inexact value's tangent from those of integers and keys, which are none."""
-    aval = tangent.aval if isinstance(tangent, ad.Zero) else tangent
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
+def _with_tangents(tangents: Sequence[Any]) -> list[Array]:
+    """Leave out what has no tangent: zeros, and those of integers and keys."""
+    given = [one for one in tangents if not isinstance(one, ad.Zero)]
+    return [one for one in given if jnp.issubdtype(one.dtype, jnp.inexact)]
 
 
 ad.primitive_jvps[recurrence_p] = _jvp
@@ -166,66 +161,52 @@ ad.primitive_jvps[recurrence_p] = _jvp
 def _transpose(
     cotangents: Sequence[Any],
     *operands: Any,
-    jaxpr: Any,
+    jaxpr: ClosedJaxpr,
     num_consts: int,
     num_carry: int,
     reverse: bool,
     overwrite: tuple[bool, ...],
     **params: Any,
-) -> list[Array | None]:
+) -> list[Any]:
+    """Run the transposed step the other way, then pull back what was hoisted."""
     linear = tuple(map(ad.is_undefined_primal, operands))
-    plan = transpose_step(jaxpr, num_consts, num_carry, linear)
+    plan = transpose(jaxpr, num_consts, num_carry, linear)
     variables = jaxpr.jaxpr.invars
-    carry = variables[num_consts : num_consts + num_carry]
+    _, carry, xs = part(variables, num_consts, num_carry)
     env = Env(
         (var, operand)
         for var, operand, is_linear in zip(variables, operands, linear, strict=True)
-        if not is_linear and var not in carry
+        if not is_linear
     )
-    env.do(*plan.fixed)
-    d_out = [ad.instantiate_zeros(one) for one in cotangents]
-    d_ys = d_out[num_carry:]
-    may = dict(zip(variables[num_consts + num_carry :], overwrite, strict=True))
+    env.do(*plan.tangent.fixed)
+    d_ends, d_ys, _ = part(list(map(ad.instantiate_zeros, cotangents)), num_carry, len(cotangents))
+    may_overwrite = dict(zip(xs, overwrite, strict=True))
     found = bind(
         [
-            *env.read(plan.loop_consts),
-            *d_out[:num_carry],
-            *(jnp.zeros(var.aval.shape, var.aval.dtype) for var in plan.summed),
-            *env.read(plan.loop_xs),
+            *env.read(plan.consts),
+            *d_ends,
+            *(jnp.zeros(shape_of(var), dtype_of(var)) for var in plan.summed),
+            *env.read(plan.xs),
             *(d_ys[index] for index in plan.loop_ys),
         ],
         jaxpr=plan.step,
-        num_consts=len(plan.loop_consts),
+        num_consts=len(plan.consts),
         num_carry=num_carry + len(plan.summed),
         reverse=not reverse,
         overwrite=(
-            *(
-                one and may.get(var, False)
-                for one, var in zip(plan.overwrite, plan.loop_xs, strict=True)
-            ),
+            *(one and may_overwrite[v] for one, v in zip(plan.overwrite, plan.xs, strict=True)),
             *(False for _ in plan.loop_ys),
         ),
         **params,
     )
-    d_carry, found = found[:num_carry], found[num_carry:]
-    sums, stacks = found[: len(plan.summed)], found[len(plan.summed) :]
-    by_var = Cotangents(zip(plan.summed, sums, strict=True))
-    for var, place in plan.place.items():
-        stack = stacks[place]
-        by_var.add(var, sum_stack(stack, plan.then[var]) if var in plan.then else stack)
-    for index, var in plan.direct:
-        d_y = d_ys[index]
-        by_var.add(var, jnp.sum(d_y, 0) if var in plan.invariant else d_y)
-    linear_in = [var for var, one in zip(variables, linear, strict=True) if one]
-    sum_over_time(plan, env, by_var, [var for var in linear_in if var not in carry])
-    by_var |= zip(carry, d_carry, strict=True)
-
-    def result(var: Any, operand: Any) -> Any:
-        if not ad.is_undefined_primal(operand):
-            return None
-        return by_var[var] if var in by_var else ad.Zero(operand.aval)
-
-    return list(map(result, variables, operands))
+    d_carry, sums, stacks = part(found, num_carry, len(plan.summed))
+    by_var = collect(plan, dict(zip(carry, d_carry, strict=True)), sums, stacks, d_ys)
+    hoist_values(plan, env)
+    pull_back(plan.tangent, env, by_var)
+    return [
+        by_var.get(var, ad.Zero(operand.aval)) if is_linear else None
+        for var, operand, is_linear in zip(variables, operands, linear, strict=True)
+    ]
 
 
 ad.primitive_transposes[recurrence_p] = _transpose
@@ -244,17 +225,29 @@ def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: 
         (0 if place < params["num_carry"] else 1) if one else None
         for place, one in enumerate(batched)
     ]
-    vmapped = jax.vmap(
-        partial(_plain, **params),
-        in_axes=tuple(dims),
-        out_axes=out_dims,
-        axis_size=axis.size,
-        axis_name=axis.name,
-        spmd_axis_name=axis.spmd_name,
-    )
-    closed = jax.make_jaxpr(vmapped)(*operands)
+    fixed = tuple(params.items())
+    avals = tuple(map(jax.typeof, operands))
+    names = (axis.size, axis.name, axis.spmd_name)
+    closed = _trace_batched(fixed, tuple(dims), tuple(out_dims), avals, names)
     kept = {name: params[name] for name in ("overwrite", "derived")}
     return swap_scans(closed, operands, **kept), out_dims
+
+
+@lru_cache(maxsize=256)
+def _trace_batched(
+    params: tuple, dims: tuple, out_dims: tuple, avals: tuple, axis: tuple[int, Any, Any]
+) -> Any:
+    """Trace the `lax.scan` of a recurrence, batched."""
+    size, name, spmd_name = axis
+    vmapped = jax.vmap(
+        partial(_plain, **dict(params)),
+        in_axes=dims,
+        out_axes=list(out_dims),
+        axis_size=size,
+        axis_name=name,
+        spmd_axis_name=spmd_name,
+    )
+    return jax.make_jaxpr(vmapped)(*avals)
 
 
 def _batched_outputs(
@@ -263,8 +256,8 @@ def _batched_outputs(
     """Tell which outputs depend on a batched input, round by the carry too."""
     flags = list(batched)
     while True:
-        found = reached(jaxpr.eqns, (v for v, one in zip(jaxpr.invars, flags, strict=True) if one))
-        out = [bool(variables_of([var])) and var in found for var in jaxpr.outvars]
+        found = reached(jaxpr.eqns, compress(jaxpr.invars, flags))
+        out = [is_var(var) and var in found for var in jaxpr.outvars]
         carry = slice(num_consts, num_consts + num_carry)
         joined = [a or b for a, b in zip(flags[carry], out[:num_carry], strict=True)]
         if joined == flags[carry]:

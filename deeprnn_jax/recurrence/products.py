@@ -119,9 +119,7 @@ def pull_rows(product: Product, matrix: Array, cotangents: Array) -> Array:
     """Give the cotangents of rows over all steps, cotangent_t · matrixᵀ, as one product."""
     of_rows, of_result = product.of_rows.over_time(), product.of_result.over_time()
     of_matrix, num_batch = product.of_matrix, len(of_rows.batch)
-    transposed = jnp.transpose(
-        matrix, (*of_matrix.batch, *of_matrix.matrix, *of_matrix.contract)
-    )
+    transposed = jnp.transpose(matrix, (*of_matrix.batch, *of_matrix.matrix, *of_matrix.contract))
     found = lax.dot_general(
         cotangents.astype(matrix.dtype),
         transposed,

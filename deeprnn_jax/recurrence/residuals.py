@@ -17,13 +17,17 @@ from deeprnn_jax.recurrence.jaxprs import is_number, live, num_bytes, operands_o
 # Elementwise, or a change of layout. Not reductions, whose results are small beside what
 # they are made of; not products, loops, gathers, random bits, sorts.
 CHEAP = frozenset(
-    """
-    abs acos acosh add add_any and asin asinh atan atan2 atanh broadcast_in_dim cbrt ceil clamp
-    concatenate convert_element_type copy copy_p cos cosh div eq erf erf_inv erfc exp exp2
-    expand_dims expm1 floor ge gt imag integer_pow iota is_finite le log log1p logistic lt max
-    min mul name ne neg nextafter not or pad pow real rem reshape rev round rsqrt select_n sign
-    sin sinh slice split sqrt square squeeze stop_gradient sub tan tanh transpose xor
-    """.split()
+    {
+        *("abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2"),
+        *("atanh", "broadcast_in_dim", "cbrt", "ceil", "clamp", "complex", "concatenate", "conj"),
+        *("convert_element_type", "copy", "copy_p", "cos", "cosh", "div", "eq", "erf", "erf_inv"),
+        *("erfc", "exp", "exp2", "expand_dims", "expm1", "floor", "ge", "gt", "imag"),
+        *("integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max"),
+        *("min", "mul", "name", "ne", "neg", "nextafter", "not", "or", "pad", "pow", "real"),
+        *("rem", "reshape", "rev", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "slice"),
+        *("split", "sqrt", "square", "squeeze", "stop_gradient", "sub", "tan", "tanh"),
+        *("transpose", "xor"),
+    }
 )
 _NO_BOUND = 1 << 60
 
@@ -118,4 +122,3 @@ def _reaching(edges: dict[int, dict[int, int]], sink: int) -> set[int]:
                 found.add(node)
                 waiting.append(node)
     return found
-

@@ -68,7 +68,8 @@ def scan(
       >>> jax.tree.map(jnp.shape, jax.grad(loss)(w, jnp.ones((100, 32, 8))))
       {'h': (64, 64), 'x': (8, 64)}
     """
-    if jax.config.jax_disable_jit or not _is_plain(init, xs):
+    config: Any = jax.config
+    if config.jax_disable_jit or not _is_plain(init, xs):
         return _scan(f, init, xs, length, reverse, unroll)
     if checkpoint_every is not None:
         num_steps = length if length is not None else jax.tree.leaves(xs)[0].shape[0]
