@@ -160,17 +160,6 @@ def input_sizes(plan: Plan, input_size: int) -> list[int]:
     return [input_size, *widths[:-1]]
 
 
-def first_is_equal(plan: Plan, input_size: int) -> bool:
-    """Tell whether the first layer is equal to the run after it, given the width of x."""
-    if len(plan.runs) < 2 or plan.runs[1].size == 1:
-        return False
-    first, second = (run.layer for run in plan.runs[:2])
-    return second.input_size == input_size and _are_equal(
-        first._replace(input_size=input_size, cell=plan.cells[0]),
-        second._replace(cell=plan.cells[1]),
-    )
-
-
 def _group_runs(plan: Sequence[Layer], precision: Precision, stack_layers: bool) -> list[Run]:
     """Group neighbouring layers that are equal and can be stacked.
 

@@ -9,17 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax.schedules import rules
+from deeprnn_jax.recurrence import rules
 from tests.oracle import Outputs
 from tests.registry import Data, Network
 
 
 @contextmanager
 def as_if_large():
-    """Let the schedules do with small arrays, while tracing, what they do with large ones."""
-    with mock.patch.multiple(
-        rules, SMALL_SLICES=0, LARGE_MATRICES=0, FIRST_LAYER_APART=0, STEPS_FOR_A_COPY=0
-    ):
+    """Let the engine do with small arrays, while compiling, what it does with large ones."""
+    with mock.patch.object(rules, "SMALL_SLICES", 0):
         yield
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 from functools import partial
-from unittest import mock
 
 import chex
 import jax
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import rules
 from tests import oracle, programs, registry
 from tests.comparing import assert_close
 from tests.registry import IN, NETWORKS, B, T
@@ -477,28 +475,3 @@ def test_a_step_with_a_key_is_a_sequence_of_one_with_that_key():
     outputs = [plain, *(y[0] for _, y in expected.values())]
     for one, other in itertools.combinations(outputs, 2):
         assert np.abs(one - other).max() > 1e-3
-
-
-def test_the_first_layer_draws_and_learns_alike_apart_and_among_the_rest():
-    """Dropout, zoneout, lengths, states of every step, and gradients."""
-    x = jax.random.normal(jax.random.key(1), (4, 3, 3))
-
-    def run():
-        # a new network: what one has traced it does not trace again
-        rnn = drnn.deep_rnn(drnn.zoneout(drnn.gru(3), 0.2), 6, dropout=0.3)
-        params = rnn.init(jax.random.key(0), input_size=3)
-
-        def loss(params, x):
-            found = rnn.apply(
-                params, x, lengths=jnp.array([4, 2, 0]), key=jax.random.key(2), return_states=True
-            )
-            return jax.tree.reduce(lambda a, b: a + jnp.sum(b**2), found, 0.0), found
-
-        graded = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-        return graded(params, x), graded.lower(params, x).as_text()
-
-    apart, one = run()
-    with mock.patch.multiple(rules, FIRST_LAYER_APART=0, STEPS_FOR_A_COPY=0):
-        among, other = run()
-    assert len(other) < 0.8 * len(one)  # one layer in place of two
-    chex.assert_trees_all_close(among, apart, rtol=1e-5, atol=1e-6)

@@ -28,7 +28,6 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 from deeprnn_jax.recurrence.analysis import among, choose_hoisted, inputs_of, is_among, part
-from deeprnn_jax.recurrence.forward import hoist
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     as_function,
@@ -66,7 +65,8 @@ class Transposed(NamedTuple):
     """A tangent step and its transpose."""
 
     tangent: Tangent
-    after: list[JaxprEqn]  # of `values`, those that `hoisted` multiply by
+    before: list[JaxprEqn]  # of `values`: what the loop and `hoisted` both read
+    after: list[JaxprEqn]  # of `values`: what only `hoisted` read
     direct: dict[int, Var]  # outputs that no loop makes, but `hoisted` or nothing at all
     loop_ys: list[int]  # the others
     consts: list[Var]  # what the backward loop reads: values that no step changes
@@ -102,7 +102,14 @@ def transpose(
     reads = among(before, *(eqn.invars for eqn in ops.loop), outputs)
 
     values = [var for var in inputs_of(ops.loop, outputs) if var not in ops.linear]
-    again = live(ops.values, values)
+    # What hoisted products multiply by is computed for all steps at once; where the loop
+    # needs it too, that is done before it, and the loop reads it.
+    factors = [v for eqn in ops.hoisted for v in operands_of(eqn) if v not in ops.linear]
+    by_loop = {var for eqn in live(ops.values, values) for var in eqn.outvars}
+    both = [var for var in factors if var in by_loop]
+    before_loop = live(ops.values, both)
+    rest = [eqn for eqn in ops.values if set(both).isdisjoint(eqn.outvars)]
+    again = live(rest, values)
     inputs = inputs_of(again, values)
     consts = [var for var in inputs if var in ops.invariant]
     residuals = [var for var in inputs if var not in ops.invariant]
@@ -124,11 +131,12 @@ def transpose(
         return [*env.read(d_carry), *sums, *env.read(stacked)]
 
     read = [*consts, *ends, *summed, *residuals, *(ys[index] for index in loop_ys)]
-    wanted = [v for eqn in ops.hoisted for v in operands_of(eqn) if v not in ops.linear]
-    after = live(ops.values, wanted)
-    read_after = set(inputs_of(after, wanted))
+    done = {id(eqn) for eqn in before_loop}
+    after = [eqn for eqn in live(rest, factors) if id(eqn) not in done]
+    read_after = set(inputs_of(after, factors))
     return Transposed(
         tangent=ops,
+        before=before_loop,
         after=after,
         direct=direct,
         loop_ys=loop_ys,
@@ -297,7 +305,7 @@ def pull_back(ops: Tangent, env: Env, cotangents: Cotangents) -> None:
 
     Args:
       ops: the operations.
-      env: the values of consts, and stacked ones of residuals and of `Transposed.after`.
+      env: the values of consts, and stacked ones of residuals, of `before` and of `after`.
       cotangents: of what the loop read; those of the step's inputs are added.
     """
     cast_from = {
@@ -350,8 +358,3 @@ def _pull_operation(eqn: JaxprEqn, ops: Tangent, env: Env, cotangents: Cotangent
     found: Iterable[Array] = jax.linear_transpose(push, *map(shape, targets))(given)
     for var, value in zip(targets, found, strict=True):
         cotangents.add(var, value)
-
-
-def hoist_values(plan: Transposed, env: Env) -> None:
-    """Compute for all steps what the hoisted operations multiply by."""
-    hoist(plan.after, env, plan.tangent.invariant)

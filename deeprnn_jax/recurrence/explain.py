@@ -17,10 +17,10 @@ from deeprnn_jax.recurrence.jaxprs import (
     num_bytes,
     num_consts_and_carry,
     shape_of,
-    step_of_scan,
     variables_of,
 )
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
+from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_p
 from deeprnn_jax.recurrence.products import as_product, is_product
 
@@ -69,7 +69,7 @@ def explain(
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
     num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"])
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
     return "\n".join(_lines(jaxpr, len(consts) + num_consts, num_carry, eqn.params["length"]))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
+from deeprnn_jax.recurrence import rules
 from deeprnn_jax.recurrence.analysis import among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -18,13 +19,9 @@ from deeprnn_jax.recurrence.jaxprs import (
     operands_of,
     shape_of,
 )
-from deeprnn_jax.recurrence.loop import SMALL_SLICES, run_loop
+from deeprnn_jax.recurrence.loop import run_loop
 from deeprnn_jax.recurrence.products import as_product, lay_out, multiply
 from deeprnn_jax.types import Array
-
-# Without a derivative, what is hoisted is all that a long scan would keep: `lax.scan` keeps
-# only its outputs. From so many bytes on it multiplies in the loop.
-LARGE_STACKS = 2**26
 
 _scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
@@ -84,7 +81,7 @@ def run(
     step = jaxpr.jaxpr
     ops = sort_operations(step, num_consts, num_carry)
     made = sum(map(num_bytes, ops.made_before))
-    if not derived and (made <= SMALL_SLICES or made * length > LARGE_STACKS):
+    if not derived and (made <= rules.SMALL_SLICES or made * length > rules.LARGE_STACKS):
         counts = {"num_consts": num_consts, "num_carry": num_carry, "length": length}
         return run_plainly(step, operands, reverse=reverse, unroll=unroll, **counts)
     _, carry_vars, x_vars = part(step.invars, num_consts, num_carry)
@@ -105,7 +102,7 @@ def run(
 
     init, xs = env.read(carry_vars), env.read(reads)
     if in_place and all(map(is_number, stacked)):
-        is_large = sum(map(num_bytes, reads)) > SMALL_SLICES
+        is_large = sum(map(num_bytes, reads)) > rules.SMALL_SLICES
         spent = {var for var, one in zip(x_vars, overwrite, strict=True) if one}
         spent |= ops.made_before
         final, stacks = run_loop(

@@ -5,7 +5,6 @@ order, flat. Nested calls (`jit`) are opened, so that what is in them can be sor
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -179,10 +178,3 @@ def num_consts_and_carry(eqn: JaxprEqn) -> tuple[int, int]:
         return eqn.params["num_consts"], eqn.params["num_carry"]
     consts, carry, _ = eqn.params["ft_in"].unpack()  # jax 0.12
     return len(consts), len(carry)
-
-
-@lru_cache(maxsize=256)
-def step_of_scan(closed: Any) -> tuple[ClosedJaxpr, list[Any]]:
-    """Give a `lax.scan`'s step with its calls opened, and the constants that come first."""
-    jaxpr, consts = open_calls(closed)
-    return close(jaxpr), consts

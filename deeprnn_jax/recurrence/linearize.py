@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
+from deeprnn_jax.recurrence import rules
 from deeprnn_jax.recurrence.analysis import inputs_of, is_among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -32,7 +33,6 @@ from deeprnn_jax.recurrence.jaxprs import (
     trace,
     variables_of,
 )
-from deeprnn_jax.recurrence.loop import SMALL_SLICES
 from deeprnn_jax.recurrence.residuals import choose_residuals
 from deeprnn_jax.types import Array
 
@@ -262,7 +262,7 @@ def _choose_packs(derived: _Derived, made: list[Var]) -> list[list[Var]]:
     by_loop = {var for eqn in ops.loop for var in eqn.outvars}
     packs, rest = [], list(made)
     for read in dict.fromkeys(var for eqn in ops.loop for var in variables_of(eqn.invars)):
-        if read in ops.made_before and read not in shown and num_bytes(read) > SMALL_SLICES:
+        if read in ops.made_before and read not in shown and num_bytes(read) > rules.SMALL_SLICES:
             pack = _fill(read, [var for var in rest if var in by_loop])
             if len(pack) > 1:
                 packs.append(pack)

@@ -10,11 +10,6 @@ from deeprnn_jax.types import Array
 
 Arrays = Sequence[Array]
 
-# Below so many bytes a step XLA compiles the whole loop as one kernel, and there is
-# nothing to gain. LSTM forward pass, ms, prefetched / not, 2 cores, jax 0.10.2:
-# (B, T, H) = (1, 1024, 32), 512 bytes: 0.88 / 0.79; (4, 512, 64), 4 KiB: 2.16 / 3.24.
-SMALL_SLICES = 1024
-
 
 def run_loop(
     body: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]],

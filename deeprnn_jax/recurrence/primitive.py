@@ -16,12 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
 from deeprnn_jax.recurrence.analysis import part
-from deeprnn_jax.recurrence.backward import collect, hoist_values, pull_back, transpose
-from deeprnn_jax.recurrence.forward import run, run_plainly
+from deeprnn_jax.recurrence.backward import collect, pull_back, transpose
+from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     dtype_of,
@@ -29,10 +30,10 @@ from deeprnn_jax.recurrence.jaxprs import (
     num_consts_and_carry,
     reached,
     shape_of,
-    step_of_scan,
 )
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
+from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.types import Array
 
 recurrence_p = Primitive("recurrence")
@@ -67,7 +68,7 @@ recurrence_p.def_abstract_eval(_abstract)
 
 @partial(jax.jit, static_argnames="params")
 def _jitted(params: tuple, operands: list[Array]) -> list[Array]:
-    if not any(isinstance(operand, jax.core.Tracer) for operand in operands):
+    if not any(isinstance(operand, Tracer) for operand in operands):
         return _plain(*operands, **dict(params))  # JAX looks for a NaN, operation by operation
     return bind(operands, **dict(params))
 
@@ -152,7 +153,7 @@ def _jvp(
 def _with_tangents(tangents: Sequence[Any]) -> list[Array]:
     """Leave out what has no tangent: zeros, and those of integers and keys."""
     given = [one for one in tangents if not isinstance(one, ad.Zero)]
-    return [one for one in given if jnp.issubdtype(one.dtype, jnp.inexact)]
+    return [one for one in given if jnp.issubdtype(jax.typeof(one).dtype, jnp.inexact)]
 
 
 ad.primitive_jvps[recurrence_p] = _jvp
@@ -179,6 +180,7 @@ def _transpose(
         if not is_linear
     )
     env.do(*plan.tangent.fixed)
+    hoist(plan.before, env, plan.tangent.invariant)
     d_ends, d_ys, _ = part(list(map(ad.instantiate_zeros, cotangents)), num_carry, len(cotangents))
     may_overwrite = dict(zip(xs, overwrite, strict=True))
     found = bind(
@@ -201,7 +203,7 @@ def _transpose(
     )
     d_carry, sums, stacks = part(found, num_carry, len(plan.summed))
     by_var = collect(plan, dict(zip(carry, d_carry, strict=True)), sums, stacks, d_ys)
-    hoist_values(plan, env)
+    hoist(plan.after, env, plan.tangent.invariant)
     pull_back(plan.tangent, env, by_var)
     return [
         by_var.get(var, ad.Zero(operand.aval)) if is_linear else None
@@ -295,7 +297,7 @@ def explain_refusal(eqn: Any) -> str | None:
 def bind_scan(eqn: Any, operands: Sequence[Array], **params: Any) -> list[Array]:
     """Run a `lax.scan`'s operation as a recurrence."""
     num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"])
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
     given = {"overwrite": (False,) * (len(operands) - num_consts - num_carry), "derived": False}
     return bind(
         [*consts, *operands],

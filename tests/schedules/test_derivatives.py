@@ -1,4 +1,8 @@
-"""Derivatives beyond the gradient: forward mode, second order, JAX's own checks."""
+"""Derivatives beyond the gradient: forward mode, second order, JAX's own checks.
+
+A second derivative is four times the program, so networks are small, and what differs in
+cells and modifiers alone stands in towers.
+"""
 
 from functools import cache, partial
 
@@ -14,28 +18,80 @@ from tests.comparing import assert_close
 from tests.registry import IN
 
 pytestmark = pytest.mark.usefixtures("x64")
-STEPS, ROWS = 4, 3
-# Small: a second derivative is four times the program. One cell of each kind of split:
-# plain, with parameters in `update`, with a second product there, without the split.
-NETWORKS = {
-    "elman": registry.stack_of("elman", depth=3, size=2),
-    "lstm_all": registry.stack_of("lstm_all", depth=1, size=2),
-    "gru_before-both": registry.stack_of("gru_before", depth=1, size=2, bidirectional=True),
-    "leaky": registry.stack_of("leaky", "layer_norm", depth=1, size=2),
-    "deep_transition": registry.stack_of("deep_transition", depth=1, size=2),
-    "noisy": registry.stack_of("gru", "all", depth=1, size=2),
+STEPS, ROWS, SIZE = 4, 3, 3
+SCHEDULES = ("layerwise", "wavefront")
+
+
+def tower(*layers):
+    """Give a network of one layer of each (cell, modifier)."""
+    return registry.Network(tuple((cell, SIZE, modifier) for cell, modifier in layers))
+
+
+# Every cell alone and with all modifiers at once; a modifier does not look at an LSTM's
+# options, so all of these have them, and none.
+TOWERS = {
+    cell: tower((cell, "none"), (cell, "all_but_norm" if cell == "deep_transition" else "all"))
+    for cell in registry.CELLS
+    if cell not in registry.LSTM_OPTIONS
 }
-each_network = pytest.mark.parametrize("name", NETWORKS)
-SMALLEST = {
+TOWERS |= {
+    "options of lstm": tower(*((cell, "none") for cell in sorted(registry.LSTM_OPTIONS))),
+    "modifiers": tower(
+        *(("gru", one) for one in sorted(registry.MODIFIERS.keys() - {"none", "all"}))
+    ),
+}
+# Equal layers, what is between layers, and two directions. Layer norm's gain and bias, and
+# `independent`'s weights, meet what depends on the carry elementwise.
+NETWORKS = TOWERS | {
     "one elman": registry.stack_of("elman", depth=1, size=2),
     "one gru": registry.stack_of("gru_before", depth=1, size=2),
+    "three elman": registry.stack_of("elman", depth=3, size=2),
+    "layer_norm(lstm)": registry.stack_of("lstm", "layer_norm", depth=2, size=SIZE),
+    "layer_norm(gru)": registry.stack_of(
+        "gru", "layer_norm", depth=2, size=SIZE, skip="residual", dropout=0.3
+    ),
+    "highway of independent": registry.stack_of(
+        "independent", depth=2, size=SIZE, skip="highway", layer_norm=True, output_size=2
+    ),
+    "dense": registry.stack_of("gru", depth=2, size=2, skip="dense"),
+    "gru_before-both": registry.stack_of("gru_before", depth=1, size=2, bidirectional=True),
 }
+ROUTES = ("forward over reverse", "reverse over reverse")
+
+
+def cases():
+    """Give networks with how they are run, and the routes to a second derivative.
+
+    Both routes over the networks; over the towers each schedule has one, and the next
+    tower the other, for what they compile.
+    """
+    found = [
+        (name, schedule, None, ROUTES)
+        for name in NETWORKS.keys() - TOWERS.keys() - {"one elman", "one gru"}
+        for schedule in SCHEDULES
+        if not (schedule == "wavefront" and name in ("dense", "gru_before-both"))
+    ]
+    found += [
+        (name, schedule, None, (ROUTES[(index + place) % 2],))
+        for index, name in enumerate(TOWERS)
+        for place, schedule in enumerate(SCHEDULES)
+    ]
+    found += [
+        ("three elman", "reference", 3, ROUTES[:1]),
+        ("three elman", "layerwise", 3, ROUTES),
+        ("three elman", "wavefront", 3, ROUTES),
+        ("gru_before-both", "layerwise", 3, ROUTES[1:]),
+    ]
+    return [
+        pytest.param(*case, marks=pytest.mark.xdist_group(case[0]), id="-".join(map(str, case[:3])))
+        for case in sorted(found, key=str)
+    ]
 
 
 @cache
 def loss_of(name):
-    """Give (loss(point, schedule), a point, a direction) of a network with every flag."""
-    network = (NETWORKS | SMALLEST)[name]
+    """Give (loss(point, schedule, every), a point, a direction) of a network with every flag."""
+    network = NETWORKS[name]
     rnn = network.build()
     rng = registry.seed_of(f"derivatives of {name}")
     params, state = registry.shapes_of(rnn, batch_shape=(ROWS,))
@@ -47,10 +103,17 @@ def loss_of(name):
     lengths, resets = np.array([4, 2, 0]), rng.random((STEPS, ROWS)) < 0.3
     key = jax.random.key(5) if network.is_stochastic else None
 
-    def loss(point, schedule):
+    def loss(point, schedule, every=None):
         params, x, state = point
         state, y = rnn.apply(
-            params, x, state, lengths=lengths, resets=resets, key=key, schedule=schedule
+            params,
+            x,
+            state,
+            lengths=lengths,
+            resets=resets,
+            key=key,
+            schedule=schedule,
+            checkpoint_every=every,
         )
         return jnp.sum(jnp.sin(y)) + sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(state))
 
@@ -62,102 +125,61 @@ def along(tree, direction):
     return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, tree, direction)))
 
 
-@each_network
+def forward_over_reverse(loss, point, direction):
+    """Give loss and gradient, and the derivatives of both: the slope, and H·d."""
+    return jax.jvp(jax.value_and_grad(loss), (point,), (direction,))
+
+
+def reverse_over_reverse(loss, point, direction):
+    """Give H·d."""
+    return jax.grad(lambda at: along(jax.grad(loss)(at), direction))(point)
+
+
+@cache
+def of_the_reference(name):
+    """Give what `forward_over_reverse` gives of `lax.scan`."""
+    loss, point, direction = loss_of(name)
+    run = jax.jit(partial(forward_over_reverse, partial(loss, schedule="reference")))
+    return run(point, direction)
+
+
+@pytest.mark.parametrize(("name", "schedule", "every", "routes"), cases())
+def test_derivatives_are_the_references(name, schedule, every, routes):
+    """Loss, gradient, slope, and H·d."""
+    loss, point, direction = loss_of(name)
+    loss = partial(loss, schedule=schedule, every=every)
+
+    @jax.jit
+    def run(point, direction):
+        found = {"slope": jax.jvp(loss, (point,), (direction,))[1]}
+        if "forward over reverse" in routes:
+            found["by forward"] = forward_over_reverse(loss, point, direction)
+        if "reverse over reverse" in routes:
+            found["H·d"] = reverse_over_reverse(loss, point, direction)
+        return found
+
+    values, slopes = of_the_reference(name)
+    expected = {"slope": slopes[0], "by forward": (values, slopes), "H·d": slopes[1]}
+    found = run(point, direction)
+    assert_close(found, {kind: expected[kind] for kind in found}, 1e-9)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(slopes[1])) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["three elman", "highway of independent"])
 def test_forward_mode_is_the_gradient_along_the_direction(name):
-    loss, point, direction = loss_of(name)
-
-    @jax.jit
-    def run(point, direction):
-        value, slope = jax.jvp(lambda p: loss(p, "reference"), (point,), (direction,))
-        return value, slope, along(jax.grad(loss)(point, "reference"), direction)
-
-    _, forward, reverse = run(point, direction)
-    np.testing.assert_allclose(forward, reverse, rtol=1e-10)
+    (_, grads), (slope, _) = of_the_reference(name)
+    np.testing.assert_allclose(slope, along(grads, loss_of(name)[2]), rtol=1e-10)
 
 
-def test_forward_mode_needs_the_reference_schedule():
-    """And says so, rather than giving a wrong number."""
-    loss, point, direction = loss_of("elman")
-    for schedule in ("layerwise", "wavefront", "auto"):
-        says = pytest.raises(TypeError, match=r"forward-mode.*use schedule='reference'")
-        of_schedule = partial(loss, schedule=schedule)
-        with says:
-            jax.jvp(of_schedule, (point,), (direction,))
-        with says:
-            jax.jacfwd(of_schedule)(point)
-
-
-def test_forward_mode_of_a_cells_own_reverse_rule_is_jaxs_error():
-    """The reference schedule is no remedy there, and is not named as one."""
-
-    @jax.custom_vjp
-    def bend(z):
-        return jnp.tanh(z)
-
-    bend.defvjp(lambda z: (bend(z), z), lambda z, cotangent: (cotangent / jnp.cosh(z) ** 2,))
-    rnn = drnn.deep_rnn(drnn.elman(2, bend))
-    params = rnn.init(jax.random.key(0), 2)
-
-    def run(x):
-        return rnn.apply(params, x, schedule="reference")[1]
-
-    with pytest.raises(TypeError, match="forward-mode") as caught:
-        jax.jvp(run, (jnp.ones((3, 2)),), (jnp.ones((3, 2)),))
-    assert "schedule" not in str(caught.value)
-
-
-@each_network
-def test_second_order_by_every_route(name):
-    """H·d: forward over reverse and reverse over reverse, whatever the schedule."""
-    loss, point, direction = loss_of(name)
-
-    def forward_over_reverse(point, direction, schedule):
-        return jax.jvp(lambda p: jax.grad(loss)(p, schedule), (point,), (direction,))[1]
-
-    def reverse_over_reverse(point, direction, schedule):
-        return jax.grad(lambda p: along(jax.grad(loss)(p, schedule), direction))(point)
-
-    @jax.jit
-    def run(point, direction):
-        return (
-            forward_over_reverse(point, direction, "reference"),
-            forward_over_reverse(point, direction, "layerwise"),
-            reverse_over_reverse(point, direction, "layerwise"),
-        )
-
-    expected, *found = run(point, direction)
-    assert_close(found[0], expected, 1e-9)
-    assert_close(found[1], expected, 1e-9)
-
-
-def test_second_order_on_diagonals():
-    """Both routes through "wavefront", over equal layers above one of its own."""
-    loss, point, direction = loss_of("elman")
-
-    @jax.jit
-    def run(point, direction):
-        def gradient(p, schedule="wavefront"):
-            return jax.grad(loss)(p, schedule)
-
-        return (
-            jax.jvp(partial(gradient, schedule="reference"), (point,), (direction,))[1],
-            jax.jvp(gradient, (point,), (direction,))[1],
-            jax.grad(lambda p: along(gradient(p), direction))(point),
-        )
-
-    expected, *found = run(point, direction)
-    assert_close(found[0], expected, 1e-9)
-    assert_close(found[1], expected, 1e-9)
-
-
-def test_hessian_and_jacobians_of_the_reference():
+@pytest.mark.parametrize("schedule", ["reference", *SCHEDULES])
+def test_hessian_and_jacobians(schedule):
     """Forward, reverse and both, over the input."""
-    loss, (params, x, state), _ = loss_of("elman")
+    loss, (params, x, state), _ = loss_of("three elman")
 
     @jax.jit
     def run(x):
         def of_x(x):
-            return loss((params, x, state), "reference")
+            return loss((params, x, state), schedule)
 
         def output(x):
             return jnp.tanh(x[:, 0]) * of_x(x)
@@ -177,13 +199,33 @@ def test_hessian_and_jacobians_of_the_reference():
     assert np.abs(flat).max() > 1e-2
 
 
+@pytest.mark.parametrize("schedule", ["reference", *SCHEDULES])
+def test_forward_mode_of_a_cells_own_reverse_rule_is_jaxs_error(schedule):
+    """No schedule is a remedy there, and none is named as one."""
+
+    @jax.custom_vjp
+    def bend(z):
+        return jnp.tanh(z)
+
+    bend.defvjp(lambda z: (bend(z), z), lambda z, cotangent: (cotangent / jnp.cosh(z) ** 2,))
+    rnn = drnn.deep_rnn(drnn.elman(2, bend))
+    params = rnn.init(jax.random.key(0), 2)
+
+    def run(x):
+        return rnn.apply(params, x, schedule=schedule)[1]
+
+    with pytest.raises(TypeError, match="forward-mode") as caught:
+        jax.jvp(run, (jnp.ones((3, 2)),), (jnp.ones((3, 2)),))
+    assert "schedule" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "schedule", "order", "modes"),
     [
         ("one elman", "reference", 1, ("fwd", "rev")),
         ("one elman", "reference", 2, ("rev",)),
-        ("one elman", "layerwise", 2, ("rev",)),
-        ("one gru", "layerwise", 1, ("rev",)),
+        ("one elman", "layerwise", 2, ("fwd", "rev")),
+        ("one gru", "layerwise", 1, ("fwd", "rev")),
     ],
 )
 def test_jaxs_own_check(name, schedule, order, modes):

@@ -14,7 +14,8 @@ import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import recurrence
+from deeprnn_jax.recurrence.forward import run
+from deeprnn_jax.recurrence.primitive import recurrence_p
 from tests import registry
 from tests.programs import as_if_large
 from tests.registry import IN
@@ -48,9 +49,8 @@ def with_gradient(run):
 
 @pytest.mark.parametrize("name", SCHEDULED)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_lowers_for_accelerators(name, precision, monkeypatch):
+def test_lowers_for_accelerators(name, precision):
     """Forward and gradient, with every flag; in bfloat16 in chunks of two steps."""
-    monkeypatch.setattr(recurrence, "project_in_loop", lambda: False)  # as is chosen there
     rnn = SCHEDULED[name].build(param_dtype=jnp.float32, **PRECISIONS[precision])
 
     def forward(params, x, state, lengths, resets, key):
@@ -125,10 +125,23 @@ def eqns_of(jaxpr):
 
 
 def products_in_loops(function, shapes):
-    """Give the shapes of the operands of all products in each loop."""
-    loops = [
+    """Give the shapes of the operands of all products in each loop, as on CPU."""
+    recurrences = [
         eqn
         for eqn in eqns_of(jax.make_jaxpr(function)(*shapes).jaxpr)
+        if eqn.primitive is recurrence_p
+    ]
+    with as_if_large():
+        lowered = [
+            jax.make_jaxpr(partial(run, in_place=True, **eqn.params))(
+                *(jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars)
+            ).jaxpr
+            for eqn in recurrences
+        ]
+    loops = [
+        eqn
+        for jaxpr in lowered
+        for eqn in eqns_of(jaxpr)
         if eqn.primitive.name in ("while", "scan")
     ]
     return [
@@ -155,9 +168,9 @@ def test_products_are_as_precise_as_their_author_asks(schedule):
     rnn = drnn.deep_rnn(precise, 3)
     params, state = registry.shapes_of(rnn, IN, (ROWS,))
     shapes = (params, jax.ShapeDtypeStruct((STEPS, ROWS, IN), np.float32), state)
-    run = partial(rnn.apply, schedule=schedule)
+    forward = partial(rnn.apply, schedule=schedule)
     highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
-    for function in (run, with_gradient(run)):
+    for function in (forward, with_gradient(forward)):
         for large in (nullcontext(), as_if_large()):
             with large:
                 jax.clear_caches()
@@ -185,8 +198,8 @@ def test_equal_layers_are_one_product_on_a_diagonal():
 
 def test_a_forward_pass_is_one_loop_on_diagonals():
     rnn = registry.stack_of("lstm", depth=LAYERS).build(param_dtype=jnp.float32)
-    run = partial(rnn.apply, schedule="wavefront")
-    (products,) = products_in_loops(run, shapes_for(rnn))
+    forward = partial(rnn.apply, schedule="wavefront")
+    (products,) = products_in_loops(forward, shapes_for(rnn))
     batched = [shapes for shapes in products if len(shapes[0]) == 3]
     assert len(batched) == 2
-    assert len(products) == 3
+    assert len(products) == 3  # x is multiplied before
