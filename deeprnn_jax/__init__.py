@@ -14,6 +14,7 @@ from deeprnn_jax.modifiers import (
     weight_drop,
     zoneout,
 )
+from deeprnn_jax.recurrence import scan
 from deeprnn_jax.truncation import truncated
 from deeprnn_jax.types import Cell, split_cell
 
@@ -34,6 +35,7 @@ __all__ = [
     "learned_initial_state",
     "lstm",
     "minimal_gated",
+    "scan",
     "split_cell",
     "truncated",
     "variational_dropout",

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import accumulation_dtype, dot
+from deeprnn_jax.cells.products import accumulation_dtype, add_bias, dot, scale_units
 from deeprnn_jax.modifiers.precision import cast_floating
 from deeprnn_jax.types import Array, Cell, Params
 
@@ -103,7 +103,7 @@ def normalise_input(layer: Layer, params: LayerParams, x: Array) -> Array:
     z = x.astype(norm.scale.dtype)
     # jax's stub does not know the argument
     z = jax.nn.standardize(z, epsilon=1e-5, algorithm="stable")  # pyright: ignore[reportCallIssue]
-    return (z * norm.scale + norm.shift).astype(layer.compute_dtype)
+    return add_bias(scale_units(norm.scale, z), norm.shift).astype(layer.compute_dtype)
 
 
 def drop_mask(layer: Layer, key: Array | None, shape: tuple[int, ...], is_last: Any) -> Any:
@@ -138,6 +138,6 @@ def finish_output(
     if params.highway is not None:
         w = params.highway.w.astype(layer.compute_dtype)
         z = dot(x, w)
-        gate = jax.nn.sigmoid(z + params.highway.b.astype(z.dtype)).astype(y.dtype)
+        gate = jax.nn.sigmoid(add_bias(z, params.highway.b.astype(z.dtype))).astype(y.dtype)
         return gate * y + (1 - gate) * x
     return y

@@ -73,7 +73,9 @@ def where_flag(flag: Array, yes: Any, no: Any) -> Any:
     """Select between two trees by a flag over their leading axes."""
 
     def select(a: Array, b: Array) -> Array:
-        return jnp.where(flag.reshape(flag.shape + (1,) * (max(a.ndim, b.ndim) - flag.ndim)), a, b)
+        ndim = max(a.ndim, b.ndim)
+        a, b = (lax.broadcast_to_rank(leaf, ndim) for leaf in (a, b))
+        return jnp.where(flag.reshape(flag.shape + (1,) * (ndim - flag.ndim)), a, b)
 
     return jax.tree.map(select, yes, no)
 

@@ -1,4 +1,4 @@
-"""What every test runs under: strict dtype promotion, fixed seeds, float64 on request."""
+"""What every test runs under: strict promotion, fixed seeds, float64 on request."""
 
 import os
 from pathlib import Path
@@ -56,8 +56,8 @@ def few_compiled_programs():
 
 @pytest.fixture(autouse=True)
 def strict_promotion():
-    """Make any mix of two dtypes an error."""
-    with jax.numpy_dtype_promotion("strict"):
+    """Make any mix of two dtypes an error, and of two ranks."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
 
 

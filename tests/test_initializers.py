@@ -114,7 +114,10 @@ def test_identity_weights_keep_a_relu_networks_state():
     rnn = drnn.deep_rnn(cell)
     params = jax.jit(lambda key: rnn.init(key, IN))(jax.random.key(0))
     np.testing.assert_array_equal(params.layers[0].cell.w_h[0], np.eye(H))
-    start = jax.tree.map(lambda s: s + jnp.arange(H, dtype=s.dtype), rnn.initial_state(params))
+    start = jax.tree.map(
+        lambda s: jnp.broadcast_to(jnp.arange(H, dtype=s.dtype), s.shape),
+        rnn.initial_state(params),
+    )
     state, _ = rnn.apply(params, np.zeros((T, IN), np.float32), start)
     np.testing.assert_array_equal(state[0].h, start[0].h)
     half = draw(drnn.independent, w_h_init=initializers.identity(0.5)).w_h

@@ -15,6 +15,7 @@ ORDER = (
     "types",
     "checks",
     "arguments",
+    "recurrence",
     "orthonormal",
     "initializers",
     "cells",

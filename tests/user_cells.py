@@ -33,7 +33,7 @@ def leaky(size):
         return LeakyState(jnp.zeros((*batch_shape, size)))
 
     def update(params, state, x_proj, h_proj):
-        a = jax.nn.sigmoid(params.leak)
+        a = jax.lax.broadcast_to_rank(jax.nn.sigmoid(params.leak), x_proj.ndim)
         h = (1 - a) * state.h + a * jnp.tanh(x_proj + h_proj)
         return LeakyState(h), h
 

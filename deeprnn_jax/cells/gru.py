@@ -140,7 +140,7 @@ def gru(
         if params.b_hn is None:
             return h_proj
         # Here and not in `update`: its gradient then is deferred with w_h's.
-        return h_proj + jnp.pad(params.b_hn, (2 * hidden_size, 0))
+        return add_bias(h_proj, jnp.pad(params.b_hn, (2 * hidden_size, 0)))
 
     def project_state_before(params: GRUParams, state: GRUState) -> GatedProjection:
         gates = dot(state.h, params.w_h[:, : 2 * hidden_size])

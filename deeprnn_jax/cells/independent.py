@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import add_bias, dot, zeros_state
+from deeprnn_jax.cells.products import add_bias, dot, scale_units, zeros_state
 from deeprnn_jax.checks import check_bools, check_callable, check_initializers, check_size
 from deeprnn_jax.initializers import Initializer
 from deeprnn_jax.types import Activation, Array, Cell, split_cell
@@ -91,7 +91,7 @@ def independent(
         return add_bias(dot(x, params.w_x), params.b)
 
     def project_state(params: IndependentParams, state: IndependentState) -> Array:
-        return params.w_h * state.h
+        return scale_units(params.w_h, state.h)
 
     def update(
         params: IndependentParams, state: IndependentState, x_proj: Array, h_proj: Array

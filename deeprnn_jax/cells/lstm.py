@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import add_bias, dot, zeros_state
+from deeprnn_jax.cells.products import add_bias, dot, scale_units, zeros_state
 from deeprnn_jax.checks import (
     check_bias,
     check_bools,
@@ -177,16 +177,16 @@ def lstm(
         parts = jnp.split(x_proj + h_proj, num_gates, axis=-1)
         peep = params.peepholes
         z_f, z_g, z_o = parts[-3:]
-        f = gate_activation(z_f if peep is None else z_f + peep.f * state.c)
+        f = gate_activation(z_f if peep is None else z_f + scale_units(peep.f, state.c))
         if coupled:
             i = 1 - f
         elif peep is None or peep.i is None:
             i = gate_activation(parts[0])
         else:
-            i = gate_activation(parts[0] + peep.i * state.c)
+            i = gate_activation(parts[0] + scale_units(peep.i, state.c))
         g = cell_activation(z_g)
         c = f * state.c + i * g
-        o = gate_activation(z_o if peep is None else z_o + peep.o * c)
+        o = gate_activation(z_o if peep is None else z_o + scale_units(peep.o, c))
         return LSTMGates(i, f, g, o), c
 
     def update(

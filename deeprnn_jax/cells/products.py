@@ -1,9 +1,10 @@
-"""The product that every cell uses, and the zeros that states begin with."""
+"""The products and sums that cells use, and the zeros that states begin with."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from deeprnn_jax.types import Array
 
@@ -47,4 +48,9 @@ def zeros_state(params: Any, batch_shape: tuple[int, ...], size: int) -> Array:
 
 def add_bias(z: Array, b: Array | None) -> Array:
     """Add b [N] to z [..., N]; leave z as it is where the cell has no bias."""
-    return z if b is None else z + b
+    return z if b is None else z + lax.broadcast_to_rank(b, z.ndim)
+
+
+def scale_units(gain: Array, z: Array) -> Array:
+    """Multiply z [..., N] by gain [N], each unit by its own."""
+    return lax.broadcast_to_rank(gain, z.ndim) * z

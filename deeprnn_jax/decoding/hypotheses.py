@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.decoding.steps import DecoderState
+from deeprnn_jax.decoding.steps import DecoderState, places_in
 from deeprnn_jax.types import Array
 
 
@@ -87,11 +87,11 @@ def give_results(search: Search, end_token: int, last_factor: Array) -> Hypothes
         scores=search.log_probs * last_factor,
         log_probs=search.log_probs,
         steps=jnp.full(search.tokens.shape, max_steps, jnp.int32),
-        slots=jnp.broadcast_to(jnp.arange(beam_size, dtype=jnp.int32), search.tokens.shape),
+        slots=places_in(search.tokens.shape),
     )
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-1), pool, live)
     num_finished = (pool.scores > -jnp.inf).sum(axis=-1, keepdims=True, dtype=jnp.int32)
-    rank = jnp.arange(num_results, dtype=jnp.int32)
+    rank = places_in(pool.scores.shape)
     source = jnp.where(rank < num_finished, rank, num_results - num_finished + rank)
     past = source >= num_results + beam_size  # more results than there are hypotheses
     chosen: Pool = jax.tree.map(partial(pick, indices=jnp.where(past, 0, source)), both)
@@ -99,7 +99,7 @@ def give_results(search: Search, end_token: int, last_factor: Array) -> Hypothes
     exists = ~past & (chosen.scores > -jnp.inf)
     lengths = jnp.where(exists, jnp.minimum(chosen.steps + 1, max_steps), 0)
     tokens = _trace_back(search, chosen.steps, chosen.slots, end_token)
-    inside = jnp.arange(max_steps, dtype=jnp.int32) < lengths[..., None]
+    inside = places_in(tokens.shape) < lengths[..., None]
     return Hypotheses(
         tokens=jnp.where(inside, tokens, end_token),
         lengths=lengths,

@@ -37,7 +37,7 @@ from deeprnn_jax.decoding.prefixes import (
     join,
     last_labels,
 )
-from deeprnn_jax.decoding.steps import as_per_row, without_nan
+from deeprnn_jax.decoding.steps import as_per_row, places_in, without_nan
 from deeprnn_jax.types import Array
 
 
@@ -162,7 +162,7 @@ def _search(
     """Run the search over log-probabilities `[T, *B, V]`, with a bonus `[*B]`."""
     num_steps, *batch_shape, _ = log_probs.shape
     shape = (*batch_shape, beam_size)
-    is_first = jnp.broadcast_to(jnp.arange(beam_size) == 0, shape)
+    is_first = places_in(shape) == 0
     parts = in_parts(log_probs, blank)
     beam = _Beam(
         prefixes=empty_prefixes(shape, max(num_steps, 1), parts.shape[1]),
@@ -190,7 +190,7 @@ def _advance(
     """Give the beam after a step of log-probabilities `[*B, V]`."""
     stay_blank, stay_label, grown = _grow(beam, log_probs, blank)
     beam_size, size = grown.shape[-2:]
-    is_blank = jnp.arange(size) == blank
+    is_blank = places_in(grown.shape) == blank
     # A prefix extended by the blank is the prefix itself: there its own score stands.
     stays = jnp.logaddexp(stay_blank, stay_label)[..., None]
     scores = jnp.where(is_blank, stays, grown)
@@ -227,7 +227,7 @@ def _grow(beam: _Beam, log_probs: Array, blank: int) -> tuple[Array, Array, Arra
     size = log_probs.shape[-1]
     total = beam.log_probs
     last = last_labels(beam.prefixes, blank)
-    is_last = jnp.arange(size, dtype=jnp.int32) == last[..., None]
+    is_last = places_in((*last.shape, size)) == last[..., None]
     before = jnp.where(is_last, beam.blank[..., None], total[..., None])
     grown = before + log_probs[..., None, :]
 
@@ -258,7 +258,7 @@ def _order(
     exists = pick(exists)
     lengths = jnp.where(exists, pick(lengths), 0)
     labels = jnp.take_along_axis(beam.prefixes.base.labels, order[..., None], axis=-2)
-    inside = jnp.arange(labels.shape[-1], dtype=jnp.int32) < lengths[..., None]
+    inside = places_in(labels.shape) < lengths[..., None]
     return Labelings(
         labels=jnp.where(inside, labels, blank)[..., :num_steps],
         lengths=lengths,

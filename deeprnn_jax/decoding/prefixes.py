@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from deeprnn_jax.decoding.steps import places_in
 from deeprnn_jax.types import Array
 
 _NONE = -1  # no label stands there
@@ -57,7 +58,7 @@ def empty_prefixes(shape: tuple[int, ...], max_length: int, num_steps: int) -> P
     zeros = jnp.zeros(shape, jnp.int32)
     return Prefixes(
         base=Base(jnp.full((*shape, max_length), _NONE, jnp.int32), zeros),
-        origins=jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), shape),
+        origins=places_in(shape),
         grown=jnp.full((*shape, num_steps), _NONE, jnp.int32),
         last=jnp.full(shape, _NONE, jnp.int32),
         lengths=zeros,
@@ -101,8 +102,7 @@ def extend(prefixes: Prefixes, sources: Array, labels: Array, is_extended: Array
     )
     starts = jnp.take_along_axis(prefixes.base.lengths, origins, axis=-1)
     grown = jnp.take_along_axis(prefixes.grown, sources[..., None], axis=-2)
-    places = jnp.arange(grown.shape[-1], dtype=jnp.int32)
-    is_new = is_extended[..., None] & (places == (lengths - starts)[..., None])
+    is_new = is_extended[..., None] & (places_in(grown.shape) == (lengths - starts)[..., None])
     grown = jnp.where(is_new, labels[..., None], grown)
     common = jnp.take_along_axis(prefixes.common, sources[..., :, None], axis=-2)
     common = jnp.take_along_axis(common, sources[..., None, :], axis=-1)
@@ -123,11 +123,11 @@ def join(prefixes: Prefixes) -> Prefixes:
     base, origins = prefixes.base, prefixes.origins
     starts = jnp.take_along_axis(base.lengths, origins, axis=-1)[..., None]
     labels = jnp.take_along_axis(base.labels, origins[..., None], axis=-2)
-    places = starts + jnp.arange(prefixes.grown.shape[-1], dtype=jnp.int32)
+    places = starts + places_in(prefixes.grown.shape)
     labels = jnp.put_along_axis(labels, places, prefixes.grown, axis=-1, inplace=False, mode="drop")
     return prefixes._replace(
         base=Base(labels, prefixes.lengths),
-        origins=jnp.broadcast_to(jnp.arange(origins.shape[-1], dtype=jnp.int32), origins.shape),
+        origins=places_in(origins.shape),
         grown=jnp.full_like(prefixes.grown, _NONE),
     )
 

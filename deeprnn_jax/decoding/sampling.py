@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from deeprnn_jax.checks import check_floating, check_key, is_number
-from deeprnn_jax.decoding.steps import widen
+from deeprnn_jax.decoding.steps import places_in, widen
 from deeprnn_jax.types import Array
 
 
@@ -103,7 +103,7 @@ def restrict_logits(logits: Array, sampling: Sampling) -> Array:
     if sampling.top_p < 1.0:
         p = jax.nn.softmax(widen(values), axis=-1)
         before = jnp.cumsum(p, axis=-1) - p  # what the more probable ones add up to
-        kept = (before < sampling.top_p) | (jnp.arange(num_kept) == 0)
+        kept = (before < sampling.top_p) | (places_in(values.shape) == 0)
     none = jnp.zeros(logits.shape, bool)
     mask = jnp.put_along_axis(none, indices, kept, axis=-1, inplace=False)
     return jnp.where(mask, logits, -jnp.inf)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 
 from deeprnn_jax.cells.products import accumulation_dtype
@@ -42,6 +43,11 @@ def log_softmax(logits: Array) -> Array:
 def without_nan(log_probs: Array) -> Array:
     """Give -inf, what cannot be, for NaN, which would win every comparison for the best."""
     return jnp.where(jnp.isnan(log_probs), -jnp.inf, log_probs)
+
+
+def places_in(shape: tuple[int, ...]) -> Array:
+    """Give each entry's place along the last axis, int32 in this shape: 0, 1, 2 ..."""
+    return lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
 
 
 def as_tokens(function: str, argument: str, value: Any) -> Array:

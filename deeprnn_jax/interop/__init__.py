@@ -11,6 +11,8 @@ imported before it is used: torch, Keras and Haiku need not be installed.
     from_haiku, to_haiku       parameters of hk.LSTM and hk.GRU
     state_from_*, state_to_*   hidden states, in torch's, Keras's and Flax's form
     linen.DeepRNN, nnx.DeepRNN a network as a Flax module, called as Flax's own RNN
+    linen.RNN, nnx.RNN         any Flax cell, as Flax's own RNN, by `recurrence.scan`
+    haiku.dynamic_unroll       any Haiku core, as `hk.dynamic_unroll`, likewise
 """
 
 from importlib import import_module
@@ -29,7 +31,7 @@ from deeprnn_jax.interop.states import (
 from deeprnn_jax.interop.torch import from_torch, to_torch
 
 if TYPE_CHECKING:
-    from deeprnn_jax.interop import linen, nnx
+    from deeprnn_jax.interop import haiku, linen, nnx
     from deeprnn_jax.interop.linen_cells import from_linen, to_linen
     from deeprnn_jax.interop.nnx_cells import from_nnx, to_nnx
 
@@ -39,6 +41,7 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "from_torch",
+    "haiku",
     "linen",
     "nnx",
     "state_from_flax",

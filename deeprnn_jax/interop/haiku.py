@@ -1,4 +1,4 @@
-"""Parameters from and to Haiku's hk.LSTM and hk.GRU.
+"""Parameters from and to Haiku's hk.LSTM and hk.GRU, and its cores run by our loop.
 
 hk.LSTM has one matrix for x and h together, gates in the order i, g, f, o, and adds
 1 to f's sum at every step, where here the bias itself is larger. hk.GRU has the
@@ -9,6 +9,7 @@ weights change sign.
 
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,64 @@ from deeprnn_jax.cells.lstm import LSTMParams, lstm
 from deeprnn_jax.deep import DeepParams, DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
+from deeprnn_jax.interop.scans import with_recurrences
 from deeprnn_jax.layers import Merge
 from deeprnn_jax.types import Cell
 
 Module = Mapping[str, Any]  # one module's arrays by name
 _SWAP_GF = (0, 2, 1, 3)  # i, f, g, o to Haiku's i, g, f, o, and back
 _SWAP_RZ = (1, 0, 2)  # r, z, n to Haiku's z, r, a, and back
+
+
+def dynamic_unroll(
+    core: Any,
+    input_sequence: Any,
+    initial_state: Any,
+    time_major: bool = True,
+    reverse: bool = False,
+    return_all_states: bool = False,
+    unroll: int = 1,
+) -> tuple[Any, Any]:
+    """Run a Haiku core over a sequence: `hk.dynamic_unroll`, with our `recurrence.scan`.
+
+    Inside `hk.transform` or, with a core that is a function alone, outside.
+
+    Args:
+      core: an `hk.RNNCore`, or any function (inputs, state) -> (outputs, state).
+      input_sequence: arrays `[T, ...]`, or `[B, T, ...]` unless time_major.
+      initial_state: the state before the first step.
+      time_major: whether time is the first axis, of outputs too.
+      reverse: whether to go from the last step to the first.
+      return_all_states: whether to return the state after every step, not the last alone.
+      unroll: steps a turn of the loop.
+
+    Returns:
+      Outputs, and the state or states.
+
+    Raises:
+      ImportError: if Haiku is not installed.
+
+    Example:
+        def model(x):
+            core = hk.LSTM(64)
+            y, _ = interop.haiku.dynamic_unroll(core, x, core.initial_state(x.shape[1]))
+            return y
+
+    References:
+      `haiku.dynamic_unroll`.
+    """
+    hk = assembly.import_library("dynamic_unroll", "haiku")
+    stateful = import_module("haiku._src.stateful")  # what `hk.jit` is made with
+    transform = with_recurrences
+    if stateful.base.inside_transform():
+        transform = stateful.thread_hk_state_in_kwargs(transform)
+
+    def run(input_sequence: Any, initial_state: Any) -> tuple[Any, Any]:
+        return hk.dynamic_unroll(
+            core, input_sequence, initial_state, time_major, reverse, return_all_states, unroll
+        )
+
+    return transform(run)(input_sequence, initial_state)
 
 
 def from_haiku(modules: Any, *, merge: str | Merge = "concat") -> tuple[DeepRNN, DeepParams]:

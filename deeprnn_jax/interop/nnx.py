@@ -1,4 +1,4 @@
-"""A network as a flax.nnx module, in place of `nnx.RNN(cell)`."""
+"""In place of flax.nnx's `nnx.RNN(cell)`: the same for any cell, or a whole network."""
 
 from typing import Any
 
@@ -13,9 +13,51 @@ from deeprnn_jax.interop.flax_call import (
     name_params,
     unname_params,
 )
+from deeprnn_jax.interop.scans import with_recurrences
 from deeprnn_jax.types import Array
 
 Rngs = nnx.Rngs | nnx.RngStream
+
+
+class RNN(nnx.RNN):
+    """Run any nnx cell over a sequence: `nnx.RNN`, with `deeprnn_jax.recurrence.scan`.
+
+    Options, call, parameters, outputs and carry are those of `nnx.RNN`: only the loop is
+    another, and faster to train.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> model = RNN(nnx.OptimizedLSTMCell(32, 64, rngs=nnx.Rngs(0)))
+      >>> model(jnp.ones((10, 50, 32)), seq_lengths=jnp.full(10, 30)).shape
+      (10, 50, 64)
+
+    References:
+      `flax.nnx.RNN`.
+    """
+
+    def __call__(self, inputs: Array, *, rngs: Rngs | None = None, **call: Any) -> Any:
+        """Run the cell over a batch of sequences.
+
+        Args:
+          inputs: `[*B, T, *F]`, or `[T, *B, *F]` if time_major.
+          rngs: for the initial carry, in place of the module's own.
+          **call: as in `nnx.RNN`: initial_carry, seq_lengths, and return_carry, time_major,
+            reverse, keep_order, which override the options.
+
+        Returns:
+          Outputs, with return_carry (carry, outputs), as `nnx.RNN`.
+        """
+        graph, values = nnx.split((self, rngs))
+
+        def pure(values: Any) -> tuple[Any, Any]:
+            module, rngs = nnx.merge(graph, values)
+            found = nnx.RNN.__call__(module, inputs, rngs=rngs, **call)
+            return found, nnx.state((module, rngs))
+
+        found, values = with_recurrences(pure)(values)
+        nnx.update((self, rngs), values)
+        return found
 
 
 class DeepRNN(nnx.Module):

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from deeprnn_jax.cells.products import GatedProjection
+from deeprnn_jax.cells.products import GatedProjection, scale_units
 from deeprnn_jax.checks import check_cell
 from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
 from deeprnn_jax.types import Array, Cell, Params, Projection, State
@@ -63,7 +64,7 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
         # "stable": the default takes E[z²] - E[z]², which cancels in float32
         # (jax's stub does not know the argument)
         z = jax.nn.standardize(z, epsilon=epsilon, algorithm="stable")  # pyright: ignore[reportCallIssue]
-        return gain * z
+        return scale_units(gain, z)
 
     def init(key: Array, input_size: int) -> LayerNormParams:
         params = cell.init(key, input_size)
@@ -83,6 +84,7 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
         # The bias is what no input gives: so it is found in any cell.
         bias = cell.project_input(params.cell, jnp.zeros_like(x, shape=x.shape[-1:]))
         whole = cell.project_input(params.cell, x)
+        bias = jax.tree.map(lambda z, b: lax.broadcast_to_rank(b, z.ndim), whole, bias)
         return jax.tree.map(
             lambda z, b, gain: normalise(z - b, gain) + b, whole, bias, params.gain_x
         )

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+from jax import lax
 
 from deeprnn_jax.checks import check_cell, check_rate
 from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
@@ -53,7 +54,8 @@ def variational_dropout(cell: Cell, rate: float) -> Cell:
     def masked(params: Params, state: State) -> State:
         if not isinstance(params, MaskedParams):
             return state
-        return state._replace(h=state.h * params.mask.astype(state.h.dtype) / (1 - rate))
+        mask = lax.broadcast_to_rank(params.mask.astype(state.h.dtype), state.h.ndim)
+        return state._replace(h=state.h * mask / (1 - rate))
 
     def prepare(params: Params, key: Array, batch_shape: tuple[int, ...]) -> MaskedParams:
         k_cell, k_mask = jax.random.split(key)

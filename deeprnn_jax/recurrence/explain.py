@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
@@ -103,7 +102,7 @@ def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> 
     yield f"{length} steps, carry {_types(carry)}"
     ops = sort_operations(step, num_consts, num_carry)
     yield from _part("once, before the loop", ops.fixed, ops.invariant)
-    yield from _part("all steps at once", ops.hoisted, ops.invariant)
+    yield from _part("for all steps at once", ops.hoisted, ops.invariant)
     yield from _part("each step", ops.loop, ops.invariant)
     active = tuple(is_inexact(var) for var in step.invars)
     if not any(active):
@@ -111,6 +110,18 @@ def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> 
     split = linearize(jaxpr, num_consts, num_carry, active)
     yield from _kept(split)
     yield from _backward(split, active, num_consts, num_carry)
+
+
+def _kept(split: Linearized) -> Iterator[str]:
+    """Say what is kept for the gradient."""
+    size = sum(num_bytes(var) for pack in split.packs for var in pack)
+    yield f"  kept for the gradient: {size:,} bytes a step"
+    for pack in split.packs:
+        beside = " side by side, in the place of a hoisted product"
+        yield f"    {_types(pack)}{beside if len(pack) > 1 else ''}"
+    names = {"x": "x_t", "y": "an output", "before": "the carry, of the output that ends it"}
+    for var, residual in zip(split.there, split.residuals, strict=False):
+        yield f"    there anyway: {_types([var])}, {names[residual.kind]}"
 
 
 def _backward(
@@ -123,29 +134,34 @@ def _backward(
     linear[len(split.invariant) : consts] = [True] * d_consts
     linear[len(linear) - d_xs :] = [True] * d_xs
     plan = transpose(split.tangent, consts, num_active, tuple(linear))
+    ops = plan.tangent
     loop = sort_operations(plan.step.jaxpr, len(plan.consts), num_active + len(plan.summed))
-    yield from _part("backward, all steps at once", loop.hoisted, loop.invariant)
+    again = [*plan.before, *loop.hoisted]
+    yield from _part("backward, for all steps at once", again, loop.invariant | ops.invariant)
     yield from _part("backward, each step", loop.loop, loop.invariant)
     if plan.summed:
-        yield f"  summed in the backward loop: {_types(plan.summed)}"
-    ops = plan.tangent
+        yield f"    summed: {_types(plan.summed)}"
     after = [
         _gradient(eqn, ops.invariant, ops.linear)
         for eqn in ops.hoisted
         if is_product(eqn, ops.invariant)
     ]
-    after += [f"sum over time {_types([var])}" for var in plan.reductions]
+    after += [f"sum {_types([var])}" for var in plan.reductions]
     if after:
-        yield f"  after the backward loop: {'; '.join(after)}"
+        yield "  after the backward loop, for all steps at once"
+        yield from (f"    {line}" for line in after)
 
 
 def _part(title: str, eqns: Sequence[JaxprEqn], invariant: set[Var]) -> Iterator[str]:
-    products = [_product(eqn) for eqn in eqns if is_product(eqn, invariant)]
+    """Give the lines about some operations: products, then how many there are of the rest."""
+    lines = [_product(eqn) for eqn in eqns if is_product(eqn, invariant)]
     others = Counter(eqn.primitive.name for eqn in eqns if not is_product(eqn, invariant))
-    counted = ", ".join(name if n == 1 else f"{n} {name}" for name, n in sorted(others.items()))
-    parts = [*products, *([counted] if counted else [])]
-    if parts:
-        yield f"  {title}: {'; '.join(parts)}"
+    if others:
+        names = sorted(others.items())
+        lines.append(", ".join(name if n == 1 else f"{n} {name}" for name, n in names))
+    if lines:
+        yield f"  {title}"
+        yield from (f"    {line}" for line in lines)
 
 
 def _product(eqn: JaxprEqn) -> str:
@@ -157,31 +173,12 @@ def _gradient(eqn: JaxprEqn, invariant: set[Var], linear: set[Var]) -> str:
     """Say what a product that was hoisted becomes: a matrix's cotangent, or that of rows."""
     product = as_product(eqn, invariant)
     target = next(var for var in variables_of(eqn.invars) if var in linear)
-    over = "one product over time"
-    if product is not None and target is product.rows_var:
-        return f"cotangents {_shape(target)} of all steps, {over}"
-    return f"gradient {_shape(target)}, {over}"
-
-
-def _kept(split: Linearized) -> Iterator[str]:
-    """Say what is kept for the gradient."""
-    size = sum(num_bytes(var) for pack in split.packs for var in pack)
-    packs = [
-        _types(pack) + (" side by side, where x_t's products were" if len(pack) > 1 else "")
-        for pack in split.packs
-    ]
-    yield f"  kept for the gradient, {size:,} bytes a step: {'; '.join(packs) or 'nothing'}"
-    if split.there:
-        names = {"x": "of x_t", "y": "of the outputs", "before": "the carry, by an output"}
-        each = (
-            f"{_types([var])} {names[one.kind]}"
-            for var, one in zip(split.there, split.residuals, strict=False)
-        )
-        yield f"  there anyway: {'; '.join(each)}"
+    is_rows = product is not None and target is product.rows_var
+    return f"{'cotangents' if is_rows else 'gradient'} {_shape(target)}: {_product(eqn)}"
 
 
 def _types(variables: Iterable[Any]) -> str:
-    counted = Counter(f"{jnp.dtype(dtype_of(v)).name}{_shape(v)}" for v in variables)
+    counted = Counter(f"{dtype_of(v)}{_shape(v)}" for v in variables)
     return ", ".join(name if n == 1 else f"{n} {name}" for name, n in counted.items())
 
 

@@ -6,6 +6,8 @@ Command:   python -m experiments.benchmarks                     the grid: train 
            python -m experiments.benchmarks --rows 'lstm/*' --schedules --peers linen torch
            python -m experiments.benchmarks --rows rules --schedules --peers
                                                           the table of schedules/rules.py
+           python -m experiments.benchmarks --measure scan      public codes, by lax.scan and
+                                                          by ours; one: --rows 'ppo/*'
            python -m experiments.benchmarks report RESULTS.json           tables and plots again
            python -m experiments.benchmarks compare OLD.json NEW.json     exit status 1 if worse
 Install:   pip install -e '.[bench]', and torch, where it is to be compared with
@@ -17,8 +19,9 @@ Time:      --quick under 2 minutes on 2 CPU cores; the rest as long as rounds x 
 Rounds are interleaved, each in another order; each figure is the median of the ratios of one round
 with its quartiles; the product that bounds all is timed in the same rounds. All entries
 have the same weights and inputs, and must give the same outputs, loss and gradient of x
-before they are timed. Streams wait for each step's output. Compiling is timed without what
-was compiled or traced before.
+before they are timed; a code of "scan", the same loss and gradients of all its parameters by
+either scan. Streams wait for each step's output. Compiling is timed without what was compiled
+or traced before.
 """
 
 import dataclasses

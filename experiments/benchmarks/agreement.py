@@ -39,6 +39,14 @@ def sequence_numbers(program: Program) -> Numbers:
     return {"y": y, **train_numbers(program)}
 
 
+def gradient_numbers(program: Program) -> Numbers:
+    """Run what `lower` compiles, and return all that it gives, and the loss without it."""
+    assert program.lower is not None
+    found = program.lower().compile()(*program.train_arguments)
+    leaves = jax.tree_util.tree_leaves_with_path({"gradient": found, "loss": program.forward()})
+    return {jax.tree_util.keystr(path): program.to_numpy(leaf) for path, leaf in leaves}
+
+
 def stream_numbers(program: Program) -> Numbers:
     """Run a few single steps and return their outputs `[steps, B, H]`."""
     assert program.make_stream is not None
@@ -53,6 +61,7 @@ def stream_numbers(program: Program) -> Numbers:
 NUMBERS: Mapping[str, Callable[[Program], Numbers]] = {
     "sequence": sequence_numbers,
     "train": train_numbers,
+    "scan": gradient_numbers,
     "stream": stream_numbers,
 }
 

@@ -2,7 +2,8 @@
 
 What is compared is never a time with a time, but ours / yardstick in one run with
 ours / yardstick in the other, both paired within rounds. The yardsticks are the other
-libraries together (their geometric mean in each round), and the product ceiling.
+libraries together (their geometric mean in each round; of a code, itself by `lax.scan`),
+and the product ceiling.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from experiments.benchmarks.figures import Result, Timing
-from experiments.benchmarks.peers.registry import OURS, PEERS
+from experiments.benchmarks.peers.registry import LAX_SCAN, OURS, PEERS
 from experiments.benchmarks.report import table
 from experiments.benchmarks.statistics import paired_ratios, spread
 from experiments.common.errors import InputError
@@ -65,7 +66,7 @@ def common_peers(old: Timing, new: Timing) -> list[str]:
         samples = timing["samples"]
         return len(samples.get(peer, [])) == len(samples.get(OURS, []))
 
-    return [peer for peer in PEERS if has(old, peer) and has(new, peer)]
+    return [peer for peer in (*PEERS, LAX_SCAN) if has(old, peer) and has(new, peer)]
 
 
 def judge(old: list[float], new: list[float], tolerance: float, seed: int = 0) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from experiments.benchmarks.peers.registry import PEERS
 from experiments.common.errors import InputError
 
-Measure = Literal["train", "forward", "stream", "compile", "memory", "growth"]
+Measure = Literal["train", "forward", "stream", "compile", "memory", "growth", "scan"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 # What a run that goes on may change: nothing that makes samples another thing.
@@ -24,7 +24,7 @@ class Config:
     """Rows or patterns: lstm/2x32x128x256x256 gru/* */bi; `rules`: those that "auto" was
     chosen by. None given: the whole grid."""
     measure: tuple[Measure | Literal["all"], ...] = ("train", "forward")
-    """What is measured."""
+    """What is measured. scan: public codes by our scan and by lax.scan, on rows of their own."""
     peers: tuple[str, ...] = PEERS
     """The libraries to compare with."""
     schedules: bool = False
@@ -65,13 +65,17 @@ class Config:
                 raise InputError(f"Config: {option} must be >= {least}, got {getattr(self, name)}")
         if self.resume and self.overwrite:
             raise InputError("Config: --resume keeps results, --overwrite drops them; give one")
+        if "scan" in self.measure and self.dtype != "float32":
+            raise InputError(f"Config: --measure scan is of float32 alone, got {self.dtype}")
         if self.torch_threads is not None and self.torch_threads < 1:
             raise InputError(f"Config: --torch-threads must be >= 1, got {self.torch_threads}")
 
     @property
     def measures(self) -> tuple[str, ...]:
         """What is measured, "all" by its names."""
-        return MEASURES if "all" in self.measure else self.measure
+        if "all" in self.measure:
+            return tuple(m for m in MEASURES if m != "scan" or self.dtype == "float32")
+        return self.measure
 
     @property
     def is_whole(self) -> bool:

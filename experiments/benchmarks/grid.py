@@ -8,7 +8,7 @@ is not in the grid.
 import fnmatch
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from experiments.common.errors import InputError
 
@@ -78,6 +78,15 @@ def parse_row(name: str) -> Row:
     return Row(match[1], *sizes, bidirectional=match[7] is not None)
 
 
+class Named(Protocol):
+    """A row of any kind."""
+
+    @property
+    def name(self) -> str: ...
+
+
+NamedRow = TypeVar("NamedRow", bound=Named)
+
 Shape = tuple[int, int, int, int, int]  # L, B, T, I, H
 
 _MIDDLE: Shape = (2, 32, 128, 256, 256)
@@ -130,7 +139,7 @@ STREAM_BATCHES = (1, 32)
 STREAM_STEPS = 16  # inputs that are given again and again
 
 
-def select(rows: Sequence[Row], patterns: Sequence[str]) -> tuple[Row, ...]:
+def select(rows: Sequence[NamedRow], patterns: Sequence[str]) -> tuple[NamedRow | Row, ...]:
     """Return the rows that are asked for, in the order asked for.
 
     Args:
@@ -143,7 +152,7 @@ def select(rows: Sequence[Row], patterns: Sequence[str]) -> tuple[Row, ...]:
     """
     if not patterns:
         return tuple(rows)
-    chosen: dict[Row, None] = {}
+    chosen: dict[NamedRow | Row, None] = {}
     for pattern in patterns:
         found = SETS.get(pattern) or [row for row in rows if fnmatch.fnmatchcase(row.name, pattern)]
         if not found and any(letter in pattern for letter in "*?["):

@@ -35,14 +35,8 @@ def measure_memory(
       second sees what a library allocates by itself, and the pages that XLA never
       touches it does not count.
     """
-    planned: Timing = {"unit": "bytes", "samples": {}, "errors": {}}
     resident: Timing = {"unit": "bytes", "samples": {}, "errors": {}, "not_run": {}}
-    for entry, program in programs.items():
-        if program.lower is not None:
-            try:
-                planned["samples"][entry] = [_planned_bytes(program)]
-            except Exception as error:  # written down; the others go on
-                planned["errors"][entry] = describe(error)
+    for entry in programs:
         outcome = _ask_process(entry, row, dtype, torch_threads)
         if "bytes" in outcome:
             resident["samples"][entry] = [outcome["bytes"]]
@@ -50,13 +44,21 @@ def measure_memory(
             resident["not_run"][entry] = outcome["not_run"]
         else:
             resident["errors"][entry] = outcome["error"]
-    return {"memory-xla": planned, "memory-resident": resident}
+    return {"memory-xla": planned_memory(programs), "memory-resident": resident}
 
 
-def _planned_bytes(program: Program) -> int:
-    assert program.lower is not None
-    analysis = program.lower().compile().memory_analysis()
-    return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+def planned_memory(programs: Mapping[str, Program], with_outputs: bool = True) -> Timing:
+    """Return what the compiler sets aside for temporaries, and for outputs or not."""
+    planned: Timing = {"unit": "bytes", "samples": {}, "errors": {}}
+    for entry, program in programs.items():
+        if program.lower is not None:
+            try:
+                analysis = program.lower().compile().memory_analysis()
+                outputs = analysis.output_size_in_bytes if with_outputs else 0
+                planned["samples"][entry] = [analysis.temp_size_in_bytes + outputs]
+            except Exception as error:  # written down; the others go on
+                planned["errors"][entry] = describe(error)
+    return planned
 
 
 def _ask_process(entry: str, row: Row, dtype: str, torch_threads: int | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The programs of a row: made, and known to compute the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.benchmarks import agreement
@@ -44,18 +44,40 @@ def build_programs(
       The programs that agree, and why the others are not among them. Without ours there
       is nothing to compare with, and no program.
     """
+    workload = make_workload(row, dtype, seed)
+
+    def make(entry: str) -> Program:
+        program = builder(entry, torch_threads)(workload)
+        if numbers == "stream" and program.make_stream is None:
+            raise NotRunError(f"{row.name} is not run step by step")
+        return program
+
+    return agreeing(entries, make, numbers, dtype)
+
+
+def agreeing(
+    entries: Iterable[str],
+    make: Callable[[str], Program],
+    numbers: str,
+    dtype: str = "float32",
+) -> Built:
+    """Make each entry's program, and keep those that compute what ours does.
+
+    Args:
+      entries: names, ours first.
+      make: makes an entry's program.
+      numbers: what is compared, of `agreement.NUMBERS`.
+      dtype: of the products.
+    """
     built = Built({}, {}, {}, {}, {})
     programs: dict[str, Program] = {}
-    workload = make_workload(row, dtype, seed)
     expected: agreement.Numbers | None = None
     for entry in entries:
         if expected is None and entry != OURS:
             built.not_run[entry] = "ours failed: nothing to compare with"
             continue
         try:
-            program = builder(entry, torch_threads)(workload)
-            if numbers == "stream" and program.make_stream is None:
-                raise NotRunError(f"{row.name} is not run step by step")
+            program = make(entry)
             got = agreement.NUMBERS[numbers](program)
             expected = got if expected is None else expected
             distance = agreement.check(got, expected, agreement.tolerance(dtype))

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from experiments.benchmarks import figures, growth
 from experiments.benchmarks.figures import Result, Timing
 from experiments.benchmarks.peers.registry import OURS
+from experiments.benchmarks.plan import SCAN
+from experiments.benchmarks.scans import bars
 from experiments.benchmarks.statistics import spread
 
 NONE = "-"
@@ -116,6 +118,27 @@ def growth_table(result: Result) -> list[str]:
     return table(["time ~ size^p", *entries], shown)
 
 
+def scan_table(rows: Mapping[str, Result]) -> list[str]:
+    """Return our scan / `lax.scan`, a line for each code, and the geometric means."""
+    lines = []
+    for name, record in rows.items():
+        ratios = bars.scan_ratios(record)
+        lines.append([name, *(show_ratios(ratios.get(column)) for column in bars.COLUMNS)])
+    means = bars.scan_means(rows)
+    shown = (f"{means[column]:.3f}" if column in means else NONE for column in bars.COLUMNS)
+    return table(["row", *bars.COLUMNS], [*lines, [bars.ALL_ROWS, *shown]])
+
+
+def bar_table(rows: Mapping[str, Result]) -> list[str]:
+    """Return what our scan must pass, and whether it does."""
+    lines = [
+        [f"{bar.column}, {bar.of}", f"<= {bar.limit:.2f}", f"{found:.3f} {row}".rstrip(),
+         "yes" if passed else "NO"]
+        for bar, found, row, passed in bars.judged(rows)
+    ]  # fmt: skip
+    return table(["bar", "limit", "found", "passed"], lines)
+
+
 def report(result: Result) -> Iterator[str]:
     """Return all tables, what the reader should know, and what could not be run and why."""
     for measure, rows in figures.timings_by_measure(result).items():
@@ -126,6 +149,9 @@ def report(result: Result) -> Iterator[str]:
         yield from ["", "## Wavefront / layerwise", "", *wavefront_table(result)]
     if any(result["groups"].get(axis) for axis in growth.AXES):
         yield from ["", "## Growth", "", *growth_table(result)]
+    codes = result["groups"].get(SCAN)
+    if codes:
+        yield from ["", "## Our scan / lax.scan", "", *scan_table(codes), "", *bar_table(codes)]
     yield from _special_lines(result)
     yield from _said_lines("Notes", figures.notes(result))
     yield from _said_lines("Not run", figures.reasons(result))

@@ -3,7 +3,8 @@
 `results.json` holds
 
     config, machine   what was asked for, and what it ran on
-    groups            "rows" (the grid) and one for each axis of growth: row -> record
+    groups            "rows" (the grid), one for each axis of growth, and "scan" (codes by
+                      our scan and by `lax.scan`): row -> record
 
 and a record
 
@@ -28,13 +29,14 @@ from experiments.benchmarks.compare import differing_versions
 from experiments.benchmarks.compiling import time_compiling
 from experiments.benchmarks.config import FREE_ON_RESUME, Config
 from experiments.benchmarks.machine import describe_machine
-from experiments.benchmarks.memory import measure_memory
+from experiments.benchmarks.memory import measure_memory, planned_memory
 from experiments.benchmarks.peers.contract import Program
 from experiments.benchmarks.peers.registry import OURS, ours
-from experiments.benchmarks.plan import ROWS, Job, make_plan
+from experiments.benchmarks.plan import ROWS, SCAN, Job, make_plan
 from experiments.benchmarks.programs import Built, build_programs
 from experiments.benchmarks.report import row_lines
-from experiments.benchmarks.steps import Timing, time_sequences, time_stream
+from experiments.benchmarks.scans.programs import build_scans
+from experiments.benchmarks.steps import Timing, time_passes, time_sequences, time_stream
 from experiments.benchmarks.timing import describe
 from experiments.common.errors import InputError
 from experiments.common.records import read_json, write_json
@@ -135,14 +137,18 @@ def run_job(job: Job, config: Config, before: Record | None = None) -> Record:
     measures: dict[str, Timing] = dict(before["measures"])
     measured: dict[str, Record] = dict(before["measured"])
     built = Built({}, {}, {}, {}, {})
+    by_name = _SCAN_MEASURES if job.group == SCAN else _MEASURES
     try:
-        built = _build(job, config, "sequence" if job.group == ROWS else "train")
+        if job.group == SCAN:
+            built = build_scans(job.row, config.seed)
+        else:
+            built = _build(job, config, "sequence" if job.group == ROWS else "train")
     except Exception as error:  # a row that fails is written down; the rest go on
         built.errors["row"] = describe(error)
     for measure in job.measures:
         measured[measure] = {"rounds": _rounds(measure, config), "load": os.getloadavg()[0]}
         try:
-            measures |= _MEASURES[measure](built.programs, job, config)
+            measures |= by_name[measure](built.programs, job, config)
         except Exception as error:
             built.errors[measure] = describe(error)
     record: Record = {"measures": measures, "measured": measured, **_said(before, built, job)}
@@ -221,4 +227,21 @@ _MEASURES: Mapping[str, Callable[..., dict[str, Timing]]] = {
     "stream": _stream,
     "compile": _compile,
     "memory": _memory,
+}
+
+
+def _scan_pass(measure: str) -> Callable[..., dict[str, Timing]]:
+    return lambda programs, job, config: {measure: time_passes(programs, measure, config.rounds)}
+
+
+def _scan_memory(programs: Mapping[str, Program], job: Job, config: Config) -> dict[str, Timing]:
+    del job, config
+    return {"memory-temporary": planned_memory(programs, with_outputs=False)}
+
+
+_SCAN_MEASURES: Mapping[str, Callable[..., dict[str, Timing]]] = {
+    "train": _scan_pass("train"),
+    "forward": _scan_pass("forward"),
+    "compile": _compile,
+    "memory": _scan_memory,
 }

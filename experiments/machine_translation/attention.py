@@ -76,7 +76,7 @@ def make_attention(kind: AttentionKind, query_size: int, context_size: int) -> A
 
     def remember(params: AttentionParams, encoded: jax.Array, lengths: jax.Array) -> Memory:
         encoded = jnp.swapaxes(encoded, 0, 1)
-        is_real = jnp.arange(encoded.shape[1]) < lengths[:, None]
+        is_real = jnp.arange(encoded.shape[1])[None] < lengths[:, None]
         return Memory(
             keys.apply(params.keys, encoded), values.apply(params.values, encoded), is_real
         )

@@ -122,7 +122,7 @@ def make_decoder(
             return state, (q, state.context, weights)
 
         keys = None if key is None else jax.random.split(key, len(x))
-        _, steps = jax.lax.scan(body, state, (x, keys))
+        _, steps = drnn.scan(body, state, (x, keys))
         return DecoderSteps(*steps)
 
     def step(

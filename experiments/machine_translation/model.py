@@ -102,7 +102,8 @@ def make_translator(config: Config, source_size: int, target_size: int) -> Trans
     def read_out(params: ModelParams, q: jax.Array, context: jax.Array, key: Any) -> jax.Array:
         h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
         h = dropout(h, config.readout_dropout, key)
-        return embed_target.apply(params.target_embedding, h, method="attend") + params.b
+        logits = embed_target.apply(params.target_embedding, h, method="attend")
+        return logits + jax.lax.broadcast_to_rank(params.b, logits.ndim)
 
     def apply(
         params: ModelParams,

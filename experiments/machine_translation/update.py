@@ -17,7 +17,7 @@ from experiments.machine_translation.model import Translator
 
 def is_real(batch: Batch) -> jax.Array:
     """Tell which labels count, bool `[T, B]`."""
-    return jnp.arange(batch.labels.shape[0])[:, None] < batch.target_lengths
+    return jnp.arange(batch.labels.shape[0])[:, None] < batch.target_lengths[None]
 
 
 def smoothed_nats(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:

@@ -147,5 +147,5 @@ def loss_fn(params: ModelParams, model: Model, batch: Batch, key: jax.Array | No
     x, labels, lengths = map(jnp.asarray, batch)
     state = model.initial_state(params, x.shape[1])
     _, logits = model.apply(params, x, state, lengths, key)
-    is_real = jnp.arange(x.shape[0])[:, None] < lengths  # [T, B]
+    is_real = jnp.arange(x.shape[0])[:, None] < lengths[None]  # [T, B]
     return jnp.sum(frame_nats(logits, labels), where=is_real) / lengths.sum()

@@ -63,8 +63,9 @@ def _draw_masks(
     """
     width_key, start_key = jax.random.split(key)
     shape = (count, len(length))
+    widest, length = (jnp.broadcast_to(leaf, shape) for leaf in (widest, length))
     width = jax.random.randint(width_key, shape, 0, widest + 1)
     start = jax.random.randint(start_key, shape, 0, jnp.maximum(length - width, 0) + 1)
-    place = jnp.arange(size)
+    place = jnp.arange(size)[None, None]
     inside = (place >= start[..., None]) & (place < (start + width)[..., None])
     return inside.any(axis=0)

@@ -141,7 +141,7 @@ def ctc_loss(
       float32 `[B]`. Labels that no alignment gives, for there are too few steps, come
       to about 1e5 and more: see data.py, which lets none through.
     """
-    steps, places = jnp.arange(logits.shape[0]), jnp.arange(labels.shape[1])
+    steps, places = (jnp.arange(size)[None] for size in (logits.shape[0], labels.shape[1]))
     return optax.ctc_loss(
         jnp.moveaxis(logits, 0, 1),
         (steps >= lengths[:, None]).astype(jnp.float32),

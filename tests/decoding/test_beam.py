@@ -192,8 +192,9 @@ def test_it_does_not_stop_while_a_longer_one_may_pass():
     """Two tokens would not do, but four have a better mean: -1.1 / 4 > -0.4."""
 
     def step(t, tokens):
-        first = jnp.log(jnp.array([0.33, 0.67, 0.0]))
-        end = jnp.where((t < 3)[..., None], jnp.array([0.0, -np.inf, -np.inf]), jnp.eye(3)[1] * 99)
+        first = jnp.log(jnp.array([[0.33, 0.67, 0.0]]))
+        not_yet, surely = jnp.array([[0.0, -np.inf, -np.inf]]), jnp.eye(3)[1:2] * 99
+        end = jnp.where((t < 3)[..., None], not_yet, surely)
         return t + 1, jnp.where((t == 0)[..., None], first, end)
 
     got = beam_search(
@@ -238,7 +239,7 @@ def test_a_deep_networks_state_follows_its_hypothesis():
     log_probs = jnp.take_along_axis(
         jax.nn.log_softmax(logits), jnp.moveaxis(got.tokens, -1, 0)[..., None], axis=-1
     )[..., 0]
-    inside = jnp.arange(num_steps)[:, None, None] < got.lengths
+    inside = jnp.arange(num_steps)[:, None, None] < got.lengths[None]
     total = jnp.where(inside, log_probs, 0.0).sum(0)
     np.testing.assert_allclose(got.log_probs, total, rtol=1e-5)
     sequences = {tuple(tokens) for tokens in got.tokens[0].tolist()}
@@ -311,7 +312,7 @@ def test_what_is_shared_is_not_copied():
     def step(state, tokens):
         table, count = state
         seen.append((table.shape, count.shape))
-        return (table, count + 1), jax.nn.one_hot(count % 3, 3) + table[:3]
+        return (table, count + 1), jax.nn.one_hot(count % 3, 3) + table[None, None, :3]
 
     state = shared, jnp.zeros((2,), int)
     beam_search(

@@ -7,8 +7,9 @@ from experiments.benchmarks import __main__ as cli
 from experiments.benchmarks import grid, growth
 from experiments.benchmarks.config import Config
 from experiments.benchmarks.grid import Row, parse_row
-from experiments.benchmarks.peers.registry import OURS, ours
+from experiments.benchmarks.peers.registry import LAX_SCAN, OURS, ours
 from experiments.benchmarks.plan import make_plan
+from experiments.benchmarks.scans.rows import SCANS
 from experiments.benchmarks.workload import make_workload
 from experiments.common.errors import InputError
 
@@ -64,7 +65,7 @@ def test_operations_of_known_shapes():
 
 
 def test_the_plan_of_everything():
-    measures = ("train", "forward", "stream", "compile", "memory", "growth")
+    measures = ("train", "forward", "stream", "compile", "memory", "growth", "scan")
     jobs = make_plan(Config(measure=("all",)))
     assert jobs == make_plan(Config(measure=measures))
     assert [job.row for job in jobs[:27]] == list(grid.GRID)
@@ -74,7 +75,17 @@ def test_the_plan_of_everything():
     assert [job.row for job in long] == list(grid.LONG)
     assert {job.measures for job in long} == {("memory",)}
     assert all(ours("checkpoint") in job.entries for job in long)
-    assert {job.group for job in jobs[30:]} == set(growth.AXES)
+    assert {job.group for job in jobs[30:]} == {*growth.AXES, "scan"}
+    assert [job.row for job in jobs if job.group == "scan"] == list(SCANS)
+
+
+def test_codes_are_rows_of_their_measure_alone():
+    jobs = make_plan(Config(measure=("scan",)))
+    assert [job.row for job in jobs] == list(SCANS)
+    (job,) = make_plan(Config(measure=("train", "scan"), rows=("ppo/*",)))
+    assert (job.group, job.row.name, job.entries) == ("scan", SCANS[7].name, (OURS, LAX_SCAN))
+    with pytest.raises(InputError, match="no row matches"):
+        make_plan(Config(rows=("ppo/*",)))
 
 
 def test_a_row_by_name_is_streamed_where_it_can_be():

@@ -281,6 +281,7 @@ def test_what_is_said_of_a_row_is_kept_when_it_is_added_to(fakes, tmp_path, monk
         ({"peers": ("tensorflow",)}, "--peers must be of"),
         ({"rounds": 1}, "--rounds must be >= 2, got 1"),
         ({"torch_threads": 0}, "--torch-threads must be >= 1, got 0"),
+        ({"measure": ("scan",), "dtype": "bfloat16"}, "--measure scan is of float32 alone"),
         ({"resume": True, "overwrite": True}, "give one"),
     ],
 )

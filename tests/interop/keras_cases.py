@@ -80,7 +80,7 @@ def record(layers: list[Any], lengths=(5, 2, 0)) -> Recorded:
         return y, final, vjp((w_y, w_final))
 
     # Keras mixes dtypes, which the tests forbid
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         x = draw((T, B, I))
         states = [[draw((B, size)) for size in _state_sizes(layer)] for layer in layers]
         w_y, w_final = jax.tree.map(lambda a: draw(a.shape), jax.eval_shape(run, x, states))

@@ -43,7 +43,7 @@ def record(apply, is_lstm: bool) -> Recorded:
     def run(x, carry):
         carry, y = apply(jnp.swapaxes(x, 0, 1), carry, lengths)
         y = jnp.swapaxes(y, 0, 1)
-        inside = jnp.arange(T)[:, None, None] < lengths[:, None]
+        inside = jnp.arange(T)[:, None, None] < lengths[None, :, None]
         return jnp.where(inside, y, 0.0), carry  # Flax computes on past the end
 
     @jax.jit

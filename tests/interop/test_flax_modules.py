@@ -115,7 +115,7 @@ def test_one_line_is_swapped(api, options, lengths):
     is_time_major = options.get("time_major", False)
     x = inputs(T, B, I) if is_time_major else inputs(B, T, I)
     carry = (inputs(B, H), -inputs(B, H))
-    inside = jnp.ones((B, T)) if lengths is None else jnp.arange(T) < lengths[:, None]
+    inside = jnp.ones((B, T)) if lengths is None else jnp.arange(T)[None] < lengths[:, None]
     inside = (inside.T if is_time_major else inside)[..., None]
     w_y, w_c, w_h = inputs(*x.shape[:2], H), inputs(B, H), 2 * inputs(B, H)
 

@@ -21,7 +21,7 @@ def keras():
     module = pytest.importorskip("keras")
     if module.backend.backend() != "jax":
         pytest.skip("Keras runs on another backend")
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield module
 
 

@@ -1,7 +1,8 @@
 """All that can stand in a column, by name.
 
 An entry is a library of PEERS, or ours: `deeprnn_jax`, run as it is by default, and
-`deeprnn_jax:WAY`, run in another way of WAYS.
+`deeprnn_jax:WAY`, run in another way of WAYS. In the measure "scan" ours is a
+code by our scan, beside the same by `lax.scan`.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from experiments.benchmarks.peers.contract import BuildFn
 
 OURS = "deeprnn_jax"
+LAX_SCAN = "lax.scan"
 JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras")
 PEERS = (*JAX_PEERS, "torch")
 
