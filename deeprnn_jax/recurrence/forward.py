@@ -13,6 +13,7 @@ from deeprnn_jax.recurrence.analysis import among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     as_function,
+    dtype_of,
     is_number,
     is_var,
     num_bytes,
@@ -114,6 +115,7 @@ def run(
             reverse=reverse,
             prefetch=is_large and not any(overwrite),
             overwrite=[is_large and var in spent and var not in ys for var in reads],
+            latest=_latest([*x_vars, *(v for v in reads if v in ops.made_before)], env),
         )
     else:
         final, stacks = _scan(body, init, xs, length, reverse, unroll)
@@ -126,6 +128,12 @@ def run(
         return env[operand]
 
     return [*final, *map(over_time, ys)]
+
+
+def _latest(variables: Sequence[Var], env: Env) -> Array | None:
+    """Give the last floating value: hoisted ones come after x_t, cotangents after residuals."""
+    found = [var for var in variables if jnp.issubdtype(dtype_of(var), jnp.floating)]
+    return env[found[-1]] if found else None
 
 
 def hoist(eqns: Sequence[JaxprEqn], env: Env, invariant: set[Var]) -> None:

@@ -21,6 +21,7 @@ def run_loop(
     reverse: bool,
     prefetch: bool,
     overwrite: Sequence[bool],
+    latest: Array | None,
 ) -> tuple[list[Array], list[Array]]:
     """Do what `lax.scan` does, for plain numbers.
 
@@ -44,6 +45,7 @@ def run_loop(
       reverse: whether to go from the last step to the first.
       prefetch: whether to read all slices one step before.
       overwrite: which of xs nobody reads after. Wrong here costs a copy, never a number.
+      latest: a floating array that is there just before the loop, not long before.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
@@ -72,9 +74,8 @@ def run_loop(
         held = [read(place, coming, stacks) for place, is_held in enumerate(prefetched) if is_held]
         return list(carry), held, stacks
 
-    values = [leaf for leaf in (*xs, *init) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     stacks = [
-        _zeros(values, number, (length, *shape.shape), shape.dtype) if place is None else xs[place]
+        _zeros(latest, number, (length, *shape.shape), shape.dtype) if place is None else xs[place]
         for number, (shape, place) in enumerate(zip(shapes, places, strict=True))
     ]
     first = length - 1 if reverse else 0
@@ -99,12 +100,12 @@ def _places(xs: Arrays, overwrite: Sequence[bool], shapes: Sequence[Any]) -> tup
     return tuple(found)
 
 
-def _zeros(values: Arrays, number: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Give zeros that XLA does not make before the values are there."""
-    if not values or values[0].size == 0 or not jnp.issubdtype(dtype, jnp.floating):
+def _zeros(latest: Array | None, number: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Give zeros that XLA does not make before a value is there."""
+    if latest is None or latest.size == 0 or not jnp.issubdtype(dtype, jnp.floating):
         return jnp.zeros(shape, dtype)
     # Each from another element: of one, XLA would make a single stack and copy it.
-    element = values[0].ravel()[number % values[0].size]
+    element = latest.ravel()[number % latest.size]
     return jnp.broadcast_to((element * 0).astype(dtype), shape)
 
 
