@@ -14,7 +14,7 @@ from deeprnn_jax.modifiers import (
     weight_drop,
     zoneout,
 )
-from deeprnn_jax.recurrence import scan
+from deeprnn_jax.recurrence import explain, scan
 from deeprnn_jax.truncation import truncated
 from deeprnn_jax.types import Cell, split_cell
 
@@ -27,6 +27,7 @@ __all__ = [
     "decoding",
     "deep_rnn",
     "elman",
+    "explain",
     "gru",
     "independent",
     "initializers",

@@ -19,6 +19,7 @@ from deeprnn_jax import arguments, execution, network, stacking
 from deeprnn_jax.checks import check_bools, check_key, check_size
 from deeprnn_jax.execution import DeepParams, DeepState
 from deeprnn_jax.layers import Merge
+from deeprnn_jax.recurrence.explain import explain_all
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array, Cell
 
@@ -67,6 +68,12 @@ class StepFn(Protocol):
     ) -> tuple[DeepState, Array]: ...
 
 
+class ExplainFn(Protocol):
+    """Says what is found in a network's loops."""
+
+    def __call__(self, params: DeepParams, x: Array, **options: Any) -> str: ...
+
+
 class DeepRNN(NamedTuple):
     """A deep network as pure functions, made by `deep_rnn`."""
 
@@ -74,6 +81,7 @@ class DeepRNN(NamedTuple):
     initial_state: InitialStateFn  # (params, batch_shape) -> state
     apply: ApplyFn  # (params, x, state, ...) -> (state, y)
     step: StepFn  # (params, state, x_t, *, key) -> (state, y_t)
+    explain: ExplainFn  # (params, x, **options of apply) -> text
     unstack: Callable[[Sequence[Any]], list[Any]]  # stacked runs -> one entry a layer
     stack: Callable[[Sequence[Any]], tuple[Any, ...]]  # and back
     plan: network.Plan  # what it is made of
@@ -148,6 +156,8 @@ def deep_rnn(
         this key. `apply` draws dropout and zoneout at each step, weight_drop and
         variational_dropout once a sequence: with a key a step, the last two change at
         each step as well; with one key for all, the first two never change.
+      - `explain(params, x, **options of apply) -> text`: what each loop does before, within
+        and after it, and what is kept for its gradient; see `drnn.explain`. Nothing is run.
       - `unstack(tree) -> list` and `stack(list) -> tree`, for `params.layers` or a state:
         equal neighbouring layers are stored stacked, and these go to one entry a layer.
       - `plan`, what the network is made of.
@@ -274,11 +284,15 @@ def deep_rnn(
         )
         return state, y[0]
 
+    def explain(params: DeepParams, x: Array, **options: Any) -> str:
+        return explain_all(jax.make_jaxpr(lambda p, x: apply(p, x, **options))(params, x))
+
     return DeepRNN(
         init=checked_init,
         initial_state=checked_initial_state,
         apply=apply,
         step=step,
+        explain=explain,
         unstack=stacking.unstack,
         stack=partial(stacking.stack, plan),
         plan=plan,

@@ -1,5 +1,6 @@
 """What was found in a step, in words."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -47,8 +48,9 @@ def explain(
       not, other operations by their names in JAX and how many there are.
 
     Example:
-      An LSTM keeps its four gates, as one array in the place of what x gave, and c; its
-      output h, which is there anyway, gives the rest.
+      An LSTM: one product of x for all steps, one of h in the loop. Kept are four gates, as
+      one array where the product of x was, and c; h is an output, and there anyway. The
+      backward loop has one product, and each matrix gets its gradient by one, after it.
 
       >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
       >>> w_x, w_h, b = jnp.ones((64, 1024)), jnp.ones((256, 1024)), jnp.ones(1024)
@@ -60,6 +62,27 @@ def explain(
       ...     return (h, c), h
       >>> state, x = (jnp.ones((32, 256)),) * 2, jnp.ones((128, 32, 64))
       >>> print(drnn.explain(lstm, state, x))
+      128 steps, carry 2 float32[32,256]
+        once, before the loop
+          broadcast_in_dim
+        for all steps at once
+          [32,64] · [64,1024]
+        each step
+          [32,256] · [256,1024]
+          3 add, 3 logistic, 3 mul, split, 2 tanh
+        kept for the gradient: 163,840 bytes a step
+          4 float32[32,256] side by side, in the place of a hoisted product
+          float32[32,256]
+          there anyway: float32[32,64], x_t
+          there anyway: float32[32,256], carry, from the outputs that end it
+        backward, each step
+          [32,1024] · [256,1024]
+          add, 4 add_any, concatenate, 18 mul, 4 slice, 5 sub, tanh
+        after the backward loop, for all steps at once
+          cotangents [32,64]: [32,64] · [64,1024]
+          gradient [64,1024]: [32,64] · [64,1024]
+          gradient [256,1024]: [32,256] · [256,1024]
+          sum float32[1,1024]
 
     """
     closed = jax.make_jaxpr(lambda init, xs: _scan(f, init, xs, length))(init, xs)
@@ -74,8 +97,9 @@ def explain(
 
 def explain_all(closed: Any) -> str:
     """Say what was found in each recurrence of a traced program, equal ones once."""
+    names = ("jaxpr", "num_consts", "num_carry", "length")
     texts = Counter(
-        "\n".join(_lines(*(eqn.params[n] for n in ("jaxpr", "num_consts", "num_carry", "length"))))
+        "\n".join(_lines(*(eqn.params[name] for name in names)))
         for eqn in _operations_in(closed.jaxpr)
         if eqn.primitive is recurrence_p
     )
@@ -117,11 +141,17 @@ def _kept(split: Linearized) -> Iterator[str]:
     size = sum(num_bytes(var) for pack in split.packs for var in pack)
     yield f"  kept for the gradient: {size:,} bytes a step"
     for pack in split.packs:
-        beside = " side by side, in the place of a hoisted product"
-        yield f"    {_types(pack)}{beside if len(pack) > 1 else ''}"
-    names = {"x": "x_t", "y": "an output", "before": "the carry, of the output that ends it"}
-    for var, residual in zip(split.there, split.residuals, strict=False):
-        yield f"    there anyway: {_types([var])}, {names[residual.kind]}"
+        if len(pack) > 1:
+            yield f"    {_types(pack)} side by side, in the place of a hoisted product"
+    alone = [var for pack in split.packs for var in pack if len(pack) == 1]
+    if alone:
+        yield f"    {_types(alone)}"
+    kinds = {"x": "x_t", "y": "outputs", "before": "carry, from the outputs that end it"}
+    for kind, name in kinds.items():
+        pairs = zip(split.there, split.residuals, strict=False)
+        some = [var for var, residual in pairs if residual.kind == kind]
+        if some:
+            yield f"    there anyway: {_types(some)}, {name}"
 
 
 def _backward(
@@ -157,8 +187,8 @@ def _part(title: str, eqns: Sequence[JaxprEqn], invariant: set[Var]) -> Iterator
     lines = [_product(eqn) for eqn in eqns if is_product(eqn, invariant)]
     others = Counter(eqn.primitive.name for eqn in eqns if not is_product(eqn, invariant))
     if others:
-        names = sorted(others.items())
-        lines.append(", ".join(name if n == 1 else f"{n} {name}" for name, n in names))
+        names = (name if n == 1 else f"{n} {name}" for name, n in sorted(others.items()))
+        lines += textwrap.wrap(", ".join(names), 80)
     if lines:
         yield f"  {title}"
         yield from (f"    {line}" for line in lines)
