@@ -20,9 +20,9 @@ from deeprnn_jax.recurrence.jaxprs import (
     variables_of,
 )
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
-from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_p
 from deeprnn_jax.recurrence.products import as_product, is_product
+from deeprnn_jax.recurrence.rewriting import step_of_scan
 
 _scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
@@ -91,7 +91,7 @@ def explain(
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
     num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts, num_carry)
     return "\n".join(_lines(jaxpr, len(consts) + num_consts, num_carry, eqn.params["length"]))
 
 
