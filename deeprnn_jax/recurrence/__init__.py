@@ -1,15 +1,16 @@
 """The engine: a recurrence in the place of `lax.scan`, for any step. See `scan`.
 
 What it does
-  A step is traced to a list of operations, its products are written rows first (`rewriting`),
-  and each operation is sorted by what it depends on (`analysis`): on what the step closes over (fixed), on x_t (hoisted), on the carry (loop).
-  JAX linearises the step; of its values as few bytes are kept as no product need be repeated
-  for (`residuals`), and the rest is computed again. The tangent is a recurrence too
-  (`linearize`). Its terms that need no tangent of the carry are hoisted, and so, transposed,
-  come after the backward loop: the gradient of every matrix is one product over time
-  (`backward`). The recurrence is an operation of JAX's own with a rule for each
-  transformation (`primitive`), and all that the rules give is made of recurrences again: so
-  derivatives of any order, forward and reverse, and batches of them need nothing more.
+  A step is traced to a list of operations, its products are written rows first
+  (`rewriting`), and each operation is sorted by what it depends on (`analysis`): on what the
+  step closes over (fixed), on x_t (hoisted), on the carry (loop). JAX linearises the step; of
+  its values as few bytes are kept as no product need be repeated for (`residuals`), and the
+  rest is computed again. The tangent is a recurrence too (`linearize`). Its terms that need
+  no tangent of the carry are hoisted, and so, transposed, come after the backward loop: the
+  gradient of every matrix is one product over time (`backward`). The recurrence is an
+  operation of JAX's own with a rule for each transformation (`primitive`), and all that the
+  rules give is made of recurrences again: so derivatives of any order, forward and reverse,
+  and batches of them need nothing more.
 
 What always holds
   - The numbers are those of `lax.scan`, but for rounding.
@@ -20,7 +21,8 @@ What always holds
   - Nothing is computed again for all steps at once that is larger than all that is kept of
     a step; and without a derivative no more is hoisted than `rules.LARGE_STACKS`.
   - An array that is overwritten is read by nobody else; were that wrong, XLA would copy it.
-  - What cannot be taken apart, a step with effects or a named axis, is run by `lax.scan`.
+  - What cannot be taken apart, a step with effects or a named axis, or arrays on a mesh with
+    explicit axes, is run by `lax.scan`.
 
 What it looks like
   A GRU, whose reset gate works on the product with h:

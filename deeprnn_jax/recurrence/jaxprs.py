@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+from jax.sharding import AxisType
 
 from deeprnn_jax.types import Array
 
@@ -165,6 +166,14 @@ def is_inexact(var: Any) -> bool:
 def is_number(var: Any) -> bool:
     """Tell numbers and flags from typed random keys and the like."""
     return jnp.issubdtype(dtype_of(var), jnp.number) or dtype_of(var) == jnp.bool_
+
+
+def is_placed(var: Any) -> bool:
+    """Tell whether a variable's type says where on a mesh it lies, or over which axes it varies."""
+    mesh = getattr(getattr(var.aval, "sharding", None), "mesh", None)
+    varying = getattr(getattr(var.aval, "mat", var.aval), "varying", None)  # from jax 0.10
+    varying = varying or getattr(var.aval, "vma", None)
+    return bool(varying) or AxisType.Explicit in getattr(mesh, "axis_types", ())
 
 
 def num_bytes(var: Any) -> int:

@@ -26,6 +26,7 @@ from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     dtype_of,
+    is_placed,
     is_var,
     num_consts_and_carry,
     reached,
@@ -289,6 +290,8 @@ def explain_refusal(eqn: Any) -> str | None:
         return f"its step has effects: {', '.join(sorted(map(str, eqn.effects)))}"
     if length < 2:
         return "it has less than two steps"
+    if any(is_placed(var) for var in (*eqn.invars, *eqn.outvars)):
+        return "its arrays lie on a mesh with explicit axes, or vary over manual ones"
     if unroll == 0 or unroll >= length:
         return "it is unrolled whole"
     return None

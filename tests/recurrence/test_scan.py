@@ -393,7 +393,7 @@ def test_linear_transpose():
     """Of a step that is linear in carry and input."""
     w, h, x = operands()
 
-    def run(scan):
+    def run(by):
         def linear(h, x):
             return scan(lambda h, x_t: (h @ w + x_t, 2 * h), h, x)
 
@@ -542,7 +542,7 @@ def test_io_callback(ordered):
 def test_pure_callback():
     """A function of NumPy's within a step."""
 
-    def run(scan):
+    def run(by):
         shape = jax.ShapeDtypeStruct((), np.float32)
         return scan(lambda c, x: (jax.pure_callback(np.sinh, shape, c) + x, c), jnp.float32(0), X)
 
@@ -744,3 +744,39 @@ def test_exports(second_order):
         assert exported.platforms == tuple(platforms)
         assert "stablehlo.while" in exported.mlir_module()
     assert_close(jax.jit(exported.call)(*given), run(*given), 1e-5)
+
+
+@pytest.mark.parametrize("manual", [False, True])
+def test_on_a_mesh_with_explicit_axes_and_varying_over_manual_ones(manual):
+    """There it is `lax.scan`, and its numbers."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    rows, whole = PartitionSpec(None, "data"), PartitionSpec()
+    w, x = (
+        jax.device_put(value, jax.NamedSharding(mesh, spec))
+        for value, spec in ((jnp.eye(4), whole), (jnp.ones((6, 2, 4)), rows))
+    )
+
+    def gradient(by, w, x):
+        def step(h, x_t):
+            h = jnp.tanh(h @ w + x_t @ w)
+            return h, h
+
+        return jnp.sum(by(step, x[0] * 0, x)[1] ** 2)
+
+    def run(by):
+        def of_w(w, x):
+            return jax.grad(lambda w: gradient(by, w, x))(w)
+
+        if manual:
+
+            def summed(w, x):
+                return jax.lax.psum(of_w(jax.lax.pcast(w, "data", to="varying"), x), "data")
+
+            of_w_everywhere = jax.shard_map(
+                summed, mesh=mesh, in_specs=(whole, rows), out_specs=whole
+            )
+            return jax.jit(of_w_everywhere)(w, x)
+        with jax.set_mesh(mesh):
+            return jax.jit(of_w)(w, x)
+
+    np.testing.assert_allclose(run(scan), run(lax.scan), rtol=1e-5)
