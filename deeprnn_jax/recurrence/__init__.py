@@ -2,7 +2,7 @@
 
 What it does
   A step is traced to a list of operations, its products are written rows first
-  (`rewriting`), and each operation is sorted by what it depends on (`analysis`): on what the
+  (`orientation`), and each operation is sorted by what it depends on (`analysis`): on what the
   step closes over (fixed), on x_t (hoisted), on the carry (loop). JAX linearises the step; of
   its values as few bytes are kept as no product need be repeated for (`residuals`), and the
   rest is computed again. The tangent is a recurrence too (`linearize`). Its terms that need
@@ -59,8 +59,8 @@ What it looks like
       sum float32[1,768]
       sum float32[1,768]
 
-  A decoder that attends to a memory, which gets a gradient too. x_t is multiplied apart from
-  the context and h beside which it is read. Every matrix, the memory among them, gets its
+  A decoder that attends to a memory, which gets a gradient too. Nothing can be hoisted, for
+  x_t is read beside the context; yet each of the matrices, the memory among them, gets its
   gradient after the loop, and of the attention only scores and their maximum are kept:
 
   >>> memory, w_q, w = jnp.ones((32, 40, 256)), jnp.ones((256, 256)), jnp.ones((576, 1024))
@@ -76,20 +76,15 @@ What it looks like
   >>> state = (jnp.ones((32, 256)), jnp.ones((32, 256)))
   >>> print(drnn.explain(decoder, (state, jnp.ones((32, 256))), jnp.ones((128, 32, 64))))
   128 steps, carry 3 float32[32,256]
-    once, before the loop
-      concatenate, 3 slice
-    for all steps at once
-      [32,64] · [64,1024]
     each step
-      [32,512] · [512,1024]
+      [32,576] · [576,1024]
       [32,256] · [256,256]
       [32,256] · [32,40,256]
       [32,40] · [32,40,256]
-      2 add, 2 broadcast_in_dim, concatenate, div, exp, 3 logistic, max, 3 mul,
+      add, 2 broadcast_in_dim, concatenate, div, exp, 3 logistic, max, 3 mul,
       reduce_max, reduce_sum, split, stop_gradient, sub, 2 tanh
     kept for the gradient: 201,856 bytes a step
-      4 float32[32,256] side by side, in the place of a hoisted product
-      2 float32[32,256], float32[32,40], float32[32,1]
+      6 float32[32,256], float32[32,40], float32[32,1]
       there anyway: float32[32,64], x_t
       there anyway: float32[32,256], outputs
       there anyway: 2 float32[32,256], carry, from the outputs that end it
@@ -97,13 +92,11 @@ What it looks like
       [32,256] · [32,40,256]
       [32,40] · [32,40,256]
       [32,256] · [256,256]
-      [32,1024] · [512,1024]
+      [32,1024] · [576,1024]
       add, 7 add_any, broadcast_in_dim, concatenate, div, integer_pow, 21 mul, neg, 2
-      reduce_sum, reshape, 4 slice, split, 5 sub, tanh
+      reduce_sum, reshape, split, 5 sub, tanh
     after the backward loop, for all steps at once
-      cotangents [32,64]: [32,64] · [64,1024]
-      gradient [64,1024]: [32,64] · [64,1024]
-      gradient [512,1024]: [32,512] · [512,1024]
+      gradient [576,1024]: [32,576] · [576,1024]
       gradient [256,256]: [32,256] · [256,256]
       gradient [32,40,256]: [32,256] · [32,40,256]
       gradient [32,40,256]: [32,40] · [32,40,256]

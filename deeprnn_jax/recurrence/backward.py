@@ -71,10 +71,10 @@ class Transposed(NamedTuple):
     loop_ys: list[int]  # the others
     consts: list[Var]  # what the backward loop reads: values that no step changes
     xs: list[Var]  # and residuals
-    summed: list[Var]  # linear consts whose cotangents are summed in the loop
+    summed: dict[Var, Any]  # consts whose cotangents, or what they come of, the loop sums
     step: ClosedJaxpr  # (*consts, δcarry, sums, *xs, δys) -> (δcarry, sums, *stacked)
     places: dict[Var, int]  # where among those stacked the cotangent of a linear value is
-    reductions: dict[Var, list[JaxprEqn]]  # of a const's: what is to be done with its sum
+    reductions: dict[Var, list[JaxprEqn]]  # of consts: what is to be done with the sum
     overwrite: list[bool]  # which of xs are not read again after the loop
 
 
@@ -115,11 +115,9 @@ def transpose(
     residuals = [var for var in inputs if var not in ops.invariant]
     pulled = _pull(ops.loop, again, [*consts, *residuals], [*carry, *reads], outputs)
     d_carry, cotangents = pulled.outvars[:num_carry], pulled.outvars[num_carry:]
-    stacked, places, reductions = _choose_stacks(
+    stacked, places, summed, reductions = _choose_stacks(
         pulled, dict(zip(reads, cotangents, strict=True)), ops.invariant
     )
-    summed = [var for var in reads if var not in places]
-    more = [cotangents[reads.index(var)] for var in summed]
 
     def pull_and_sum(*operands: Array) -> list[Array]:
         given, carries, rest = part(operands, len(consts), num_carry + len(summed))
@@ -127,10 +125,10 @@ def transpose(
         env.assign(pulled.invars, [*given, *rest[: len(residuals)], *carries[:num_carry],
                                    *rest[len(residuals) :]])  # fmt: skip
         env.do(*pulled.eqns)
-        sums = map(jnp.add, carries[num_carry:], env.read(more))
+        sums = map(jnp.add, carries[num_carry:], env.read(summed.values()))
         return [*env.read(d_carry), *sums, *env.read(stacked)]
 
-    read = [*consts, *ends, *summed, *residuals, *(ys[index] for index in loop_ys)]
+    read = [*consts, *ends, *summed.values(), *residuals, *(ys[index] for index in loop_ys)]
     done = {id(eqn) for eqn in before_loop}
     after = [eqn for eqn in live(rest, factors) if id(eqn) not in done]
     read_after = set(inputs_of(after, factors))
@@ -225,11 +223,13 @@ def _pull(
 
 def _choose_stacks(
     pulled: Jaxpr, cotangents: dict[Var, Any], invariant: set[Var]
-) -> tuple[list[Any], dict[Var, int], dict[Var, list[JaxprEqn]]]:
-    """Choose which cotangents the loop stacks, each once.
+) -> tuple[list[Any], dict[Var, int], dict[Var, Any], dict[Var, list[JaxprEqn]]]:
+    """Choose which cotangents the loop stacks, each once, and which it sums.
 
     A const's is summed after the loop where it is made of one that is stacked in any case,
-    as a bias's is, and in the loop where it is not.
+    as a bias's is, and in the loop where it is not. There the sum over rows is left for
+    after the loop too, for which XLA on CPU calls a library at every step, except of what is
+    larger than all that is stacked.
 
     Args:
       pulled: the step that gives the cotangents.
@@ -238,7 +238,7 @@ def _choose_stacks(
 
     Returns:
       The cotangents that are stacked; for linear values, which of them is theirs; and for
-      consts among these, the operations that make their own of its sum.
+      consts what the loop sums, and the operations that make their own of the sum.
     """
     stacked: list[Any] = []
     places: dict[Var, int] = {}
@@ -248,20 +248,27 @@ def _choose_stacks(
             places[var] = same[0] if same else len(stacked)
             stacked += [] if same else [cotangent]
     made_by: dict[Any, JaxprEqn] = {v: eqn for eqn in pulled.eqns for v in eqn.outvars}
+    largest = sum(map(num_bytes, stacked))
+    summed: dict[Var, Any] = {}
     reductions: dict[Var, list[JaxprEqn]] = {}
     for var, cotangent in cotangents.items():
         if var not in invariant:
             continue
-        chain: list[JaxprEqn] = []
-        while is_var(cotangent) and cotangent not in stacked:
-            eqn = made_by.get(cotangent)
+        origin, chain = cotangent, []
+        while is_var(origin) and not any(origin is one for one in stacked):
+            eqn = made_by.get(origin)
             if eqn is None or eqn.primitive.name not in _REDUCTIONS:
                 break
             chain.append(eqn)
-            (cotangent,) = eqn.invars
-        if is_var(cotangent) and cotangent in stacked:
-            places[var], reductions[var] = stacked.index(cotangent), chain[::-1]
-    return stacked, places, reductions
+            (origin,) = eqn.invars
+        same = [place for place, one in enumerate(stacked) if one is origin]
+        if same and is_var(origin):
+            places[var], reductions[var] = same[0], chain[::-1]
+        elif is_var(origin) and num_bytes(origin) <= largest:
+            summed[var], reductions[var] = origin, chain[::-1]
+        else:
+            summed[var], reductions[var] = cotangent, []
+    return stacked, places, summed, reductions
 
 
 class Cotangents(dict):
@@ -281,17 +288,19 @@ def collect(
 ) -> Cotangents:
     """Give the cotangents of what the loop read: of consts, and of all steps."""
     found = Cotangents(d_carry)
-    found.update(zip(plan.summed, sums, strict=True))
 
-    def add(var: Var, stack: Array) -> None:
-        if var in plan.tangent.invariant:
-            stack = jnp.sum(stack, 0)
-        for eqn in plan.reductions.get(var, ()):
-            (stack,) = as_function(eqn)(stack)
-        found.add(var, stack)
+    def reduce(var: Var, total: Array) -> None:
+        for eqn in plan.reductions[var]:
+            (total,) = as_function(eqn)(total)
+        found.add(var, total)
 
+    for var, total in zip(plan.summed, sums, strict=True):
+        reduce(var, total)
     for var, place in plan.places.items():
-        add(var, stacks[place])
+        if var in plan.tangent.invariant:
+            reduce(var, jnp.sum(stacks[place], 0))
+        else:
+            found.add(var, stacks[place])
     for index, var in plan.direct.items():
         if var in plan.tangent.invariant:
             found.add(var, jnp.sum(d_ys[index], 0))

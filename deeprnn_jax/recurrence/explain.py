@@ -20,9 +20,9 @@ from deeprnn_jax.recurrence.jaxprs import (
     variables_of,
 )
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
+from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_p
 from deeprnn_jax.recurrence.products import as_product, is_product
-from deeprnn_jax.recurrence.rewriting import step_of_scan
 
 _scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
@@ -91,7 +91,7 @@ def explain(
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
     num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts, num_carry)
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
     return "\n".join(_lines(jaxpr, len(consts) + num_consts, num_carry, eqn.params["length"]))
 
 
@@ -170,13 +170,13 @@ def _backward(
     yield from _part("backward, for all steps at once", again, loop.invariant | ops.invariant)
     yield from _part("backward, each step", loop.loop, loop.invariant)
     if plan.summed:
-        yield f"    summed: {_types(plan.summed)}"
+        yield f"    summed: {_types(plan.summed.values())}"
     after = [
         _gradient(eqn, ops.invariant, ops.linear)
         for eqn in ops.hoisted
         if is_product(eqn, ops.invariant)
     ]
-    after += [f"sum {_types([var])}" for var in plan.reductions]
+    after += [f"sum {_types([var])}" for var in plan.reductions if var in plan.places]
     if after:
         yield "  after the backward loop, for all steps at once"
         yield from (f"    {line}" for line in after)

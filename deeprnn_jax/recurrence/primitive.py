@@ -34,7 +34,7 @@ from deeprnn_jax.recurrence.jaxprs import (
 )
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
-from deeprnn_jax.recurrence.rewriting import step_of_scan
+from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.types import Array
 
 recurrence_p = Primitive("recurrence")
@@ -188,7 +188,7 @@ def _transpose(
         [
             *env.read(plan.consts),
             *d_ends,
-            *(jnp.zeros(shape_of(var), dtype_of(var)) for var in plan.summed),
+            *(jnp.zeros(shape_of(one), dtype_of(one)) for one in plan.summed.values()),
             *env.read(plan.xs),
             *(d_ys[index] for index in plan.loop_ys),
         ],
@@ -300,7 +300,7 @@ def explain_refusal(eqn: Any) -> str | None:
 def bind_scan(eqn: Any, operands: Sequence[Array], **params: Any) -> list[Array]:
     """Run a `lax.scan`'s operation as a recurrence."""
     num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts, num_carry)
+    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
     given = {"overwrite": (False,) * (len(operands) - num_consts - num_carry), "derived": False}
     return bind(
         [*consts, *operands],

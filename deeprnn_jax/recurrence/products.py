@@ -156,7 +156,12 @@ def matrix_gradient(product: Product, rows: Array, cotangents: Array, dtype: Any
     of_matrix = product.of_matrix
     order = sorted(range(len(of_rows.contract)), key=of_rows.contract.__getitem__)
     contracted = (of_matrix.contract[position] for position in order)
-    return _in_order(found, (*of_matrix.batch, *contracted, *of_matrix.matrix))
+    axes = (*of_matrix.batch, *contracted, *of_matrix.matrix)
+    if axes != tuple(range(len(axes))):
+        # XLA would take the transposition into the product, and turn that round again:
+        # 18.9 ms in place of 15.4 for [256, 4096] · [4096, 768], 31.8 for 19.7 with 1024.
+        found = lax.optimization_barrier(found)
+    return _in_order(found, axes)
 
 
 def _in_order(array: Array, axes: Sequence[int]) -> Array:
