@@ -22,7 +22,7 @@ What always holds
     a step; and without a derivative no more is hoisted than `rules.LARGE_STACKS`.
   - An array that is overwritten is read by nobody else; were that wrong, XLA would copy it.
   - What cannot be taken apart, a step with effects or a named axis, or arrays on a mesh with
-    explicit axes, is run by `lax.scan`.
+    explicit axes, is run by `lax.scan`; so are one step, and a loop that is unrolled whole.
 
 What it looks like
   A GRU, whose reset gate works on the product with h:

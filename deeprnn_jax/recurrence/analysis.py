@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.jaxprs import live, reached, variables_of
+from deeprnn_jax.recurrence.jaxprs import is_random, live, reached, variables_of
 from deeprnn_jax.recurrence.products import is_product
 
 # Linear in all operands together, and no more than a pass through memory: left to the loop,
@@ -49,7 +49,14 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
     fixed = [eqn for eqn in jaxpr.eqns if not is_among(varying, eqn)]
     invariant = {*consts, *(var for eqn in fixed for var in eqn.outvars)}
     with_carry = reached(jaxpr.eqns, carry)
-    free = [eqn for eqn in jaxpr.eqns if is_among(varying, eqn) and not is_among(with_carry, eqn)]
+    # Bits drawn for all keys at once are not those of each key, for some kinds of keys.
+    random = reached(jaxpr.eqns, (v for eqn in jaxpr.eqns if is_random(eqn) for v in eqn.outvars))
+    by_step = with_carry | random
+    free = [
+        eqn
+        for eqn in jaxpr.eqns
+        if is_among(varying, eqn) and not any(var in by_step for var in eqn.outvars)
+    ]
     hoisted = choose_hoisted(free, invariant, with_results=True)
     chosen = {id(eqn) for eqn in (*fixed, *hoisted)}
     return Sorted(

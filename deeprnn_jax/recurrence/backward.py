@@ -33,7 +33,7 @@ from deeprnn_jax.recurrence.jaxprs import (
     as_function,
     close,
     dtype_of,
-    is_inexact,
+    has_body,
     is_var,
     live,
     num_bytes,
@@ -171,7 +171,14 @@ def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) 
     # is kept of a step, stays in the loop, and its product with it.
     kept = sum(num_bytes(var) for var in xs if var not in linear_vars)
     large = {var for eqn in values for var in eqn.outvars if num_bytes(var) > kept}
-    free = [eqn for eqn in rest if not is_among(with_carry, eqn) and not is_among(large, eqn)]
+    # A user's own derivative has no batches, nor has what it may be inside of.
+    own = [eqn for eqn in rest if eqn.primitive.name == "custom_lin" or has_body(eqn)]
+    by_step = with_carry | reached(rest, (var for eqn in own for var in eqn.outvars))
+    free = [
+        eqn
+        for eqn in rest
+        if not any(var in by_step for var in eqn.outvars) and not is_among(large, eqn)
+    ]
     hoisted = choose_hoisted(free, invariant, with_results=False)
     chosen = {id(eqn) for eqn in hoisted}
     return Tangent(
@@ -320,7 +327,7 @@ def pull_back(ops: Tangent, env: Env, cotangents: Cotangents) -> None:
     cast_from = {
         eqn.outvars[0]: eqn.invars[0]
         for eqn in ops.linear_fixed
-        if eqn.primitive.name == "convert_element_type" and is_inexact(eqn.invars[0])
+        if eqn.primitive.name == "convert_element_type" and _is_wider(*eqn.invars, *eqn.outvars)
     }
     for eqn in reversed(ops.hoisted):
         if not any(var in cotangents for var in eqn.outvars):
@@ -340,6 +347,12 @@ def pull_back(ops: Tangent, env: Env, cotangents: Cotangents) -> None:
     for eqn in reversed(ops.linear_fixed):
         if any(var in cotangents for var in eqn.outvars):
             _pull_operation(eqn, ops, env, cotangents)
+
+
+def _is_wider(before: Any, after: Any) -> bool:
+    """Tell whether a real number was cast down."""
+    are_real = all(jnp.issubdtype(dtype_of(var), jnp.floating) for var in (before, after))
+    return are_real and dtype_of(before).itemsize >= dtype_of(after).itemsize
 
 
 def _pull_operation(eqn: JaxprEqn, ops: Tangent, env: Env, cotangents: Cotangents) -> None:

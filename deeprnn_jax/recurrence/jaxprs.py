@@ -1,10 +1,10 @@
-"""Jaxprs: traced, inlined, cut and evaluated. All that depends on JAX's own data stands here.
+"""Jaxprs: traced, with their calls opened, cut and evaluated.
 
 A step is held as a jaxpr without constants whose inputs are consts, carry and x_t, in that
 order, flat. Nested calls (`jit`) are opened, so that what is in them can be sorted too.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -34,7 +34,8 @@ def trace(
     """
     jaxpr, consts = open_calls(jax.make_jaxpr(fun)(*map(_shape_struct, avals)))
     if new_consts is None:
-        assert not consts, "a step taken apart has no constants but its inputs"
+        if consts:
+            raise RuntimeError("a step taken apart has brought constants; please report it")
     else:
         new_consts.extend(consts)
     return jaxpr
@@ -125,6 +126,26 @@ def reached(
         if any(var in found for var in variables_of(eqn.invars)):
             found.update(var for var in eqn.outvars if through is None or through(var))
     return found
+
+
+def has_body(eqn: JaxprEqn) -> bool:
+    """Tell whether an operation has operations inside."""
+    return any(True for _ in _bodies(eqn))
+
+
+def is_random(eqn: JaxprEqn) -> bool:
+    """Tell whether an operation, or one inside it, draws random bits."""
+    if eqn.primitive.name.startswith(("random_bits", "rng_")):
+        return True
+    return any(is_random(inner) for body in _bodies(eqn) for inner in body.eqns)
+
+
+def _bodies(eqn: JaxprEqn) -> Iterator[Any]:
+    for value in eqn.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            body = getattr(one, "jaxpr", one)
+            if hasattr(body, "eqns"):
+                yield body
 
 
 def is_var(operand: Any) -> bool:

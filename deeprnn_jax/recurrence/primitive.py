@@ -172,6 +172,13 @@ def _transpose(
 ) -> list[Any]:
     """Run the transposed step the other way, then pull back what was hoisted."""
     linear = tuple(map(ad.is_undefined_primal, operands))
+    _, carry_is_linear, _ = part(linear, num_consts, num_carry)
+    if not params["derived"] and not all(carry_is_linear):
+        # not a tangent of ours, which is linear in all of its carry
+        counts = {"num_consts": num_consts, "num_carry": num_carry, "reverse": reverse}
+        names = ("length", "unroll")
+        counts |= {name: params[name] for name in names}
+        return _transpose_plainly(cotangents, operands, jaxpr, counts)
     plan = transpose(jaxpr, num_consts, num_carry, linear)
     variables = jaxpr.jaxpr.invars
     _, carry, xs = part(variables, num_consts, num_carry)
@@ -213,6 +220,24 @@ def _transpose(
 
 
 ad.primitive_transposes[recurrence_p] = _transpose
+
+
+def _transpose_plainly(
+    cotangents: Sequence[Any], operands: Sequence[Any], jaxpr: ClosedJaxpr, counts: dict[str, Any]
+) -> list[Any]:
+    """Transpose the `lax.scan`."""
+    linear = [operand for operand in operands if ad.is_undefined_primal(operand)]
+
+    def push(*tangents: Array) -> list[Array]:
+        rest = iter(tangents)
+        given = [next(rest) if ad.is_undefined_primal(one) else one for one in operands]
+        found = run_plainly(jaxpr.jaxpr, given, **counts)
+        return [one for one, d in zip(found, cotangents, strict=True) if not isinstance(d, ad.Zero)]
+
+    shapes = [jax.ShapeDtypeStruct(one.aval.shape, one.aval.dtype) for one in linear]
+    given = [one for one in cotangents if not isinstance(one, ad.Zero)]
+    found = iter(jax.linear_transpose(push, *shapes)(given))
+    return [next(found) if ad.is_undefined_primal(one) else None for one in operands]
 
 
 def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> Any:

@@ -13,7 +13,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn, Var
 from jax.extend.core.primitives import conv_general_dilated_p, dot_general_p
 
-from deeprnn_jax.recurrence.jaxprs import dtype_of, shape_of
+from deeprnn_jax.recurrence.jaxprs import dtype_of, is_var, shape_of
 from deeprnn_jax.types import Array
 
 
@@ -39,6 +39,7 @@ class Product(NamedTuple):
     of_rows: Axes
     of_matrix: Axes
     of_result: Axes
+    precision: Any  # what the step's author asked for, rows first; the derivatives keep to it
 
     @property
     def rows_var(self) -> Any:
@@ -55,15 +56,18 @@ def is_product(eqn: JaxprEqn, invariant: set[Var]) -> bool:
     """Tell whether this multiplies something varying with something that no step changes."""
     if eqn.primitive not in (dot_general_p, conv_general_dilated_p):
         return False
-    return sum(var in invariant for var in eqn.invars) == 1
+    return sum(is_var(var) and var in invariant for var in eqn.invars) == 1
 
 
 def as_product(eqn: JaxprEqn, invariant: set[Var]) -> Product | None:
-    """Take a `dot_general` with a matrix apart; None for all else."""
+    """Take a `dot_general` of one dtype with a matrix apart; None for all else."""
     if eqn.primitive is not dot_general_p or not is_product(eqn, invariant):
+        return None
+    if not all(map(is_var, eqn.invars)) or len({dtype_of(var) for var in eqn.invars}) > 1:
         return None
     side = 0 if eqn.invars[0] in invariant else 1
     contract, batch = eqn.params["dimension_numbers"]
+    precision = eqn.params["precision"]
 
     def free(operand: int) -> tuple[int, ...]:
         taken = {*contract[operand], *batch[operand]}
@@ -83,6 +87,7 @@ def as_product(eqn: JaxprEqn, invariant: set[Var]) -> Product | None:
         Axes(tuple(batch[1 - side]), tuple(contract[1 - side]), rows, ()),
         Axes(tuple(batch[side]), tuple(contract[side]), (), matrix),
         Axes(in_batch, (), in_rows, in_matrix),
+        precision[::-1] if isinstance(precision, tuple) and side == 0 else precision,
     )
 
 
@@ -109,7 +114,7 @@ def multiply(product: Product, rows: Array, laid_out: Array, *, over_time: bool 
             (of_rows.contract, tuple(range(num_batch, num_batch + num_contracted))),
             (of_rows.batch, tuple(range(num_batch))),
         ),
-        precision=_precision(product),
+        precision=product.precision,
         preferred_element_type=dtype_of(product.eqn.outvars[0]),
     )
     return _in_order(found, (*of_result.batch, *of_result.rows, *of_result.matrix))
@@ -127,7 +132,7 @@ def pull_rows(product: Product, matrix: Array, cotangents: Array) -> Array:
             (of_result.matrix, tuple(range(num_batch, num_batch + len(of_matrix.matrix)))),
             (of_result.batch, tuple(range(num_batch))),
         ),
-        precision=_precision(product),
+        precision=product.precision,
         preferred_element_type=dtype_of(product.rows_var),
     )
     return _in_order(found, (*of_rows.batch, *of_rows.rows, *of_rows.contract))
@@ -149,7 +154,7 @@ def matrix_gradient(product: Product, rows: Array, cotangents: Array, dtype: Any
         rows,
         cotangents.astype(rows.dtype),
         ((of_rows.rows, of_result.rows), (of_rows.batch, of_result.batch)),
-        precision=_precision(product),
+        precision=product.precision,
         preferred_element_type=dtype,
     )
     # found: batch, contracted axes in the order that they have in rows, free ones
@@ -167,9 +172,3 @@ def matrix_gradient(product: Product, rows: Array, cotangents: Array, dtype: Any
 def _in_order(array: Array, axes: Sequence[int]) -> Array:
     """Put each axis where it is said to belong."""
     return jnp.transpose(array, sorted(range(len(axes)), key=axes.__getitem__))
-
-
-def _precision(product: Product) -> Any:
-    """Give what the step's author asked for, rows first; the derivatives keep to it."""
-    precision = product.eqn.params["precision"]
-    return precision[::-1] if isinstance(precision, tuple) and product.side == 0 else precision

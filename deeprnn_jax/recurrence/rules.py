@@ -7,5 +7,5 @@ SMALL_SLICES = 1024
 
 # Without a derivative `lax.scan` keeps nothing but its outputs, and what is hoisted is kept
 # as well. From so many bytes on x_t is multiplied in the loop: the gain is small there
-# (figures in experiments/benchmarks/NOTES.md), and a long sequence may not fit.
+# (0.96 to 0.97 of the time, 4 layers, (B, T, H) = (64, 64, 512)), and a long sequence may not fit.
 LARGE_STACKS = 2**26

@@ -36,8 +36,10 @@ def scan(
     - no product is repeated for the gradient, and as little is kept for it as that allows.
 
     All of JAX's transformations apply, in any order: `grad` and `jvp` of any order, `vmap`,
-    `jit`, `checkpoint`. A step with effects (`jax.debug.print`, a collective over a named
-    axis) is run by `lax.scan` itself; `explain` says what was found in a step.
+    `jit`, `checkpoint`. What only looks into loops sees a single operation: a policy of
+    `checkpoint` that goes by names in the step saves nothing of it, and `checkify` checks
+    nothing within. A step with effects (`jax.debug.print`, a collective over a named axis), or
+    arrays on a mesh with explicit axes, are run by `lax.scan` itself; `explain` says so.
 
     Args:
       f: the step, `(carry, x_t) -> (carry, y_t)`; it closes over its parameters.
@@ -45,7 +47,8 @@ def scan(
       xs: a tree of arrays `[T, ...]`, or None.
       length: T; needed where xs is None.
       reverse: whether to go from the last step to the first.
-      unroll: how many steps are written out in one turn of the loop, True or 0 for all.
+      unroll: how many steps are written out in one turn of the loop, True or 0 for all;
+        on CPU, only for all, and where `lax.scan` runs the loop.
       _split_transpose: as in `lax.scan`, where it is private; it changes no number.
       checkpoint_every: keep the carry only every so many steps, and compute the rest again
         for the gradient: an int, "sqrt" for √T, or None to keep all. Changes no number.
@@ -71,16 +74,18 @@ def scan(
     config: Any = jax.config
     if config.jax_disable_jit or not _is_plain(init, xs):
         return _scan(f, init, xs, length, reverse, unroll)
-    if checkpoint_every is not None:
-        num_steps = length if length is not None else jax.tree.leaves(xs)[0].shape[0]
-        every = choose_checkpoints("scan", checkpoint_every, num_steps)
-        return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)
 
     def plain(init: Any, xs: Any) -> tuple[Any, Any]:
         return _scan(f, init, xs, length, reverse, unroll)
 
     # JAX checks the arguments and traces the step, and we run what it found.
     closed, shapes = jax.make_jaxpr(plain, return_shape=True)(init, xs)
+    if checkpoint_every is not None:
+        scans = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan")
+        num_steps = max((eqn.params["length"] for eqn in scans), default=1)
+        every = choose_checkpoints("scan", checkpoint_every, max(num_steps, 1))
+        if num_steps > 1:
+            return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)
     found = swap_scans(closed, jax.tree.leaves((init, xs)))
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
