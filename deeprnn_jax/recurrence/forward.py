@@ -59,6 +59,7 @@ def run(
     reverse: bool,
     unroll: int,
     overwrite: Sequence[bool],
+    shown: int,
     derived: bool,
     in_place: bool,
 ) -> list[Array]:
@@ -73,6 +74,7 @@ def run(
       reverse: whether to go from the last step to the first.
       unroll: as in `lax.scan`; not in place.
       overwrite: which of xs nobody reads after.
+      shown: how many of the outputs, the first ones, are read by others than a backward pass.
       derived: whether this is a part of a derivative, which keeps stacks in any case.
       in_place: whether by `run_loop`, else by `lax.scan`.
 
@@ -113,8 +115,11 @@ def run(
             [var.aval for var in stacked],
             length=length,
             reverse=reverse,
-            prefetch=is_large and not any(overwrite),
+            # not in a backward pass: 6.4 ms in place of 5.6, LSTM at (B, T, H) = (4, 512, 64)
+            prefetch=is_large and shown > 0,
             overwrite=[is_large and var in spent and var not in ys for var in reads],
+            # an output that others read as well: XLA would copy where it is read again
+            may_overwrite=[var not in ys[:shown] for var in stacked],
             latest=_latest([*x_vars, *(v for v in reads if v in ops.made_before)], env),
         )
     else:

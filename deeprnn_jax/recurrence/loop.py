@@ -21,6 +21,7 @@ def run_loop(
     reverse: bool,
     prefetch: bool,
     overwrite: Sequence[bool],
+    may_overwrite: Sequence[bool],
     latest: Array | None,
 ) -> tuple[list[Array], list[Array]]:
     """Do what `lax.scan` does, for plain numbers.
@@ -45,12 +46,13 @@ def run_loop(
       reverse: whether to go from the last step to the first.
       prefetch: whether to read all slices one step before.
       overwrite: which of xs nobody reads after. Wrong here costs a copy, never a number.
+      may_overwrite: which outputs may take such a place.
       latest: a floating array that is there just before the loop, not long before.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
     """
-    places = _places(xs, overwrite, shapes)
+    places = _places(xs, overwrite, shapes, may_overwrite)
     prefetched = [prefetch or place in places for place in range(len(xs))]
 
     def read(place: int, index: Any, stacks: Arrays) -> Array:
@@ -84,15 +86,17 @@ def run_loop(
     return final, stacks
 
 
-def _places(xs: Arrays, overwrite: Sequence[bool], shapes: Sequence[Any]) -> tuple[int | None, ...]:
+def _places(
+    xs: Arrays, overwrite: Sequence[bool], shapes: Sequence[Any], may_overwrite: Sequence[bool]
+) -> tuple[int | None, ...]:
     """Give for each output the input whose place it takes, or None."""
     free = [place for place, one in enumerate(overwrite) if one]
     found = []
-    for shape in shapes:
+    for shape, may in zip(shapes, may_overwrite, strict=True):
         same = [
             place
             for place in free
-            if xs[place].shape[1:] == shape.shape and xs[place].dtype == shape.dtype
+            if may and xs[place].shape[1:] == shape.shape and xs[place].dtype == shape.dtype
         ]
         found.append(same[0] if same else None)
         if same:

@@ -48,13 +48,15 @@ def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
       operands: consts, the first carry, and xs `[T, ...]`.
       **params: `jaxpr`, the step, closed, of consts, carry, x_t; `num_consts`, `num_carry`;
         `length`, T; `reverse`, `unroll`; `overwrite`, which of xs nobody reads after;
+        `shown`, how many of the outputs, the first, are read by others than a backward pass;
         `derived`, whether this is a part of a derivative.
     """
     return recurrence_p.bind(*operands, **params)
 
 
-def _plain(*operands: Array, jaxpr: Any, overwrite: Any, derived: bool, **params: Any) -> list:
-    del overwrite, derived
+def _plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
+    for name in ("overwrite", "shown", "derived"):
+        del params[name]
     return run_plainly(jaxpr.jaxpr, operands, **params)
 
 
@@ -100,7 +102,7 @@ def _jvp(
     """Run the step with its residuals, then its tangent on them."""
     active = tuple(not isinstance(tangent, ad.Zero) for tangent in tangents)
     split = linearize(jaxpr, num_consts, num_carry, active)
-    params["derived"] = True
+    params["derived"], params["shown"] = True, len(split.active_ys)
     consts, carry, xs = part(primals, num_consts, num_carry)
     found = bind(
         [*split.new_consts, *primals],
@@ -141,7 +143,7 @@ def _jvp(
             *(True for _ in split.packs),
             *(False for _ in d_xs),
         ),
-        **params,
+        **params | {"shown": sum(split.active_ys)},
     )
     pushed = iter(pushed)
     flags = (*split.active_carry, *split.active_ys)
@@ -207,7 +209,7 @@ def _transpose(
             *(one and may_overwrite[v] for one, v in zip(plan.overwrite, plan.xs, strict=True)),
             *(False for _ in plan.loop_ys),
         ),
-        **params,
+        **params | {"shown": 0},
     )
     d_carry, sums, stacks = part(found, num_carry, len(plan.summed))
     by_var = collect(plan, dict(zip(carry, d_carry, strict=True)), sums, stacks, d_ys)
@@ -257,7 +259,7 @@ def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: 
     avals = tuple(map(jax.typeof, operands))
     names = (axis.size, axis.name, axis.spmd_name)
     closed = _trace_batched(fixed, tuple(dims), tuple(out_dims), avals, names)
-    kept = {name: params[name] for name in ("overwrite", "derived")}
+    kept = {name: params[name] for name in ("overwrite", "shown", "derived")}
     return swap_scans(closed, operands, **kept), out_dims
 
 
@@ -326,7 +328,11 @@ def bind_scan(eqn: Any, operands: Sequence[Array], **params: Any) -> list[Array]
     """Run a `lax.scan`'s operation as a recurrence."""
     num_consts, num_carry = num_consts_and_carry(eqn)
     jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
-    given = {"overwrite": (False,) * (len(operands) - num_consts - num_carry), "derived": False}
+    given = {
+        "overwrite": (False,) * (len(operands) - num_consts - num_carry),
+        "shown": len(eqn.outvars) - num_carry,
+        "derived": False,
+    }
     return bind(
         [*consts, *operands],
         jaxpr=jaxpr,
