@@ -8,12 +8,13 @@
 What needs no carry, but is no product and not made of one, stays in the loop.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.jaxprs import is_random, live, reached, variables_of
+from deeprnn_jax.recurrence.jaxprs import is_random, is_var, live, reached, variables_of
 from deeprnn_jax.recurrence.products import is_product
 
 # Linear in all operands together, and no more than a pass through memory: left to the loop,
@@ -33,7 +34,7 @@ class Sorted(NamedTuple):
     hoisted: list[JaxprEqn]
     loop: list[JaxprEqn]
     invariant: set[Var]  # consts, and what is made of them alone
-    made_before: set[Var]  # what hoisted operations make
+    hoisted_vars: set[Var]  # what hoisted operations make
 
 
 def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
@@ -64,7 +65,7 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
         hoisted=hoisted,
         loop=[eqn for eqn in jaxpr.eqns if id(eqn) not in chosen],
         invariant=invariant,
-        made_before={var for eqn in hoisted for var in eqn.outvars},
+        hoisted_vars={var for eqn in hoisted for var in eqn.outvars},
     )
 
 
@@ -78,11 +79,11 @@ def choose_hoisted(
       invariant: the variables that no step changes.
       with_results: whether what is made of products goes with them, if it is not cheap.
     """
-    chosen, made = set(), set()
+    chosen, results = set(), set()
     for eqn in eqns:
-        if is_product(eqn, invariant) or (with_results and is_among(made, eqn)):
+        if is_product(eqn, invariant) or (with_results and is_among(results, eqn)):
             chosen.add(id(eqn))
-            made.update(eqn.outvars)
+            results.update(eqn.outvars)
     needed: set[Var] = set()
     for eqn in reversed(eqns):
         if any(var in needed for var in eqn.outvars):
@@ -92,6 +93,36 @@ def choose_hoisted(
         if id(eqn) in chosen:
             needed.update(variables_of(eqn.invars))
     return [eqn for eqn in eqns if id(eqn) in chosen]
+
+
+def spread(
+    jaxpr: Jaxpr,
+    num_consts: int,
+    num_carry: int,
+    flags: Sequence[bool],
+    through: Callable[[Var], bool] | None = None,
+) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Tell which inputs and outputs of a step depend on marked inputs, round by the carry too.
+
+    Args:
+      jaxpr: the step, of consts, carry, x_t.
+      num_consts: of its inputs.
+      num_carry: of its inputs.
+      flags: which inputs are marked.
+      through: which variables count; None: all.
+
+    Returns:
+      Flags of the inputs, those of the carry that are reached with them, and of the outputs.
+    """
+    flags = list(flags)
+    carry = slice(num_consts, num_consts + num_carry)
+    while True:
+        found = reached(jaxpr.eqns, compress(jaxpr.invars, flags), through)
+        out = [is_var(var) and var in found for var in jaxpr.outvars]
+        either = [a or b for a, b in zip(flags[carry], out[:num_carry], strict=True)]
+        if either == flags[carry]:
+            return tuple(flags), (*either, *out[num_carry:])
+        flags[carry] = either
 
 
 def part(items: Sequence, first: int, second: int) -> tuple[list, list, list]:

@@ -138,12 +138,12 @@ def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> 
 
 def _kept(split: Linearized) -> Iterator[str]:
     """Say what is kept for the gradient."""
-    size = sum(num_bytes(var) for pack in split.packs for var in pack)
+    size = sum(num_bytes(var) for group in split.joined for var in group)
     yield f"  kept for the gradient: {size:,} bytes a step"
-    for pack in split.packs:
-        if len(pack) > 1:
-            yield f"    {_types(pack)} side by side, in the place of a hoisted product"
-    alone = [var for pack in split.packs for var in pack if len(pack) == 1]
+    for group in split.joined:
+        if len(group) > 1:
+            yield f"    {_types(group)} side by side, in the place of a hoisted product"
+    alone = [var for group in split.joined for var in group if len(group) == 1]
     if alone:
         yield f"    {_types(alone)}"
     kinds = {"x": "x_t", "y": "outputs", "before": "carry, from the outputs that end it"}

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 from deeprnn_jax.recurrence import rules
-from deeprnn_jax.recurrence.analysis import inputs_of, is_among, part, sort_operations
+from deeprnn_jax.recurrence.analysis import inputs_of, is_among, part, sort_operations, spread
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     close,
@@ -48,7 +48,7 @@ class Residual(NamedTuple):
 class Linearized(NamedTuple):
     """A step with its derivative."""
 
-    forward: ClosedJaxpr  # (new_consts, consts, carry, x_t) -> (carry, y_t, packs)
+    forward: ClosedJaxpr  # (new_consts, consts, carry, x_t) -> (carry, y_t, joined)
     tangent: ClosedJaxpr  # (invariant, δconsts, δcarry, residuals, δx_t) -> (δcarry, δy_t)
     new_consts: list[Any]  # arrays that the derivative brought with it
     active_carry: tuple[bool, ...]  # which of the carry have tangents
@@ -57,8 +57,8 @@ class Linearized(NamedTuple):
     fixed: list[JaxprEqn]  # what gives `invariant` of them
     invariant: list[Var]  # values that the tangent reads and no step changes
     there: list[Var]  # residuals that are inputs or outputs
-    packs: list[list[Var]]  # those that are not: new outputs, some side by side as one
-    residuals: list[Residual]  # one for each of `there`, and one for each pack
+    joined: list[list[Var]]  # those that are not: new outputs, some side by side as one
+    residuals: list[Residual]  # one for each of `there`, and one for each group
 
 
 class _Derived(NamedTuple):
@@ -97,26 +97,27 @@ def linearize(
       num_carry: of its inputs.
       active: which inputs have tangents.
     """
-    active_in, active_out = _spread(jaxpr.jaxpr, num_consts, num_carry, active)
+    given = [one and is_inexact(var) for one, var in zip(active, jaxpr.jaxpr.invars, strict=True)]
+    active_in, active_out = spread(jaxpr.jaxpr, num_consts, num_carry, given, is_inexact)
     derived, new_consts = _derive(jaxpr.jaxpr, num_consts, num_carry, active_in, active_out)
-    there, made, residuals = _choose_kept(derived)
-    packs = _choose_packs(derived, made)
-    residuals += [Residual("y", len(derived.ys) + index) for index in range(len(packs))]
-    again, invariant = _needed(derived, [*there, *made])
+    there, new, residuals = _choose_kept(derived)
+    joined = _choose_joined(derived, new)
+    residuals += [Residual("y", len(derived.ys) + index) for index in range(len(joined))]
+    again, invariant = _needed(derived, [*there, *new])
     d_consts, d_carry, d_xs = derived.tangents
 
     def forward(*values: Array) -> list[Array]:
         env = Env(zip([*derived.consts, *derived.carry, *derived.xs], values, strict=True))
         env.do(*derived.step_eqns)
-        return [*env.read(derived.outputs), *(_join(env.read(pack)) for pack in packs)]
+        return [*env.read(derived.outputs), *(_join(env.read(group)) for group in joined)]
 
-    before_packs = [*invariant, *d_consts, *d_carry, *there]
+    before_joined = [*invariant, *d_consts, *d_carry, *there]
 
     def tangent(*values: Array) -> list[Array]:
-        env = Env(zip(before_packs, values, strict=False))
-        in_turn = iter(values[len(before_packs) :])
-        for pack in packs:
-            env.assign(pack, _take_apart(pack, next(in_turn)))
+        env = Env(zip(before_joined, values, strict=False))
+        in_turn = iter(values[len(before_joined) :])
+        for group in joined:
+            env.assign(group, _take_apart(group, next(in_turn)))
         env.assign(d_xs, in_turn)
         env.do(*again, *derived.tangent_eqns)
         return env.read(derived.output_tangents)
@@ -125,8 +126,8 @@ def linearize(
         return [var.aval for var in variables]
 
     forward_step = trace(forward, avals([*derived.consts, *derived.carry, *derived.xs]))
-    pack_avals = avals(forward_step.outvars[len(derived.outputs) :])
-    tangent_step = trace(tangent, [*avals(before_packs), *pack_avals, *avals(d_xs)])
+    joined_avals = avals(forward_step.outvars[len(derived.outputs) :])
+    tangent_step = trace(tangent, [*avals(before_joined), *joined_avals, *avals(d_xs)])
     fixed = [eqn for eqn in derived.step_eqns if not is_among(derived.varying, eqn)]
     return Linearized(
         forward=close(forward_step),
@@ -138,25 +139,9 @@ def linearize(
         fixed=live(fixed, invariant),
         invariant=invariant,
         there=there,
-        packs=packs,
+        joined=joined,
         residuals=residuals,
     )
-
-
-def _spread(
-    jaxpr: Jaxpr, num_consts: int, num_carry: int, active: Sequence[bool]
-) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    """Tell which inputs and outputs have tangents, those that come by the carry with them."""
-    flags = [one and is_inexact(var) for one, var in zip(active, jaxpr.invars, strict=True)]
-    carry = slice(num_consts, num_consts + num_carry)
-    while True:
-        found = reached(jaxpr.eqns, compress(jaxpr.invars, flags), is_inexact)
-        out = [is_var(var) and var in found for var in jaxpr.outvars]
-        joined = [a or b for a, b in zip(flags[carry], out[:num_carry], strict=True)]
-        if joined == flags[carry]:
-            # a carry that has a tangent ends with one
-            return tuple(flags), (*joined, *out[num_carry:])
-        flags[carry] = joined
 
 
 def _derive(
@@ -228,8 +213,8 @@ def _choose_kept(derived: _Derived) -> tuple[list[Var], list[Var], list[Residual
     varying_eqns = [eqn for eqn in derived.step_eqns if is_among(derived.varying, eqn)]
     kept = choose_residuals(varying_eqns, needed, derived.varying, set(source))
     there = [var for var in kept if var in source]
-    made = [var for var in kept if var not in source]
-    return there, made, [source[var] for var in there]
+    new = [var for var in kept if var not in source]
+    return there, new, [source[var] for var in there]
 
 
 def _needed(derived: _Derived, kept: list[Var]) -> tuple[list[JaxprEqn], list[Var]]:
@@ -248,26 +233,26 @@ def _needed(derived: _Derived, kept: list[Var]) -> tuple[list[JaxprEqn], list[Va
     ]
 
 
-def _choose_packs(derived: _Derived, made: list[Var]) -> list[list[Var]]:
+def _choose_joined(derived: _Derived, new: list[Var]) -> list[list[Var]]:
     """Choose what is kept side by side: what takes just the room of a hoisted value read.
 
     An LSTM's step reads four gates' projections as one array and keeps four gates, and its
     backward pass makes those gates' cotangents, again as one array. Packed, the three are
     one stack: each loop writes where it has read.
     """
-    shown = [*derived.outputs, *made]
+    shown = [*derived.outputs, *new]
     invars = [*derived.consts, *derived.carry, *derived.xs]
     step = make_jaxpr(invars, derived.step_eqns, shown)
     ops = sort_operations(step, len(derived.consts), len(derived.carry))
     by_loop = {var for eqn in ops.loop for var in eqn.outvars}
-    packs, rest = [], list(made)
+    joined, rest = [], list(new)
     for read in dict.fromkeys(var for eqn in ops.loop for var in variables_of(eqn.invars)):
-        if read in ops.made_before and read not in shown and num_bytes(read) > rules.SMALL_SLICES:
-            pack = _fill(read, [var for var in rest if var in by_loop])
-            if len(pack) > 1:
-                packs.append(pack)
-                rest = [var for var in rest if var not in pack]
-    return [*packs, *([var] for var in rest)]
+        if read in ops.hoisted_vars and read not in shown and num_bytes(read) > rules.SMALL_SLICES:
+            group = _fill(read, [var for var in rest if var in by_loop])
+            if len(group) > 1:
+                joined.append(group)
+                rest = [var for var in rest if var not in group]
+    return [*joined, *([var] for var in rest)]
 
 
 def _fill(read: Var, values: Sequence[Var]) -> list[Var]:
@@ -275,23 +260,23 @@ def _fill(read: Var, values: Sequence[Var]) -> list[Var]:
     if not shape_of(read):
         return []
     *shape, room = shape_of(read)
-    pack = []
+    group = []
     for var in values:
         is_alike = shape_of(var)[:-1] == tuple(shape) and dtype_of(var) == dtype_of(read)
         if is_alike and shape_of(var) and shape_of(var)[-1] <= room:
-            pack.append(var)
+            group.append(var)
             room -= shape_of(var)[-1]
-    return [] if room else pack
+    return [] if room else group
 
 
 def _join(values: Sequence[Array]) -> Array:
     return jnp.concatenate(values, axis=-1) if len(values) > 1 else values[0]
 
 
-def _take_apart(pack: Sequence[Var], array: Array) -> list[Array]:
-    if len(pack) == 1:
+def _take_apart(group: Sequence[Var], array: Array) -> list[Array]:
+    if len(group) == 1:
         return [array]
     ends = [0]
-    for var in pack:
+    for var in group:
         ends.append(ends[-1] + shape_of(var)[-1])
     return [array[..., a:b] for a, b in pairwise(ends)]

@@ -20,16 +20,14 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-from deeprnn_jax.recurrence.analysis import part
+from deeprnn_jax.recurrence.analysis import part, spread
 from deeprnn_jax.recurrence.backward import collect, pull_back, transpose
 from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     dtype_of,
     is_placed,
-    is_var,
     num_consts_and_carry,
-    reached,
     shape_of,
 )
 from deeprnn_jax.recurrence.linearize import Residual, linearize
@@ -112,12 +110,12 @@ def _jvp(
         overwrite=overwrite,
         **params,
     )
-    ends, ys, packs = part(found, num_carry, len(split.active_ys))
+    ends, ys, joined = part(found, num_carry, len(split.active_ys))
 
     def stack(residual: Residual) -> Array:
         if residual.kind == "x":
             return xs[residual.place]
-        after = [*ys, *packs][residual.place]
+        after = [*ys, *joined][residual.place]
         if residual.kind == "y":
             return after
         return shift(carry[residual.carry], after, reverse=params["reverse"])
@@ -140,7 +138,7 @@ def _jvp(
         # nobody else reads a residual that is no input and no output
         overwrite=(
             *(False for _ in split.there),
-            *(True for _ in split.packs),
+            *(True for _ in split.joined),
             *(False for _ in d_xs),
         ),
         **params | {"shown": sum(split.active_ys)},
@@ -244,12 +242,8 @@ def _transpose_plainly(
 
 def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> Any:
     """Let JAX batch the `lax.scan`, and take the step of what comes of it."""
-    batched = _batched_outputs(
-        params["jaxpr"].jaxpr,
-        params["num_consts"],
-        params["num_carry"],
-        tuple(dim is not None for dim in dims),
-    )
+    counts = params["num_consts"], params["num_carry"]
+    _, batched = spread(params["jaxpr"].jaxpr, *counts, [dim is not None for dim in dims])
     # a carry's new axis stands first; that of outputs after time
     out_dims = [
         (0 if place < params["num_carry"] else 1) if one else None
@@ -278,21 +272,6 @@ def _trace_batched(
         spmd_axis_name=spmd_name,
     )
     return jax.make_jaxpr(vmapped)(*avals)
-
-
-def _batched_outputs(
-    jaxpr: Any, num_consts: int, num_carry: int, batched: tuple[bool, ...]
-) -> list[bool]:
-    """Tell which outputs depend on a batched input, round by the carry too."""
-    flags = list(batched)
-    while True:
-        found = reached(jaxpr.eqns, compress(jaxpr.invars, flags))
-        out = [is_var(var) and var in found for var in jaxpr.outvars]
-        carry = slice(num_consts, num_consts + num_carry)
-        joined = [a or b for a, b in zip(flags[carry], out[:num_carry], strict=True)]
-        if joined == flags[carry]:
-            return [*joined, *out[num_carry:]]
-        flags[carry] = joined
 
 
 batching.fancy_primitive_batchers[recurrence_p] = _batch

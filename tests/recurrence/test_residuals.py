@@ -29,7 +29,7 @@ def residuals_of(step, *operands):
     num_consts, num_carry = len(jaxpr.constvars), len(jax.tree.leaves(carry))
     jaxpr = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])
     split = linearize(close(jaxpr), num_consts, num_carry, (True,) * len(jaxpr.invars))
-    widths = [[var.aval.shape[-1] for var in pack] for pack in split.packs]
+    widths = [[var.aval.shape[-1] for var in pack] for pack in split.joined]
     return widths, [one.kind for one in split.residuals if one.kind != "y"]
 
 
