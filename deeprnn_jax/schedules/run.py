@@ -62,6 +62,6 @@ class RunLanesFn(Protocol):
         Args:
           lanes: of equal length.
           want_states: whether to give the state after each step.
-          checkpoint_every: see `chunks`.
+          checkpoint_every: see `recurrence.chunks`.
         """
         ...

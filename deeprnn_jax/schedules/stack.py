@@ -54,7 +54,7 @@ def run_layer(
       key: a random key, or None outside training.
       is_last: bool scalar, whether the network's last layer.
       want_trace: whether to give the states and gates of every step.
-      checkpoint_every: see `chunks`.
+      checkpoint_every: see `recurrence.chunks`.
     """
     k_drop, *k_cells = [None] * 3 if key is None else split_layer_key(key)
     u = layers.normalise_input(layer, params, x)
@@ -111,7 +111,7 @@ def run_stack(
       keys: a random key a layer `[L]`, or None outside training.
       is_last: bool `[L]`.
       want_trace: whether to give the states and gates of every step.
-      checkpoint_every: see `chunks`.
+      checkpoint_every: see `recurrence.chunks`.
       unroll: up to how many layers are written out instead, so that none of what they
         have or keep is copied into and out of a stack.
 

@@ -80,7 +80,7 @@ def run_network(
       steps: the flags of every step, `[T, *B]`.
       keys: a random key for each layer of a run `[L]`, or None outside training.
       want_trace: whether to give the states and gates of every step.
-      checkpoint_every: see `chunks`.
+      checkpoint_every: see `recurrence.chunks`.
 
     Returns:
       The states after the last step, the last layer's output `[T, *B, O]`, and for each
