@@ -3,7 +3,6 @@
 from functools import partial
 from unittest import mock
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -385,6 +384,7 @@ def test_while_loop_within(mode):
 
 def test_equinox_under_vmap():
     """A cell of one row, a batch by vmap, and the module's gradient."""
+    eqx = pytest.importorskip("equinox", reason="equinox is not installed")
     cell = eqx.nn.GRUCell(I, H, key=KEY, dtype=jnp.float64)
     x = jnp.asarray(registry.seed_of("equinox").normal(size=(B, T, I)))
 
