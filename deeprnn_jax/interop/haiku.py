@@ -19,8 +19,8 @@ from deeprnn_jax.cells.lstm import LSTMParams, lstm
 from deeprnn_jax.deep import DeepParams, DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
-from deeprnn_jax.interop.scans import with_recurrences
 from deeprnn_jax.layers import Merge
+from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Cell
 
 Module = Mapping[str, Any]  # one module's arrays by name

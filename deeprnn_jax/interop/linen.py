@@ -16,7 +16,7 @@ from deeprnn_jax.interop.flax_call import (
     name_params,
     unname_params,
 )
-from deeprnn_jax.interop.scans import with_recurrences
+from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Array
 
 __all__ = ["RNN", "DeepRNN", "name_params", "unname_params"]

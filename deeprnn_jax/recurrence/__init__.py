@@ -7,7 +7,7 @@ What it does
   its values as few bytes are kept as no product need be repeated for (`residuals`), and the
   rest is computed again. The tangent is a recurrence too (`linearize`). Its terms that need
   no tangent of the carry are hoisted, and so, transposed, come after the backward loop: the
-  gradient of every matrix is one product over time (`backward`). The recurrence is an
+  gradient of every matrix is one product over time (`backward`, `cotangents`). The recurrence is an
   operation of JAX's own with a rule for each transformation (`primitive`), and all that the
   rules give is made of recurrences again: so derivatives of any order, forward and reverse,
   and batches of them need nothing more.

@@ -47,17 +47,13 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
     """
     consts, carry, xs = part(jaxpr.invars, num_consts, num_carry)
     varying = reached(jaxpr.eqns, [*carry, *xs])
-    fixed = [eqn for eqn in jaxpr.eqns if not is_among(varying, eqn)]
+    varying_eqns, fixed = part_eqns(jaxpr.eqns, varying)
     invariant = {*consts, *(var for eqn in fixed for var in eqn.outvars)}
     with_carry = reached(jaxpr.eqns, carry)
     # Bits drawn for all keys at once are not those of each key, for some kinds of keys.
     random = reached(jaxpr.eqns, (v for eqn in jaxpr.eqns if is_random(eqn) for v in eqn.outvars))
     by_step = with_carry | random
-    free = [
-        eqn
-        for eqn in jaxpr.eqns
-        if is_among(varying, eqn) and not any(var in by_step for var in eqn.outvars)
-    ]
+    free = [eqn for eqn in varying_eqns if by_step.isdisjoint(eqn.outvars)]
     hoisted = choose_hoisted(free, invariant, with_results=True)
     chosen = {id(eqn) for eqn in (*fixed, *hoisted)}
     return Sorted(
@@ -128,6 +124,16 @@ def spread(
 def part(items: Sequence, first: int, second: int) -> tuple[list, list, list]:
     """Part a list in three, as a step's inputs into consts, carry and x_t."""
     return list(items[:first]), list(items[first : first + second]), list(items[first + second :])
+
+
+def part_eqns(
+    eqns: Iterable[JaxprEqn], variables: set[Var]
+) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+    """Part operations into those that read one of the variables, and the others."""
+    reading, others = [], []
+    for eqn in eqns:
+        (reading if is_among(variables, eqn) else others).append(eqn)
+    return reading, others
 
 
 def is_among(variables: set[Var], eqn: JaxprEqn) -> bool:

@@ -18,7 +18,7 @@ Cotangents that are equal, as those of the terms of a sum are, are one array. Th
 residuals and multiplies by matrices; what `forward` has multiplied, it does not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
 from typing import Any, NamedTuple
@@ -27,10 +27,16 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence.analysis import among, choose_hoisted, inputs_of, is_among, part
+from deeprnn_jax.recurrence.analysis import (
+    among,
+    choose_hoisted,
+    inputs_of,
+    is_among,
+    part,
+    part_eqns,
+)
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
-    as_function,
     close,
     dtype_of,
     has_body,
@@ -42,7 +48,6 @@ from deeprnn_jax.recurrence.jaxprs import (
     shape_of,
     trace,
 )
-from deeprnn_jax.recurrence.products import as_product, matrix_gradient, pull_rows
 from deeprnn_jax.types import Array
 
 # Linear in their one operand, with no other, so that a sum over time can come first.
@@ -154,18 +159,9 @@ def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) 
     linear_vars = reached(step.eqns, [*compress(step.invars, linear), *carry])
     varying = reached(step.eqns, [*carry, *xs])
     with_carry = reached(step.eqns, carry)
-
-    def select(*, is_linear: bool, is_varying: bool) -> list[JaxprEqn]:
-        return [
-            eqn
-            for eqn in step.eqns
-            if is_among(linear_vars, eqn) == is_linear and is_among(varying, eqn) == is_varying
-        ]
-
-    fixed = select(is_linear=False, is_varying=False)
-    linear_fixed = select(is_linear=True, is_varying=False)
-    values = select(is_linear=False, is_varying=True)
-    rest = select(is_linear=True, is_varying=True)
+    of_tangents, of_values = part_eqns(step.eqns, linear_vars)
+    values, fixed = part_eqns(of_values, varying)
+    rest, linear_fixed = part_eqns(of_tangents, varying)
     invariant = {*consts, *(var for eqn in (*fixed, *linear_fixed) for var in eqn.outvars)}
     # What would have to be computed again for all steps at once, and is larger than all that
     # is kept of a step, stays in the loop, and its product with it.
@@ -174,11 +170,7 @@ def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) 
     # A user's own derivative has no batches, nor has what it may be inside of.
     own = [eqn for eqn in rest if eqn.primitive.name == "custom_lin" or has_body(eqn)]
     by_step = with_carry | reached(rest, (var for eqn in own for var in eqn.outvars))
-    free = [
-        eqn
-        for eqn in rest
-        if not any(var in by_step for var in eqn.outvars) and not is_among(large, eqn)
-    ]
+    free = [eqn for eqn in rest if by_step.isdisjoint(eqn.outvars) and not is_among(large, eqn)]
     hoisted = choose_hoisted(free, invariant, with_results=False)
     chosen = {id(eqn) for eqn in hoisted}
     return Tangent(
@@ -249,11 +241,17 @@ def _choose_stacks(
     """
     stacked: list[Any] = []
     places: dict[Var, int] = {}
+
+    def place_of(operand: Any) -> int | None:
+        return next((place for place, one in enumerate(stacked) if one is operand), None)
+
     for var, cotangent in cotangents.items():
         if var not in invariant:
-            same = [place for place, one in enumerate(stacked) if one is cotangent]
-            places[var] = same[0] if same else len(stacked)
-            stacked += [] if same else [cotangent]
+            place = place_of(cotangent)
+            if place is None:
+                place = len(stacked)
+                stacked.append(cotangent)
+            places[var] = place
     made_by: dict[Any, JaxprEqn] = {v: eqn for eqn in pulled.eqns for v in eqn.outvars}
     largest = sum(map(num_bytes, stacked))
     summed: dict[Var, Any] = {}
@@ -262,121 +260,17 @@ def _choose_stacks(
         if var not in invariant:
             continue
         origin, chain = cotangent, []
-        while is_var(origin) and not any(origin is one for one in stacked):
+        while is_var(origin) and place_of(origin) is None:
             eqn = made_by.get(origin)
             if eqn is None or eqn.primitive.name not in _REDUCTIONS:
                 break
             chain.append(eqn)
             (origin,) = eqn.invars
-        same = [place for place, one in enumerate(stacked) if one is origin]
-        if same and is_var(origin):
-            places[var], reductions[var] = same[0], chain[::-1]
+        place = place_of(origin) if is_var(origin) else None
+        if place is not None:
+            places[var], reductions[var] = place, chain[::-1]
         elif is_var(origin) and num_bytes(origin) <= largest:
             summed[var], reductions[var] = origin, chain[::-1]
         else:
             summed[var], reductions[var] = cotangent, []
     return stacked, places, summed, reductions
-
-
-class Cotangents(dict):
-    """Cotangents by variable, added up."""
-
-    def add(self, var: Var, value: Array) -> None:
-        """Add to a variable's cotangent."""
-        self[var] = jnp.add(self[var], value) if var in self else value
-
-
-def collect(
-    plan: Transposed,
-    d_carry: dict[Var, Array],
-    sums: Sequence[Array],
-    stacks: Sequence[Array],
-    d_ys: Sequence[Array],
-) -> Cotangents:
-    """Give the cotangents of what the loop read: of consts, and of all steps."""
-    found = Cotangents(d_carry)
-
-    def reduce(var: Var, total: Array) -> None:
-        for eqn in plan.reductions[var]:
-            (total,) = as_function(eqn)(total)
-        found.add(var, total)
-
-    for var, total in zip(plan.summed, sums, strict=True):
-        reduce(var, total)
-    for var, place in plan.places.items():
-        if var in plan.tangent.invariant:
-            reduce(var, jnp.sum(stacks[place], 0))
-        else:
-            found.add(var, stacks[place])
-    for index, var in plan.direct.items():
-        if var in plan.tangent.invariant:
-            found.add(var, jnp.sum(d_ys[index], 0))
-        else:
-            found.add(var, d_ys[index])
-    return found
-
-
-def pull_back(ops: Tangent, env: Env, cotangents: Cotangents) -> None:
-    """Pull cotangents back through what was hoisted, and what depends on consts alone.
-
-    Args:
-      ops: the operations.
-      env: the values of consts, and stacked ones of residuals, of `before` and of `after`.
-      cotangents: of what the loop read; those of the step's inputs are added.
-    """
-    cast_from = {
-        eqn.outvars[0]: eqn.invars[0]
-        for eqn in ops.linear_fixed
-        if eqn.primitive.name == "convert_element_type" and _is_wider(*eqn.invars, *eqn.outvars)
-    }
-    for eqn in reversed(ops.hoisted):
-        if not any(var in cotangents for var in eqn.outvars):
-            continue
-        product = as_product(eqn, ops.invariant)
-        if product is None:
-            _pull_operation(eqn, ops, env, cotangents)
-        elif product.matrix_var in ops.linear:
-            # as wide as the matrix was before it was cast down for the product
-            matrix: Any = cast_from.get(product.matrix_var, product.matrix_var)
-            (rows,) = env.read([product.rows_var])
-            found = matrix_gradient(product, rows, cotangents[eqn.outvars[0]], dtype_of(matrix))
-            cotangents.add(matrix, found)
-        else:
-            (matrix,) = env.read([product.matrix_var])
-            cotangents.add(product.rows_var, pull_rows(product, matrix, cotangents[eqn.outvars[0]]))
-    for eqn in reversed(ops.linear_fixed):
-        if any(var in cotangents for var in eqn.outvars):
-            _pull_operation(eqn, ops, env, cotangents)
-
-
-def _is_wider(before: Any, after: Any) -> bool:
-    """Tell whether a real number was cast down."""
-    are_real = all(jnp.issubdtype(dtype_of(var), jnp.floating) for var in (before, after))
-    return are_real and dtype_of(before).itemsize >= dtype_of(after).itemsize
-
-
-def _pull_operation(eqn: JaxprEqn, ops: Tangent, env: Env, cotangents: Cotangents) -> None:
-    """Pull cotangents back through one operation, done for all steps at once or only once."""
-    variables = operands_of(eqn)
-    targets = [var for var in variables if var in ops.linear]
-    axes = [None if var in ops.invariant else 0 for var in variables]
-    one = next(var for var in eqn.outvars if var in cotangents)
-    length = None if one in ops.invariant else cotangents[one].shape[0]
-
-    def shape(var: Var) -> jax.ShapeDtypeStruct:
-        front = () if var in ops.invariant else (length,)
-        return jax.ShapeDtypeStruct((*front, *shape_of(var)), dtype_of(var))
-
-    def push(*tangents: Array) -> list[Array]:
-        given = dict(zip(targets, tangents, strict=True))
-        operands = [given[var] if var in given else env[var] for var in variables]
-        do = as_function(eqn)
-        return (do if length is None else jax.vmap(do, axes, axis_size=length))(*operands)
-
-    given = [
-        cotangents[var] if var in cotangents else jnp.zeros(shape(var).shape, dtype_of(var))
-        for var in eqn.outvars
-    ]
-    found: Iterable[Array] = jax.linear_transpose(push, *map(shape, targets))(given)
-    for var, value in zip(targets, found, strict=True):
-        cotangents.add(var, value)

@@ -49,21 +49,17 @@ def scan_in_chunks(
     end = begin + num * every
     whole = jax.tree.map(lambda leaf: leaf[begin:end].reshape(num, every, *leaf.shape[1:]), xs)
 
-    # no barrier against XLA merging the two computations: the loop between them is one
-    @partial(jax.checkpoint, prevent_cse=False)
-    def chunk(carry: Any, xs: Any) -> tuple[Any, Any]:
-        return scan(f, carry, xs, every, reverse, unroll)
+    def chunk(size: int, carry: Any, xs: Any) -> tuple[Any, Any]:
+        return scan(f, carry, xs, size, reverse, unroll)
 
-    carry, ys = scan(chunk, init, whole, num, reverse, 1)
+    # no barrier against XLA merging the two computations: the loop between them is one
+    again = jax.checkpoint(partial(chunk, every), prevent_cse=False)
+    carry, ys = scan(again, init, whole, num, reverse, 1)
     ys = jax.tree.map(lambda leaf: leaf.reshape(num * every, *leaf.shape[2:]), ys)
     if not rest:
         return carry, ys
 
-    @jax.checkpoint
-    def shorter(carry: Any, xs: Any) -> tuple[Any, Any]:
-        return scan(f, carry, xs, rest, reverse, unroll)
-
     left_over = jax.tree.map(lambda leaf: leaf[:begin] if reverse else leaf[end:], xs)
-    carry, last = shorter(carry, left_over)
+    carry, last = jax.checkpoint(partial(chunk, rest))(carry, left_over)
     parts = (last, ys) if reverse else (ys, last)
     return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

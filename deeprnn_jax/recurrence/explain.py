@@ -6,25 +6,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
 from deeprnn_jax.recurrence.analysis import part, sort_operations
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.jaxprs import (
+    bodies_of,
     dtype_of,
     is_inexact,
     num_bytes,
-    num_consts_and_carry,
     shape_of,
     variables_of,
 )
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
-from deeprnn_jax.recurrence.orientation import step_of_scan
-from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_p
+from deeprnn_jax.recurrence.loop import lax_scan
+from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_of, recurrence_p
 from deeprnn_jax.recurrence.products import as_product, is_product
-
-_scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
 
 def explain(
@@ -85,38 +82,36 @@ def explain(
           sum float32[1,1024]
 
     """
-    closed = jax.make_jaxpr(lambda init, xs: _scan(f, init, xs, length))(init, xs)
+    closed = jax.make_jaxpr(lambda init, xs: lax_scan(f, init, xs, length))(init, xs)
     (eqn,) = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan")
     refusal = explain_refusal(eqn)
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
-    num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
-    return "\n".join(_lines(jaxpr, len(consts) + num_consts, num_carry, eqn.params["length"]))
+    return _text(recurrence_of(eqn)[1])
 
 
 def explain_all(closed: Any) -> str:
     """Say what was found in each recurrence of a traced program, equal ones once."""
-    names = ("jaxpr", "num_consts", "num_carry", "length")
-    texts = Counter(
-        "\n".join(_lines(*(eqn.params[name] for name in names)))
-        for eqn in _operations_in(closed.jaxpr)
-        if eqn.primitive is recurrence_p
-    )
+    eqns = _operations_in(closed.jaxpr)
+    texts = Counter(_text(eqn.params) for eqn in eqns if eqn.primitive is recurrence_p)
     if not texts:
         return "No recurrence: all is run by lax.scan."
     return "\n\n".join(f"{count} x {text}" for text, count in texts.items())
 
 
 def _operations_in(jaxpr: Any) -> Iterator[JaxprEqn]:
-    """Give every operation, those inside others with them."""
+    """Give every operation, those inside others with them, but not those of recurrences."""
     for eqn in jaxpr.eqns:
         yield eqn
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns") and eqn.primitive is not recurrence_p:
-                    yield from _operations_in(inner)
+        if eqn.primitive is not recurrence_p:
+            for body in bodies_of(eqn):
+                yield from _operations_in(body)
+
+
+def _text(params: dict[str, Any]) -> str:
+    """Say what was found in a recurrence, from its parameters."""
+    names = ("jaxpr", "num_consts", "num_carry", "length")
+    return "\n".join(_lines(*(params[name] for name in names)))
 
 
 def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> Iterator[str]:

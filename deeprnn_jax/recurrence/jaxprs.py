@@ -130,17 +130,18 @@ def reached(
 
 def has_body(eqn: JaxprEqn) -> bool:
     """Tell whether an operation has operations inside."""
-    return any(True for _ in _bodies(eqn))
+    return any(True for _ in bodies_of(eqn))
 
 
 def is_random(eqn: JaxprEqn) -> bool:
     """Tell whether an operation, or one inside it, draws random bits."""
     if eqn.primitive.name.startswith(("random_bits", "rng_")):
         return True
-    return any(is_random(inner) for body in _bodies(eqn) for inner in body.eqns)
+    return any(is_random(inner) for body in bodies_of(eqn) for inner in body.eqns)
 
 
-def _bodies(eqn: JaxprEqn) -> Iterator[Any]:
+def bodies_of(eqn: JaxprEqn) -> Iterator[Any]:
+    """Give the jaxprs inside an operation."""
     for value in eqn.params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
             body = getattr(one, "jaxpr", one)

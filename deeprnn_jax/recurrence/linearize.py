@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 from deeprnn_jax.recurrence import rules
-from deeprnn_jax.recurrence.analysis import inputs_of, is_among, part, sort_operations, spread
+from deeprnn_jax.recurrence.analysis import inputs_of, part, part_eqns, sort_operations, spread
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     close,
@@ -70,7 +70,8 @@ class _Derived(NamedTuple):
     outputs: list[Any]  # the carry after the step, and y_t
     tangents: tuple[list[Var], list[Var], list[Var]]  # of consts, carry, xs
     output_tangents: list[Any]
-    step_eqns: list[JaxprEqn]
+    fixed: list[JaxprEqn]  # of the step's values, those of consts alone
+    values: list[JaxprEqn]  # the others
     tangent_eqns: list[JaxprEqn]
     varying: set[Var]  # what is not the same at every step
 
@@ -108,7 +109,7 @@ def linearize(
 
     def forward(*values: Array) -> list[Array]:
         env = Env(zip([*derived.consts, *derived.carry, *derived.xs], values, strict=True))
-        env.do(*derived.step_eqns)
+        env.do(*derived.fixed, *derived.values)
         return [*env.read(derived.outputs), *(_join(env.read(group)) for group in joined)]
 
     before_joined = [*invariant, *d_consts, *d_carry, *there]
@@ -128,7 +129,6 @@ def linearize(
     forward_step = trace(forward, avals([*derived.consts, *derived.carry, *derived.xs]))
     joined_avals = avals(forward_step.outvars[len(derived.outputs) :])
     tangent_step = trace(tangent, [*avals(before_joined), *joined_avals, *avals(d_xs)])
-    fixed = [eqn for eqn in derived.step_eqns if not is_among(derived.varying, eqn)]
     return Linearized(
         forward=close(forward_step),
         tangent=close(tangent_step),
@@ -136,7 +136,7 @@ def linearize(
         active_carry=active_in[num_consts : num_consts + num_carry],
         active_ys=active_out[num_carry:],
         consts=derived.consts,
-        fixed=live(fixed, invariant),
+        fixed=live(derived.fixed, invariant),
         invariant=invariant,
         there=there,
         joined=joined,
@@ -177,7 +177,9 @@ def _derive(
     consts, carry, xs = part(primals, num_new + num_consts, num_carry)
     first, second = sum(active_in[:num_consts]), sum(active_in[num_consts:][:num_carry])
     of_tangents = reached(both.eqns, tangents)
-    step_eqns = [eqn for eqn in both.eqns if not is_among(of_tangents, eqn)]
+    tangent_eqns, step_eqns = part_eqns(both.eqns, of_tangents)
+    varying = reached(step_eqns, [*carry, *xs])
+    values, fixed = part_eqns(step_eqns, varying)
     derived = _Derived(
         consts=consts,
         carry=carry,
@@ -185,9 +187,10 @@ def _derive(
         outputs=both.outvars[:num_out],
         tangents=part(tangents, first, second),
         output_tangents=both.outvars[num_out:],
-        step_eqns=step_eqns,
-        tangent_eqns=[eqn for eqn in both.eqns if is_among(of_tangents, eqn)],
-        varying=reached(step_eqns, [*carry, *xs]),
+        fixed=fixed,
+        values=values,
+        tangent_eqns=tangent_eqns,
+        varying=varying,
     )
     return derived, new_consts
 
@@ -210,8 +213,7 @@ def _choose_kept(derived: _Derived) -> tuple[list[Var], list[Var], list[Residual
     source = {var: Residual("x", index) for index, var in enumerate(derived.xs)}
     source |= {var: Residual("y", index) for var, index in shown.items() if var not in source}
     source = shifted | source
-    varying_eqns = [eqn for eqn in derived.step_eqns if is_among(derived.varying, eqn)]
-    kept = choose_residuals(varying_eqns, needed, derived.varying, set(source))
+    kept = choose_residuals(derived.values, needed, derived.varying, set(source))
     there = [var for var in kept if var in source]
     new = [var for var in kept if var not in source]
     return there, new, [source[var] for var in there]
@@ -220,12 +222,8 @@ def _choose_kept(derived: _Derived) -> tuple[list[Var], list[Var], list[Residual
 def _needed(derived: _Derived, kept: list[Var]) -> tuple[list[JaxprEqn], list[Var]]:
     """Give what the tangent computes again, and the invariant values that it reads."""
     given = set(kept)
-    varying_eqns = [
-        eqn
-        for eqn in derived.step_eqns
-        if is_among(derived.varying, eqn) and given.isdisjoint(eqn.outvars)
-    ]
-    again = live(varying_eqns, inputs_of(derived.tangent_eqns, derived.output_tangents))
+    values = [eqn for eqn in derived.values if given.isdisjoint(eqn.outvars)]
+    again = live(values, inputs_of(derived.tangent_eqns, derived.output_tangents))
     inputs = inputs_of([*again, *derived.tangent_eqns], derived.output_tangents)
     tangents = {var for some in derived.tangents for var in some}
     return again, [
@@ -242,7 +240,7 @@ def _choose_joined(derived: _Derived, new: list[Var]) -> list[list[Var]]:
     """
     shown = [*derived.outputs, *new]
     invars = [*derived.consts, *derived.carry, *derived.xs]
-    step = make_jaxpr(invars, derived.step_eqns, shown)
+    step = make_jaxpr(invars, [*derived.fixed, *derived.values], shown)
     ops = sort_operations(step, len(derived.consts), len(derived.carry))
     by_loop = {var for eqn in ops.loop for var in eqn.outvars}
     joined, rest = [], list(new)

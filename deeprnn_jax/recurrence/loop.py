@@ -9,6 +9,7 @@ from jax import lax
 from deeprnn_jax.types import Array
 
 Arrays = Sequence[Array]
+lax_scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to the engine by it
 
 
 def run_loop(

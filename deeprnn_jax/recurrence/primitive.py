@@ -9,7 +9,7 @@ transformations meet it through the rules below, in any order and any number of 
     lowering      by platform: in place on CPU, hoisted elsewhere (`forward`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
@@ -21,7 +21,8 @@ from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
 from deeprnn_jax.recurrence.analysis import part, spread
-from deeprnn_jax.recurrence.backward import collect, pull_back, transpose
+from deeprnn_jax.recurrence.backward import transpose
+from deeprnn_jax.recurrence.cotangents import collect, pull_back
 from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -175,10 +176,9 @@ def _transpose(
     _, carry_is_linear, _ = part(linear, num_consts, num_carry)
     if not params["derived"] and not all(carry_is_linear):
         # not a tangent of ours, which is linear in all of its carry
-        counts = {"num_consts": num_consts, "num_carry": num_carry, "reverse": reverse}
-        names = ("length", "unroll")
-        counts |= {name: params[name] for name in names}
-        return _transpose_plainly(cotangents, operands, jaxpr, counts)
+        params |= {"num_consts": num_consts, "num_carry": num_carry}
+        params |= {"reverse": reverse, "overwrite": overwrite}
+        return _transpose_plainly(cotangents, operands, partial(_plain, jaxpr=jaxpr, **params))
     plan = transpose(jaxpr, num_consts, num_carry, linear)
     variables = jaxpr.jaxpr.invars
     _, carry, xs = part(variables, num_consts, num_carry)
@@ -223,15 +223,14 @@ ad.primitive_transposes[recurrence_p] = _transpose
 
 
 def _transpose_plainly(
-    cotangents: Sequence[Any], operands: Sequence[Any], jaxpr: ClosedJaxpr, counts: dict[str, Any]
+    cotangents: Sequence[Any], operands: Sequence[Any], plain: Callable[..., list[Array]]
 ) -> list[Any]:
-    """Transpose the `lax.scan`."""
+    """Transpose the `lax.scan` that `plain` runs."""
     linear = [operand for operand in operands if ad.is_undefined_primal(operand)]
 
     def push(*tangents: Array) -> list[Array]:
         rest = iter(tangents)
-        given = [next(rest) if ad.is_undefined_primal(one) else one for one in operands]
-        found = run_plainly(jaxpr.jaxpr, given, **counts)
+        found = plain(*(next(rest) if ad.is_undefined_primal(one) else one for one in operands))
         return [one for one, d in zip(found, cotangents, strict=True) if not isinstance(d, ad.Zero)]
 
     shapes = [jax.ShapeDtypeStruct(one.aval.shape, one.aval.dtype) for one in linear]
@@ -278,12 +277,19 @@ batching.fancy_primitive_batchers[recurrence_p] = _batch
 
 
 def swap_scans(closed: Any, operands: Sequence[Array], **params: Any) -> list[Array]:
-    """Evaluate a jaxpr, with a recurrence in the place of each `lax.scan` that can be one."""
+    """Evaluate a jaxpr, with a recurrence in the place of each `lax.scan` that can be one.
+
+    Args:
+      closed: the jaxpr.
+      operands: of it.
+      **params: of `bind`, in place of those that a `lax.scan` has.
+    """
     env = Env(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     env.assign(closed.jaxpr.invars, operands)
     for eqn in closed.jaxpr.eqns:
         if eqn.primitive.name == "scan" and explain_refusal(eqn) is None:
-            env.assign(eqn.outvars, bind_scan(eqn, env.read(eqn.invars), **params))
+            consts, own = recurrence_of(eqn)
+            env.assign(eqn.outvars, bind([*consts, *env.read(eqn.invars)], **own | params))
         else:
             env.do(eqn)
     return env.read(closed.jaxpr.outvars)
@@ -303,22 +309,22 @@ def explain_refusal(eqn: Any) -> str | None:
     return None
 
 
-def bind_scan(eqn: Any, operands: Sequence[Array], **params: Any) -> list[Array]:
-    """Run a `lax.scan`'s operation as a recurrence."""
+def recurrence_of(eqn: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Give a `lax.scan`'s operation as a recurrence.
+
+    Returns:
+      Arrays that come before its operands, and the parameters of `bind`.
+    """
     num_consts, num_carry = num_consts_and_carry(eqn)
     jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
-    given = {
-        "overwrite": (False,) * (len(operands) - num_consts - num_carry),
+    return consts, {
+        "jaxpr": jaxpr,
+        "num_consts": len(consts) + num_consts,
+        "num_carry": num_carry,
+        "length": eqn.params["length"],
+        "reverse": eqn.params["reverse"],
+        "unroll": eqn.params["unroll"],
+        "overwrite": (False,) * (len(eqn.invars) - num_consts - num_carry),
         "shown": len(eqn.outvars) - num_carry,
         "derived": False,
     }
-    return bind(
-        [*consts, *operands],
-        jaxpr=jaxpr,
-        num_consts=len(consts) + num_consts,
-        num_carry=num_carry,
-        length=eqn.params["length"],
-        reverse=eqn.params["reverse"],
-        unroll=eqn.params["unroll"],
-        **(given | params),
-    )

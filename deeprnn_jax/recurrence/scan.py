@@ -5,13 +5,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax
 
 from deeprnn_jax.arguments import choose_checkpoints
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
+from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.recurrence.primitive import swap_scans
-
-_scan = lax.scan  # as it is now: whoever replaces `jax.lax.scan` gets to this module by it
 
 
 def scan(
@@ -71,23 +69,44 @@ def scan(
       >>> jax.tree.map(jnp.shape, jax.grad(loss)(w, jnp.ones((100, 32, 8))))
       {'h': (64, 64), 'x': (8, 64)}
     """
-    config: Any = jax.config
-    if config.jax_disable_jit or not _is_plain(init, xs):
-        return _scan(f, init, xs, length, reverse, unroll)
 
     def plain(init: Any, xs: Any) -> tuple[Any, Any]:
-        return _scan(f, init, xs, length, reverse, unroll)
+        return lax_scan(f, init, xs, length, reverse, unroll)
 
-    # JAX checks the arguments and traces the step, and we run what it found.
-    closed, shapes = jax.make_jaxpr(plain, return_shape=True)(init, xs)
+    if not _is_plain(init, xs):
+        return plain(init, xs)
     if checkpoint_every is not None:
-        scans = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan")
-        num_steps = max((eqn.params["length"] for eqn in scans), default=1)
-        every = choose_checkpoints("scan", checkpoint_every, max(num_steps, 1))
+        # JAX checks the arguments, before they are cut
+        eqns = jax.make_jaxpr(plain)(init, xs).jaxpr.eqns
+        lengths = (eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan")
+        num_steps = max(1, *lengths)
+        every = choose_checkpoints("scan", checkpoint_every, num_steps)
         if num_steps > 1:
             return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)
-    found = swap_scans(closed, jax.tree.leaves((init, xs)))
-    return jax.tree.unflatten(jax.tree.structure(shapes), found)
+    return with_recurrences(plain)(init, xs)
+
+
+def with_recurrences(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run what a function does by `jax.lax.scan` as recurrences.
+
+    JAX checks its arguments and traces its steps, and the engine runs what it found.
+
+    Args:
+      function: of trees of arrays; it may change nothing outside itself.
+
+    Returns:
+      The function, with the same results.
+    """
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        config: Any = jax.config
+        if config.jax_disable_jit:
+            return function(*args, **kwargs)
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
+        found = swap_scans(closed, jax.tree.leaves((args, kwargs)))
+        return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+    return run
 
 
 def _is_plain(init: Any, xs: Any) -> bool:

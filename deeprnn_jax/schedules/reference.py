@@ -6,13 +6,10 @@ are whatever JAX makes of it.
 
 from collections.abc import Sequence
 
-from jax import lax
-
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
+from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
 from deeprnn_jax.types import State
-
-_scan = lax.scan  # as it is now, whoever may replace `jax.lax.scan` later
 
 
 def run_lanes(
@@ -28,7 +25,7 @@ def _run_lane(lane: Lane, want_states: bool, checkpoint_every: int | None) -> Ce
         return after, (y, after if want_states else None)
 
     final, (y, states) = scan_in_chunks(
-        _scan,
+        lax_scan,
         body,
         lane.state,
         (lane.x, lane.noise, lane.steps),

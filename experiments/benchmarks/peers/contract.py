@@ -1,6 +1,7 @@
 """What the benchmark asks of a library: programs that run one and the same network."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,6 +11,22 @@ from experiments.benchmarks.workload import Workload
 
 class NotRunError(Exception):
     """Say why an entry has no part in a row: it lacks the cell, or is not installed."""
+
+
+def library(module: str, package: str | None = None) -> Any:
+    """Import a library.
+
+    Args:
+      module: its module.
+      package: what it is installed by, if that has another name.
+
+    Raises:
+      NotRunError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise NotRunError(f"{package or module} is not installed") from None
 
 
 class Stream(NamedTuple):

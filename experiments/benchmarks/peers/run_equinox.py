@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.peers.contract import NotRunError, Program
+from experiments.benchmarks.peers.contract import NotRunError, Program, library
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
 from experiments.benchmarks.workload import Workload
 
@@ -30,10 +30,7 @@ def _make_cell(workload: Workload, params: Any) -> Any:
 
 def build(workload: Workload) -> Program:
     """Make the program of Equinox's `LSTMCell` or `GRUCell`."""
-    try:
-        import equinox as eqx
-    except ModuleNotFoundError:
-        raise NotRunError("equinox is not installed") from None
+    eqx = library("equinox")
     row = workload.row
     if row.cell not in ("lstm", "gru"):
         raise NotRunError(f"Equinox has no {row.cell} cell")

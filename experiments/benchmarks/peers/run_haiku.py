@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import interop
-from experiments.benchmarks.peers.contract import NotRunError, Program
+from experiments.benchmarks.peers.contract import NotRunError, Program, library
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
 from experiments.benchmarks.workload import Workload
 
@@ -55,10 +55,7 @@ def _params(workload: Workload) -> dict[str, dict[str, Any]]:
 
 def build(workload: Workload) -> Program:
     """Make the program of Haiku's LSTM, GRU, or a tanh form of its VanillaRNN."""
-    try:
-        import haiku as hk
-    except ModuleNotFoundError:
-        raise NotRunError("dm-haiku is not installed") from None
+    hk = library("haiku", "dm-haiku")
     row = workload.row
     if row.cell not in ("rnn", "lstm", "gru_before"):
         reason = ": hk.GRU resets before the product, see gru_before" if row.cell == "gru" else ""

@@ -6,17 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from deeprnn_jax import interop
-from experiments.benchmarks.peers.contract import NotRunError, Program
+from experiments.benchmarks.peers.contract import NotRunError, Program, library
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
 from experiments.benchmarks.workload import Workload
 
 
 def _import_keras() -> Any:
     os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras reads it when it is imported
-    try:
-        import keras
-    except ModuleNotFoundError:
-        raise NotRunError("keras is not installed") from None
+    keras = library("keras")
     if keras.backend.backend() != "jax":
         raise NotRunError(f"keras runs on {keras.backend.backend()}; set KERAS_BACKEND=jax")
     return keras

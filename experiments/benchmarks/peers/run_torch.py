@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from deeprnn_jax import interop
-from experiments.benchmarks.peers.contract import NotRunError, Program, Stream
+from experiments.benchmarks.peers.contract import NotRunError, Program, Stream, library
 from experiments.benchmarks.peers.torch_loop import make_loop
 from experiments.benchmarks.workload import Workload
 
@@ -27,10 +27,7 @@ def build(workload: Workload, threads: int | None = None) -> Program:
     Raises:
       NotRunError: if torch is not there, or has not the cell or the device.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise NotRunError("torch is not installed") from None
+    torch = library("torch")
     row = workload.row
     if row.cell == "gru_before":
         raise NotRunError("torch has no gru_before")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.peers.contract import NotRunError
+from experiments.benchmarks.peers.contract import library
 from experiments.benchmarks.scans.code import Code, Scan, draw, mean_square, normal
 
 
@@ -25,9 +25,6 @@ def build(
 ) -> Code:
     """Draw the cell."""
     del code
-    try:
-        import equinox as eqx
-    except ModuleNotFoundError:
-        raise NotRunError("equinox is not installed") from None
+    eqx = library("equinox")
     shapes = eqx.filter_eval_shape(eqx.nn.GRUCell, hidden_size, hidden_size, key=jax.random.key(0))
     return Code(draw(rng, shapes), normal(rng, num_steps, batch_size, hidden_size), loss)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.peers.contract import NotRunError
+from experiments.benchmarks.peers.contract import library
 from experiments.benchmarks.scans.code import Code, Scan, draw, mean_square, normal
 
 
@@ -16,10 +16,7 @@ def build(
 ) -> Code:
     """Draw the two layers."""
     del code
-    try:
-        import haiku as hk
-    except ModuleNotFoundError:
-        raise NotRunError("dm-haiku is not installed") from None
+    hk = library("haiku", "dm-haiku")
 
     def unroll(x: jax.Array) -> Any:
         core = hk.DeepRNN([hk.LSTM(hidden_size), jax.nn.relu, hk.LSTM(hidden_size)])
