@@ -1,7 +1,8 @@
 """Decoding: sampling, beam search over any state, CTC.
 
 All are functions of arrays, for any number of batch axes, with one loop over time; jit,
-vmap and shard them as you like. What they read from is a step,
+vmap and shard them as you like, and `jax.export` them with symbolic batch axes (those of
+CTC also with a symbolic T). What they read from is a step,
 
     (state, token [*B]) -> (state, logits [*B, V])
 

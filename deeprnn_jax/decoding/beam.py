@@ -19,28 +19,21 @@ numbers of max_steps steps.
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.cells.products import accumulation_dtype
 from deeprnn_jax.checks import check_bools, check_size
+from deeprnn_jax.decoding.arguments import as_tokens, check_index
 from deeprnn_jax.decoding.hypotheses import (
     Hypotheses,
     Search,
     add_finished,
-    give_results,
-    pick,
+    finish_search,
     start_search,
 )
+from deeprnn_jax.decoding.indexing import pick
 from deeprnn_jax.decoding.length_penalties import LengthPenalty, make_factors
-from deeprnn_jax.decoding.states import StateAxes, check_state_axes, spread, take
-from deeprnn_jax.decoding.steps import (
-    DecoderState,
-    TokenStepFn,
-    as_tokens,
-    check_index,
-    log_softmax,
-    settle_state,
-    widen,
-    without_nan,
-)
+from deeprnn_jax.decoding.log_probs import log_softmax, widen, without_nan
+from deeprnn_jax.decoding.states import StateAxes, check_state_axes, repeat_state, take_state
+from deeprnn_jax.decoding.steps import DecoderState, TokenStepFn, settle_state
+from deeprnn_jax.precision import accumulation_dtype
 from deeprnn_jax.types import Array
 
 
@@ -86,12 +79,11 @@ def beam_search(
       num_results: N; beam_size unless given. The search stops sooner with fewer.
       length_penalty: from the lengths 1 ... max_steps, a floating-point array, to
         positive divisors: `gnmt_penalty(0.6)` or `power_penalty(1.0)`, say; None: 1. For
-        a traced exponent write it out, `lambda n: n**alpha`; for one a row, `jax.vmap`
-        the search over rows and exponents.
+        an exponent a row, `jax.vmap` the search over rows and exponents.
       state_axes: the axis where the batch axes begin in the arrays of the state, as in
         `in_axes` of `jax.vmap`: an int, or a tree of ints over the state's first levels;
-        None: what all hypotheses share. A deep network's is 1, for its arrays are
-        `[L, *B, H]`.
+        None: what all hypotheses share. 0 is right for a deep network; with
+        `stack_layers=True`, whose arrays are `[L, *B, H]`, it is 1.
       normalize: whether to take the log-softmax of what the step gives. False: these
         are log-probabilities, or at least not above 0, which the stop relies on; NaN
         is -inf, but for that token alone.
@@ -113,7 +105,7 @@ def beam_search(
       ...     return rnn.step(params, state, jax.nn.one_hot(tokens, 6))
       >>> search = dict(end_token=1, beam_size=4, max_steps=10)
       >>> start = jnp.zeros(3, int)
-      >>> best = beam_search(step, rnn.initial_state(params, 3), start, state_axes=1, **search)
+      >>> best = beam_search(step, rnn.initial_state(params, 3), start, **search)
       >>> best.tokens.shape, best.scores.shape
       ((3, 4, 10), (3, 4))
 
@@ -128,9 +120,7 @@ def beam_search(
       ...     context = jnp.einsum("bks,bsd->bkd", weights, memory)
       ...     return (rnn_state, context), (y + context)[..., :6]  # in place of a readout
       >>> state = decoder.initial_state(params, 3), jnp.zeros((3, 8))
-      >>> best = beam_search(
-      ...     attend, state, start, state_axes=(1, 0), length_penalty=gnmt_penalty(), **search
-      ... )
+      >>> best = beam_search(attend, state, start, length_penalty=gnmt_penalty(), **search)
       >>> best.tokens.shape
       (3, 4, 10)
 
@@ -145,7 +135,7 @@ def beam_search(
     check_bools("beam_search", normalize=normalize)
     start = as_tokens("beam_search", "start_token", start_token)
     check_state_axes("beam_search", state, state_axes, start.shape)
-    state = spread(state, state_axes, start.ndim, beam_size)
+    state = repeat_state(state, state_axes, start.ndim, beam_size)
     tokens = jnp.broadcast_to(start[..., None], (*start.shape, beam_size))
     state, logits = settle_state("beam_search", "step_fn", step_fn, state, tokens)
     check_index("beam_search", "end_token", end_token, logits.shape[-1])
@@ -175,7 +165,7 @@ def beam_search(
         parents, tokens = pick(parents, kept), pick(tokens, kept)
         return Search(
             step=search.step + 1,
-            state=take(state, state_axes, parents),
+            state=take_state(state, state_axes, parents),
             tokens=tokens,
             log_probs=log_probs,
             pool=pool,
@@ -185,7 +175,7 @@ def beam_search(
 
     first = start_search(state, tokens, max_steps, num_results, dtype)
     search = lax.while_loop(goes_on, advance, first)
-    return give_results(search, end_token, factors[-1])
+    return finish_search(search, end_token, factors[-1])
 
 
 def _candidates(before: Array, log_probs: Array) -> tuple[Array, Array, Array]:

@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from deeprnn_jax.checks import check_floating, check_lengths
-from deeprnn_jax.decoding.steps import check_index, log_softmax
+from deeprnn_jax.decoding.arguments import check_index
+from deeprnn_jax.decoding.indexing import pick, put
+from deeprnn_jax.decoding.log_probs import log_softmax
 from deeprnn_jax.sequences import make_steps, where_flag
-from deeprnn_jax.types import Array
+from deeprnn_jax.types import Array, exported
 
 
+@exported
 class BestPath(NamedTuple):
     """The labels of the most probable alignment."""
 
@@ -69,18 +71,16 @@ def _follow(logits: Array, log_probs: Array, mask: Array, *, blank: int) -> Best
     num_steps, *batch_shape, _ = logits.shape
     # The logits' largest: unequal logits may have equal log-probabilities, by rounding.
     path = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    best = jnp.take_along_axis(log_probs, path[..., None], axis=-1)[..., 0]
+    best = pick(log_probs, path[..., None])[..., 0]
     path = jnp.where(mask & (best > -jnp.inf), path, blank)
     before = jnp.concatenate([jnp.full((1, *batch_shape), blank, jnp.int32), path])[:-1]
     is_label = (path != blank) & (path != before)
     count = jnp.cumsum(is_label, axis=0, dtype=jnp.int32)
-    # The n-th label goes to place n - 1; what is no label, out of bounds, where it is dropped.
-    places = jnp.where(is_label, count - 1, num_steps)
-    labels = jnp.put_along_axis(
-        jnp.full(path.shape, blank, jnp.int32), places, path, axis=0, inplace=False, mode="drop"
-    )
+    # The n-th label goes to place n - 1; what is no label, past the end, where it is dropped.
+    places = jnp.moveaxis(jnp.where(is_label, count - 1, num_steps), 0, -1)
+    path = jnp.moveaxis(path, 0, -1)
     return BestPath(
-        labels=jnp.moveaxis(labels, 0, -1),
+        labels=put(jnp.full_like(path, blank), places, path),
         lengths=is_label.sum(axis=0, dtype=jnp.int32),
         log_probs=jnp.where(mask, best, 0.0).sum(axis=0),
     )
@@ -108,24 +108,27 @@ def read_logits(function: str, logits: Any, lengths: Any, blank: Any) -> tuple[A
         )
     num_steps, *batch_shape, size = logits.shape
     check_index(function, "blank", blank, size)
-    if lengths is None:
-        lengths = np.full(batch_shape, num_steps, np.int32)
-    check_lengths(function, lengths, num_steps, tuple(batch_shape))
-    return _read(logits, lengths, blank=blank)
+    if lengths is not None:
+        check_lengths(function, lengths, num_steps, tuple(batch_shape))
+    return _masked_log_probs(logits, lengths, blank=blank)
 
 
 @partial(jax.jit, static_argnames="blank")
-def _read(logits: Array, lengths: Array, *, blank: int) -> tuple[Array, Array]:
+def _masked_log_probs(logits: Array, lengths: Array | None, *, blank: int) -> tuple[Array, Array]:
     mask = make_steps(lengths, None, None, logits.shape[0]).mask
-    assert mask is not None  # there are lengths
+    if mask is None:
+        mask = jnp.ones(logits.shape[:-1], bool)
     log_probs = log_softmax(logits)
     return where_flag(mask, log_probs, _certain_blanks(log_probs, log_probs.shape, blank)), mask
 
 
-def in_parts(log_probs: Array, blank: int) -> Array:
-    """Give `[T, *B, V]` as `[N, S, *B, V]`, S about √T, filled up with certain blanks."""
+def split_steps(log_probs: Array, blank: int) -> Array:
+    """Give `[T, *B, V]` as `[N, S, *B, V]`, filled up with certain blanks.
+
+    S is about √T, and where T is symbolic, that of 1,000 steps.
+    """
     num_steps, *rest = log_probs.shape
-    part = max(math.isqrt(num_steps), 1)
+    part = max(math.isqrt(num_steps), 1) if isinstance(num_steps, int) else 32
     num_parts = -(-num_steps // part)
     past = _certain_blanks(log_probs, (num_parts * part - num_steps, *rest), blank)
     return jnp.concatenate([log_probs, past]).reshape(num_parts, part, *rest)

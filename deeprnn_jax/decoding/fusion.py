@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from deeprnn_jax.decoding.states import StateAxes, check_state_axes, select, spread, take
-from deeprnn_jax.decoding.steps import (
-    DecoderState,
-    TokenStepFn,
-    as_per_row,
-    as_tokens,
-    check_index,
-    log_softmax,
-    settle_state,
+from deeprnn_jax.decoding.arguments import as_per_row, as_tokens, check_index
+from deeprnn_jax.decoding.indexing import pick
+from deeprnn_jax.decoding.log_probs import log_softmax
+from deeprnn_jax.decoding.states import (
+    StateAxes,
+    check_state_axes,
+    repeat_state,
+    take_state,
+    where_state,
 )
+from deeprnn_jax.decoding.steps import DecoderState, TokenStepFn, settle_state
 from deeprnn_jax.types import Array
 
 
@@ -32,7 +33,7 @@ class LanguageModel(NamedTuple):
     start_token: Array | int  # int [*B], or one for all rows: what it reads first
     weight: Array | float = 1.0  # of its log-probabilities; one for all rows, or [*B]
     end_token: int | None = None  # what a whole sequence ends with; None: that is not scored
-    state_axes: StateAxes = 0  # as in `beam_search`: a deep network's is 1
+    state_axes: StateAxes = 0  # as in `beam_search`
 
 
 class Fusion(NamedTuple):
@@ -76,7 +77,7 @@ def start_fusion(
         )
     tokens = jnp.broadcast_to(start[..., None], shape)
     check_state_axes(function, model.state, model.state_axes, batch_shape)
-    state = spread(model.state, model.state_axes, len(batch_shape), beam_size)
+    state = repeat_state(model.state, model.state_axes, len(batch_shape), beam_size)
     state, logits = settle_state(function, "the model's step_fn", model.step_fn, state, tokens)
     if logits.shape[-1] != size:
         raise ValueError(
@@ -87,7 +88,7 @@ def start_fusion(
         check_index(function, "the model's end_token", model.end_token, size)
     weight = as_per_row(function, "the model's weight", model.weight, batch_shape, dtype)
     model = model._replace(weight=weight)
-    return model, _read(model, state, tokens, jnp.zeros(tokens.shape, dtype))
+    return model, _read_labels(model, state, tokens, jnp.zeros(tokens.shape, dtype))
 
 
 def advance_fusion(
@@ -105,14 +106,14 @@ def advance_fusion(
     beam_size, size = fusion.log_probs.shape[-2:]
     flat = fusion.log_probs.reshape(*sources.shape[:-1], beam_size * size)
     index = sources * size + labels
-    gain = jnp.where(is_extended, jnp.take_along_axis(flat, index, axis=-1), 0.0)
-    total = jnp.take_along_axis(fusion.total, sources, axis=-1) + gain
-    stayed = take(fusion.state, model.state_axes, sources)
+    gain = jnp.where(is_extended, pick(flat, index), 0.0)
+    total = pick(fusion.total, sources) + gain
+    stayed = take_state(fusion.state, model.state_axes, sources)
     log_probs = jnp.take_along_axis(fusion.log_probs, sources[..., None], axis=-2)
     # Shapes are fixed: the model reads in every hypothesis, and is not heard in most.
-    read = _read(model, stayed, labels, total)
+    read = _read_labels(model, stayed, labels, total)
     return Fusion(
-        state=select(is_extended, model.state_axes, read.state, stayed),
+        state=where_state(is_extended, model.state_axes, read.state, stayed),
         log_probs=jnp.where(is_extended[..., None], read.log_probs, log_probs),
         total=total,
     )
@@ -125,7 +126,7 @@ def end_fusion(model: LanguageModel, fusion: Fusion) -> Array:
     return fusion.total + fusion.log_probs[..., model.end_token]
 
 
-def _read(model: LanguageModel, state: DecoderState, tokens: Array, total: Array) -> Fusion:
+def _read_labels(model: LanguageModel, state: DecoderState, tokens: Array, total: Array) -> Fusion:
     state, logits = model.step_fn(state, tokens)
     weight = jnp.asarray(model.weight)[..., None, None]
     log_probs = log_softmax(logits).astype(total.dtype)

@@ -7,18 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.checks import check_key, check_size
+from deeprnn_jax.decoding.arguments import as_tokens, check_index
+from deeprnn_jax.decoding.indexing import pick
+from deeprnn_jax.decoding.log_probs import log_softmax
 from deeprnn_jax.decoding.sampling import Sampling, sample_logits
-from deeprnn_jax.decoding.steps import (
-    DecoderState,
-    TokenStepFn,
-    as_tokens,
-    check_index,
-    log_softmax,
-    settle_state,
-)
-from deeprnn_jax.types import Array
+from deeprnn_jax.decoding.steps import DecoderState, TokenStepFn, settle_state
+from deeprnn_jax.types import Array, exported
 
 
+@exported
 class Generated(NamedTuple):
     """What `generate` drew."""
 
@@ -96,7 +93,7 @@ def generate(
         state, token, ended = carry
         state, logits = step_fn(state, token)
         token = sample_logits(jax.random.fold_in(key, t), logits, sampling)
-        log_prob = jnp.take_along_axis(log_softmax(logits), token[..., None], axis=-1)[..., 0]
+        log_prob = pick(log_softmax(logits), token[..., None])[..., 0]
         is_real = ~ended
         if end_token is not None:
             token = jnp.where(ended, end_token, token)

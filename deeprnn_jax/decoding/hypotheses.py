@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.decoding.steps import DecoderState, places_in
-from deeprnn_jax.types import Array
+from deeprnn_jax.decoding.indexing import pick, places_in
+from deeprnn_jax.decoding.steps import DecoderState
+from deeprnn_jax.types import Array, exported
 
 
+@exported
 class Hypotheses(NamedTuple):
     """The N best hypotheses of each row, the best first."""
 
@@ -78,7 +80,7 @@ def add_finished(pool: Pool, step: Array, log_probs: Array, slots: Array, factor
 
 
 @partial(jax.jit, static_argnames="end_token")
-def give_results(search: Search, end_token: int, last_factor: Array) -> Hypotheses:
+def finish_search(search: Search, end_token: int, last_factor: Array) -> Hypotheses:
     """Give the finished hypotheses and then, where there is room, the live ones."""
     pool, max_steps = search.pool, search.token_history.shape[0]
     num_results, beam_size = pool.scores.shape[-1], search.tokens.shape[-1]
@@ -94,7 +96,7 @@ def give_results(search: Search, end_token: int, last_factor: Array) -> Hypothes
     rank = places_in(pool.scores.shape)
     source = jnp.where(rank < num_finished, rank, num_results - num_finished + rank)
     past = source >= num_results + beam_size  # more results than there are hypotheses
-    chosen: Pool = jax.tree.map(partial(pick, indices=jnp.where(past, 0, source)), both)
+    chosen: Pool = jax.tree.map(partial(pick, places=jnp.where(past, 0, source)), both)
     finished = rank < num_finished
     exists = ~past & (chosen.scores > -jnp.inf)
     lengths = jnp.where(exists, jnp.minimum(chosen.steps + 1, max_steps), 0)
@@ -129,8 +131,3 @@ def _trace_back(search: Search, steps: Array, slots: Array, end_token: int) -> A
     entries = (times, search.token_history, search.parent_history)
     _, tokens = lax.scan(back, slots, entries, reverse=True)
     return jnp.moveaxis(tokens, 0, -1)
-
-
-def pick(values: Array, indices: Array) -> Array:
-    """Give `values[*B, indices[*B, n]]`."""
-    return jnp.take_along_axis(values, indices, axis=-1)

@@ -11,25 +11,26 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from deeprnn_jax.checks import check_callable, is_number
+from deeprnn_jax.checks import check_callable
+from deeprnn_jax.decoding.arguments import describe, is_known, is_real
 from deeprnn_jax.types import Array
 
 LengthPenalty = Callable[[Any], Any]  # lengths, any array or number -> divisors
 
 
-def gnmt_penalty(alpha: float = 0.6) -> LengthPenalty:
+def gnmt_penalty(alpha: Array | float = 0.6) -> LengthPenalty:
     """Divide by ((5 + length) / 6)^alpha.
 
     Args:
       alpha: 0 leaves the log-probability as it is; the paper found 0.6 to 0.7 best.
+        An array may be traced; then it is not looked at.
 
     Returns:
       The penalty, 1 at length 1.
 
     Raises:
-      ValueError: if alpha is not a finite number.
+      ValueError: if alpha is not one finite number.
 
     Example:
       >>> from deeprnn_jax.decoding import gnmt_penalty
@@ -43,17 +44,18 @@ def gnmt_penalty(alpha: float = 0.6) -> LengthPenalty:
     return lambda lengths: ((5.0 + lengths) / 6.0) ** alpha
 
 
-def power_penalty(alpha: float = 1.0) -> LengthPenalty:
+def power_penalty(alpha: Array | float = 1.0) -> LengthPenalty:
     """Divide by length^alpha; with 1, the score is the mean log-probability of a token.
 
     Args:
-      alpha: 0 leaves the log-probability as it is.
+      alpha: 0 leaves the log-probability as it is. An array may be traced; then it is
+        not looked at.
 
     Returns:
       The penalty.
 
     Raises:
-      ValueError: if alpha is not a finite number.
+      ValueError: if alpha is not one finite number.
 
     Example:
       >>> from deeprnn_jax.decoding import power_penalty
@@ -83,7 +85,7 @@ def make_factors(length_penalty: LengthPenalty | None, max_steps: int, dtype: An
             "beam_search: length_penalty must give a divisor for each length "
             f"[max_steps={max_steps}], got shape {np.shape(divisors)}"
         )
-    if not isinstance(divisors, Tracer):
+    if is_known(divisors):
         values = np.asarray(divisors)
         if not (np.isfinite(values) & (values > 0)).all():
             raise ValueError(
@@ -94,5 +96,7 @@ def make_factors(length_penalty: LengthPenalty | None, max_steps: int, dtype: An
 
 
 def _check_alpha(function: str, alpha: Any) -> None:
-    if not is_number(alpha) or not abs(float(alpha)) < float("inf"):
-        raise ValueError(f"{function}: alpha must be a finite number, got {alpha!r}; 0 is none")
+    is_one = is_real(alpha) and np.shape(alpha) == ()
+    if not is_one or (is_known(alpha) and not np.isfinite(np.asarray(alpha))):
+        got = repr(alpha) if is_one else describe(alpha)
+        raise ValueError(f"{function}: alpha must be a finite number, got {got}; 0 is none")

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.checks import check_size
-from deeprnn_jax.decoding.ctc import in_parts, read_logits
+from deeprnn_jax.decoding.arguments import as_per_row
+from deeprnn_jax.decoding.ctc import read_logits, split_steps
 from deeprnn_jax.decoding.fusion import (
     Fusion,
     LanguageModel,
@@ -29,6 +30,8 @@ from deeprnn_jax.decoding.fusion import (
     end_fusion,
     start_fusion,
 )
+from deeprnn_jax.decoding.indexing import pick, places_in, put
+from deeprnn_jax.decoding.log_probs import log_of_either, without_nan
 from deeprnn_jax.decoding.prefixes import (
     Prefixes,
     empty_prefixes,
@@ -37,10 +40,10 @@ from deeprnn_jax.decoding.prefixes import (
     join,
     last_labels,
 )
-from deeprnn_jax.decoding.steps import as_per_row, places_in, without_nan
-from deeprnn_jax.types import Array
+from deeprnn_jax.types import Array, exported
 
 
+@exported
 class Labelings(NamedTuple):
     """The K best label sequences of each row, the best first."""
 
@@ -60,7 +63,7 @@ class _Beam(NamedTuple):
 
     @property
     def log_probs(self) -> Array:
-        return jnp.logaddexp(self.blank, self.label)
+        return log_of_either(self.blank, self.label)
 
 
 def ctc_prefix_beam(
@@ -125,9 +128,7 @@ def ctc_prefix_beam(
       >>> params = rnn.init(jax.random.key(0), input_size=4)
       >>> def step(state, tokens):
       ...     return rnn.step(params, state, jax.nn.one_hot(tokens, 4))
-      >>> model = LanguageModel(
-      ...     step, rnn.initial_state(params, 3), start_token=0, weight=0.5, state_axes=1
-      ... )
+      >>> model = LanguageModel(step, rnn.initial_state(params, 3), start_token=0, weight=0.5)
       >>> logits = jax.random.normal(jax.random.key(1), (20, 3, 4))
       >>> best = ctc_prefix_beam(logits, beam_size=8, language_model=model, insertion_bonus=1.0)
       >>> best.labels.shape
@@ -163,7 +164,7 @@ def _search(
     num_steps, *batch_shape, _ = log_probs.shape
     shape = (*batch_shape, beam_size)
     is_first = places_in(shape) == 0
-    parts = in_parts(log_probs, blank)
+    parts = split_steps(log_probs, blank)
     beam = _Beam(
         prefixes=empty_prefixes(shape, max(num_steps, 1), parts.shape[1]),
         blank=jnp.where(is_first, 0.0, -jnp.inf).astype(log_probs.dtype),
@@ -192,7 +193,7 @@ def _advance(
     beam_size, size = grown.shape[-2:]
     is_blank = places_in(grown.shape) == blank
     # A prefix extended by the blank is the prefix itself: there its own score stands.
-    stays = jnp.logaddexp(stay_blank, stay_label)[..., None]
+    stays = log_of_either(stay_blank, stay_label)[..., None]
     scores = jnp.where(is_blank, stays, grown)
     scores += (bonus * beam.prefixes.lengths.astype(bonus.dtype))[..., None]
     gain = bonus[..., None]
@@ -204,15 +205,14 @@ def _advance(
     _, best = lax.top_k(_flat(scores), beam_size)
     sources, labels = best // size, best % size
     is_extended = labels != blank
-    pick = partial(jnp.take_along_axis, indices=sources, axis=-1)
-    new_label = jnp.take_along_axis(_flat(grown), best, axis=-1)
+    new_label = pick(_flat(grown), best)
     fusion = beam.fusion
     if fusion is not None and model is not None:
         fusion = advance_fusion(model, fusion, sources, labels, is_extended)
     return _Beam(
         prefixes=extend(beam.prefixes, sources, labels, is_extended),
-        blank=jnp.where(is_extended, -jnp.inf, pick(stay_blank)),
-        label=jnp.where(is_extended, new_label, pick(stay_label)),
+        blank=jnp.where(is_extended, -jnp.inf, pick(stay_blank, sources)),
+        label=jnp.where(is_extended, new_label, pick(stay_label, sources)),
         fusion=fusion,
     )
 
@@ -236,12 +236,12 @@ def _grow(beam: _Beam, log_probs: Array, blank: int) -> tuple[Array, Array, Arra
     parents, has_parent = find_parents(beam.prefixes, total > -jnp.inf)
     flat = _flat(grown)
     same = jnp.where(has_parent, parents * size + last, flat.shape[-1])
-    repeated = beam.label + jnp.take_along_axis(log_probs, last, axis=-1)
+    repeated = beam.label + pick(log_probs, last)
     added = jnp.take_along_axis(flat, same, axis=-1, mode="fill", fill_value=-jnp.inf)
     none = jnp.full(same.shape, -jnp.inf, flat.dtype)
-    flat = jnp.put_along_axis(flat, same, none, axis=-1, inplace=False, mode="drop")
+    flat = put(flat, same, none)
     stay_blank = total + log_probs[..., blank, None]
-    return stay_blank, jnp.logaddexp(repeated, added), flat.reshape(grown.shape)
+    return stay_blank, log_of_either(repeated, added), flat.reshape(grown.shape)
 
 
 def _order(
@@ -254,16 +254,15 @@ def _order(
         scores = without_nan(scores + end_fusion(model, beam.fusion))
     exists = (log_probs > -jnp.inf) & (scores > -jnp.inf)
     scores, order = lax.top_k(jnp.where(exists, scores, -jnp.inf), scores.shape[-1])
-    pick = partial(jnp.take_along_axis, indices=order, axis=-1)
-    exists = pick(exists)
-    lengths = jnp.where(exists, pick(lengths), 0)
+    exists = pick(exists, order)
+    lengths = jnp.where(exists, pick(lengths, order), 0)
     labels = jnp.take_along_axis(beam.prefixes.base.labels, order[..., None], axis=-2)
     inside = places_in(labels.shape) < lengths[..., None]
     return Labelings(
         labels=jnp.where(inside, labels, blank)[..., :num_steps],
         lengths=lengths,
         scores=scores,
-        log_probs=jnp.where(exists, pick(log_probs), -jnp.inf),
+        log_probs=jnp.where(exists, pick(log_probs, order), -jnp.inf),
     )
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from deeprnn_jax.decoding.steps import places_in
+from deeprnn_jax.decoding.indexing import pick, places_in, put
 from deeprnn_jax.types import Array
 
 _NONE = -1  # no label stands there
@@ -97,15 +97,14 @@ def extend(prefixes: Prefixes, sources: Array, labels: Array, is_extended: Array
       is_extended: bool `[*B, K]`.
     """
     origins, last, lengths = (
-        jnp.take_along_axis(each, sources, axis=-1)
-        for each in (prefixes.origins, prefixes.last, prefixes.lengths)
+        pick(each, sources) for each in (prefixes.origins, prefixes.last, prefixes.lengths)
     )
-    starts = jnp.take_along_axis(prefixes.base.lengths, origins, axis=-1)
+    starts = pick(prefixes.base.lengths, origins)
     grown = jnp.take_along_axis(prefixes.grown, sources[..., None], axis=-2)
     is_new = is_extended[..., None] & (places_in(grown.shape) == (lengths - starts)[..., None])
     grown = jnp.where(is_new, labels[..., None], grown)
     common = jnp.take_along_axis(prefixes.common, sources[..., :, None], axis=-2)
-    common = jnp.take_along_axis(common, sources[..., None, :], axis=-1)
+    common = pick(common, sources[..., None, :])
     at_common = _labels_at(prefixes.base, origins, starts, grown, common)
     is_same = (at_common == at_common.mT) & (at_common != _NONE)
     return Prefixes(
@@ -121,12 +120,11 @@ def extend(prefixes: Prefixes, sources: Array, labels: Array, is_extended: Array
 def join(prefixes: Prefixes) -> Prefixes:
     """Give the same prefixes, whole in the base."""
     base, origins = prefixes.base, prefixes.origins
-    starts = jnp.take_along_axis(base.lengths, origins, axis=-1)[..., None]
+    starts = pick(base.lengths, origins)[..., None]
     labels = jnp.take_along_axis(base.labels, origins[..., None], axis=-2)
     places = starts + places_in(prefixes.grown.shape)
-    labels = jnp.put_along_axis(labels, places, prefixes.grown, axis=-1, inplace=False, mode="drop")
     return prefixes._replace(
-        base=Base(labels, prefixes.lengths),
+        base=Base(put(labels, places, prefixes.grown), prefixes.lengths),
         origins=places_in(origins.shape),
         grown=jnp.full_like(prefixes.grown, _NONE),
     )
@@ -148,7 +146,7 @@ def _labels_at(base: Base, origins: Array, starts: Array, grown: Array, places: 
     flat = base.labels.reshape(*axes, beam_size * max_length)
     index = origins[..., None] * max_length + jnp.minimum(places, max_length - 1)
     index = index.reshape(*axes, beam_size * num_places)
-    before = jnp.take_along_axis(flat, index, axis=-1).reshape(places.shape)
+    before = pick(flat, index).reshape(places.shape)
     # A place before the start is out of bounds, as one past the end: no negative index.
     since = jnp.where(places < starts, grown.shape[-1], places - starts)
     since = jnp.take_along_axis(grown, since, axis=-1, mode="fill", fill_value=_NONE)

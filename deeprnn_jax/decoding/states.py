@@ -6,9 +6,10 @@ array the batch axes begin, in the form of `jax.vmap`'s `in_axes`: an int, or a 
 ints over the first levels of the state. None marks what all hypotheses share, which is
 left as it is.
 
-    0                leaves [*B, size]         a vector, an attention context
-    1                leaves [L, *B, size]      what `rnn.initial_state` gives
-    (1, 0)           a pair of both
+    0            leaves [*B, ...]        a deep network's state, an attention context
+    1            leaves [L, *B, ...]     a deep network's, made with `stack_layers=True`
+    (1, 0)       a pair of both
+    (0, None)    a pair of the first and what all hypotheses share
 """
 
 from collections.abc import Callable
@@ -41,8 +42,8 @@ def check_state_axes(
         if shape[axis : axis + len(batch_shape)] != batch_shape or len(shape) < axis:
             raise ValueError(
                 f"{function}: state must have the batch axes {batch_shape} of start_token from "
-                f"axis {axis} on, got shape {shape}; is it a deep network's, [L, *B, H]? Its "
-                "state_axes is 1; for a pair of it and an array [*B, H], (1, 0)"
+                f"axis {axis} on, got shape {shape}; state_axes says where they begin: 1 in a "
+                "deep network's that is stacked, [L, *B, H]; None for what all hypotheses share"
             )
 
     try:
@@ -56,7 +57,9 @@ def check_state_axes(
         ) from error
 
 
-def spread(state: DecoderState, axes: StateAxes, batch_ndim: int, beam_size: int) -> DecoderState:
+def repeat_state(
+    state: DecoderState, axes: StateAxes, batch_ndim: int, beam_size: int
+) -> DecoderState:
     """Give the state with K copies a row, on a new axis after the batch axes."""
 
     def repeat(axis: int, leaf: Any) -> Array:
@@ -68,21 +71,21 @@ def spread(state: DecoderState, axes: StateAxes, batch_ndim: int, beam_size: int
     return _map(repeat, axes, state)
 
 
-def take(state: DecoderState, axes: StateAxes, parents: Array) -> DecoderState:
+def take_state(state: DecoderState, axes: StateAxes, parents: Array) -> DecoderState:
     """Give the state whose hypothesis k is the given one's `parents[*B, k]`."""
 
     def gather(axis: int, leaf: Array) -> Array:
-        def pick(leaf: Array, parents: Array) -> Array:
+        def gather_in_row(leaf: Array, parents: Array) -> Array:
             return jnp.take(leaf, parents, axis=axis, mode="clip")
 
         for _ in range(parents.ndim - 1):
-            pick = jax.vmap(pick, in_axes=(axis, 0), out_axes=axis)
-        return pick(leaf, parents)
+            gather_in_row = jax.vmap(gather_in_row, in_axes=(axis, 0), out_axes=axis)
+        return gather_in_row(leaf, parents)
 
     return _map(gather, axes, state)
 
 
-def select(flags: Array, axes: StateAxes, yes: DecoderState, no: DecoderState) -> DecoderState:
+def where_state(flags: Array, axes: StateAxes, yes: DecoderState, no: DecoderState) -> DecoderState:
     """Choose between two states, hypothesis by hypothesis, by bool `[*B, K]`."""
 
     def choose(axis: int, a: Array, b: Array) -> Array:

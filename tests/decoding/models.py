@@ -41,6 +41,14 @@ def table_state(batch_shape):
     return jnp.zeros(batch_shape, jnp.int32), jnp.zeros(batch_shape, jnp.int32)
 
 
+def draw_confident(num_steps, size, rows=None):
+    """Draw logits `[T, size]`, or `[T, rows, size]`, that are 20 higher for one of all."""
+    shape = (num_steps,) if rows is None else (num_steps, rows)
+    rng = np.random.default_rng(0)
+    path = rng.integers(0, size, size=shape)
+    return 20.0 * np.eye(size)[path] + 0.5 * rng.normal(size=(*shape, size))
+
+
 @functools.cache
 def language_model(size=5, hidden_size=8, num_layers=2, dtype=jnp.float32):
     """Give a network over tokens, its parameters and its step `(state, tokens)`."""
@@ -53,3 +61,16 @@ def language_model(size=5, hidden_size=8, num_layers=2, dtype=jnp.float32):
         return rnn.step(params, state, jax.nn.one_hot(tokens, size, dtype=dtype))
 
     return rnn, params, step
+
+
+def units_first(step, state):
+    """Give the same step and state with the last axis of each leaf first: `[H, *B]`."""
+
+    def turn(state):
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), state)
+
+    def turned_step(state, tokens):
+        state, logits = step(jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), state), tokens)
+        return turn(state), logits
+
+    return turned_step, turn(state)

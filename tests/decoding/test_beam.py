@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 import deeprnn_jax as drnn
 from deeprnn_jax.decoding import Sampling, beam_search, generate, gnmt_penalty, power_penalty
 from tests.decoding import oracles
-from tests.decoding.models import history_logits, language_model, table_state, table_step
+from tests.decoding.models import (
+    draw_confident,
+    history_logits,
+    language_model,
+    table_state,
+    table_step,
+    units_first,
+)
 
 END = 1
 
@@ -216,7 +223,7 @@ def test_one_beam_is_greedy():
     state = rnn.initial_state(params, 4)
     greedy = Sampling(temperature=0.0)
     _, drawn = generate(step, state, start, 12, jax.random.key(0), greedy, end_token=3)
-    got = beam_search(step, state, start, end_token=3, beam_size=1, max_steps=12, state_axes=1)
+    got = beam_search(step, state, start, end_token=3, beam_size=1, max_steps=12)
     np.testing.assert_array_equal(got.tokens[:, 0], drawn.tokens.T)
     np.testing.assert_array_equal(got.lengths[:, 0], drawn.lengths)
     np.testing.assert_allclose(got.scores[:, 0], drawn.log_probs.sum(0), rtol=1e-5)
@@ -229,7 +236,7 @@ def test_a_deep_networks_state_follows_its_hypothesis():
     start = jnp.array([0, 2, 4])
     got = jax.jit(
         lambda state: beam_search(
-            step, state, start, end_token=3, beam_size=beam_size, max_steps=num_steps, state_axes=1
+            step, state, start, end_token=3, beam_size=beam_size, max_steps=num_steps
         )
     )(rnn.initial_state(params, rows))
     first = jnp.broadcast_to(start[:, None, None], (rows, beam_size, 1))
@@ -245,6 +252,18 @@ def test_a_deep_networks_state_follows_its_hypothesis():
     sequences = {tuple(tokens) for tokens in got.tokens[0].tolist()}
     assert len(sequences) == beam_size
     assert (jnp.diff(got.scores, axis=-1) <= 0).all()
+
+
+@pytest.mark.parametrize("batch_shape", [(3,), (2, 3)])
+def test_batch_axes_may_begin_elsewhere(batch_shape):
+    """The same network, its states with the units first: `[H, *B]`."""
+    rnn, params, step = language_model()
+    state, start = rnn.initial_state(params, batch_shape), jnp.zeros(batch_shape, int)
+    settings = {"end_token": 3, "beam_size": 4, "max_steps": 6}
+    expected = beam_search(step, state, start, **settings)
+    got = beam_search(*units_first(step, state), start, state_axes=1, **settings)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def make_attention_decoder(memory):
@@ -273,7 +292,6 @@ def test_a_decoder_fed_by_attention():
     """Each hypothesis, read alone step by step, has the probability that the search gave it."""
     memory = jnp.asarray(np.random.default_rng(5).normal(size=(2, 7, 6)), jnp.float32)
     step, state = make_attention_decoder(memory)
-    axes = {"rnn": 1, "context": 0}
     got = jax.jit(
         lambda state: beam_search(
             step,
@@ -283,16 +301,12 @@ def test_a_decoder_fed_by_attention():
             beam_size=3,
             max_steps=6,
             length_penalty=gnmt_penalty(),
-            state_axes=axes,
         )
     )(state)
     got = jax.device_get(got)
     read = jax.jit(step)
     for n in range(3):
-        one = {
-            "rnn": jax.tree.map(lambda leaf: leaf[:, :, None], state["rnn"]),
-            "context": state["context"][:, None],
-        }
+        one = jax.tree.map(lambda leaf: leaf[:, None], state)
         tokens, totals = jnp.zeros((2, 1), int), np.zeros(2)
         for t in range(6):
             one, logits = read(one, tokens)
@@ -349,9 +363,48 @@ def test_penalties():
     np.testing.assert_allclose(gnmt_penalty(0.5)(lengths), np.sqrt([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(power_penalty()(lengths), lengths)
     for penalty, name in ((gnmt_penalty, "gnmt_penalty"), (power_penalty, "power_penalty")):
-        for alpha in ("0.6", float("nan"), float("inf"), True):
+        for alpha in ("0.6", float("nan"), float("inf"), True, np.array(np.inf), np.ones(2)):
             with pytest.raises(ValueError, match=f"{name}: alpha must be a finite number"):
                 penalty(alpha)
+
+
+@pytest.mark.parametrize("penalty", [gnmt_penalty, power_penalty])
+def test_a_penalty_may_be_traced(penalty):
+    """One search for each exponent is the searches one after the other."""
+    table = jnp.asarray(draw_tables(7)[0])
+
+    def search(alpha):
+        return beam_search(
+            table_step(table),
+            table_state(()),
+            0,
+            end_token=END,
+            beam_size=3,
+            max_steps=5,
+            length_penalty=penalty(alpha),
+        )
+
+    alphas = [-0.7, 0.0, 0.6, 2.0]
+    together = jax.vmap(search)(jnp.array(alphas))
+    for i, alpha in enumerate(alphas):
+        alone = search(alpha)
+        np.testing.assert_array_equal(together.tokens[i], alone.tokens)
+        np.testing.assert_allclose(together.scores[i], alone.scores, rtol=1e-6)
+    assert len(np.unique(together.tokens, axis=0)) > 1
+
+
+def test_no_probability_is_above_1():
+    """Confident steps, whose probabilities are rounded to a sum above 1 in float32."""
+    logits = jnp.asarray(draw_confident(100, 5, rows=16).astype(np.float32))
+
+    def step(t, tokens):
+        return t + 1, jnp.broadcast_to(logits[t[0, 0]][:, None], (16, 4, 5))
+
+    got = beam_search(
+        step, jnp.zeros(16, int), jnp.zeros(16, int), end_token=1, beam_size=4, max_steps=100
+    )
+    assert (got.log_probs <= 0).all()
+    assert (got.scores <= 0).all()
 
 
 @pytest.mark.parametrize(

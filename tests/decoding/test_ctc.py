@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deeprnn_jax.decoding import LanguageModel, ctc_greedy, ctc_prefix_beam
 from tests.decoding import oracles
-from tests.decoding.models import language_model
+from tests.decoding.models import draw_confident, language_model, units_first
 
 greedy = jax.jit(ctc_greedy, static_argnames="blank")
 
@@ -142,6 +142,19 @@ def test_2000_steps_in_float32():
         assert exact - 3.0 < got.scores[k] <= exact + 1e-3
 
 
+@pytest.mark.parametrize("num_steps", [8, 2000])
+def test_no_probability_is_above_1(num_steps):
+    """Confident steps, whose probabilities are rounded to a sum above 1 in float32."""
+    logits = draw_confident(num_steps, 5, rows=16).astype(np.float32)
+    got = jax.device_get(search(logits, None, 4))
+    assert (got.log_probs <= 0).all()
+    assert (got.scores <= 0).all()
+    assert (jax.device_get(greedy(logits)).log_probs <= 0).all()
+    for row in range(4):
+        exact = oracles.ctc_log_prob(oracles.log_softmax(logits[:, row]), labels_of(got, row, 0), 0)
+        np.testing.assert_allclose(got.log_probs[row, 0], exact, atol=1e-4)
+
+
 def test_rows_do_not_depend_on_their_neighbours_or_their_padding():
     lengths = np.array([6, 0, 3, 5])
     logits = draw_logits(3, 6, 4, 3).astype(np.float32)
@@ -214,16 +227,17 @@ def model_log_probs(sequences, start, end):
     ]
 
 
-@pytest.mark.parametrize(("end", "bonus"), [(None, 0.7), (0, 0.0)])
-def test_a_deep_network_as_language_model(end, bonus):
+@pytest.mark.parametrize(("end", "bonus", "axis"), [(None, 0.7, 0), (0, 0.0, 1)])
+def test_a_deep_network_as_language_model(end, bonus, axis):
     """With a wide beam: all alignments, and all labels read by `apply`."""
     rnn, params, step = language_model(size=3)
+    state = rnn.initial_state(params, 3)
+    if axis == 1:
+        step, state = units_first(step, state)
     logits = draw_logits(6, 4, 3, 3).astype(np.float32)
     lengths = np.array([4, 2, 0])
     start = np.array([0, 1, 2])
-    model = LanguageModel(
-        step, rnn.initial_state(params, 3), start, weight=0.4, end_token=end, state_axes=1
-    )
+    model = LanguageModel(step, state, start, weight=0.4, end_token=end, state_axes=axis)
     got = jax.device_get(
         jax.jit(
             lambda logits, lengths: ctc_prefix_beam(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeprnn_jax.decoding import Sampling, generate, sample_logits
-from tests.decoding.models import language_model
+from tests.decoding.models import draw_confident, language_model
 
 RNN, PARAMS, STEP = language_model()
 V = 5
@@ -71,7 +71,7 @@ def test_any_batch_axes(batch_shape):
     assert got.tokens.shape == got.log_probs.shape == (4, *batch_shape)
     assert got.tokens.dtype == got.lengths.dtype == jnp.int32
     assert got.lengths.shape == batch_shape
-    assert jax.tree.leaves(state)[0].shape == (1, *batch_shape, 8)
+    assert jax.tree.leaves(state)[0].shape == (*batch_shape, 8)
 
 
 def test_greedy_goes_on_where_it_stopped():
@@ -91,6 +91,38 @@ def test_vmap_over_keys_is_one_after_the_other():
     for i in range(4):
         np.testing.assert_array_equal(together.tokens[i], one(keys[i]).tokens)
     assert len(np.unique(together.tokens, axis=0)) > 1
+
+
+def test_vmap_over_temperatures_is_one_after_the_other():
+    def draw(temperature):
+        settings = Sampling(temperature=temperature)
+        return generate(STEP, initial_state(3), jnp.zeros(3, int), 6, KEY, settings)[1]
+
+    temperatures = [0.0, 0.5, 3.0]
+    together = jax.vmap(draw)(jnp.array(temperatures))
+    traced = jax.jit(draw)
+    for i, temperature in enumerate(temperatures):
+        np.testing.assert_array_equal(together.tokens[i], draw(temperature).tokens)
+        np.testing.assert_array_equal(together.tokens[i], traced(temperature).tokens)
+    assert len(np.unique(together.tokens, axis=0)) == 3
+
+
+def test_vmap_over_top_p_is_one_after_the_other():
+    def draw(top_p):
+        settings = Sampling(top_p=top_p)
+        return generate(STEP, initial_state(3), jnp.zeros(3, int), 6, KEY, settings)[1]
+
+    top_ps = [0.01, 0.6, 1.0]
+    together = jax.vmap(draw)(jnp.array(top_ps))
+    for i, top_p in enumerate(top_ps):
+        np.testing.assert_array_equal(together.tokens[i], draw(top_p).tokens)
+
+
+def test_a_certain_token_has_a_log_probability_of_0_at_most():
+    """With what stands beside it, 1 is rounded in float32."""
+    logits = jnp.asarray(draw_confident(100, 5).astype(np.float32))
+    _, got = generate(lambda t, token: (t + 1, logits[t]), 0, 0, 100, KEY)
+    assert (got.log_probs <= 0).all()
 
 
 def test_draws_are_of_the_model():

@@ -9,6 +9,7 @@ from deeprnn_jax.decoding import Sampling, restrict_logits, sample_logits
 
 P = np.array([0.1, 0.5, 0.15, 0.25], np.float32)
 LOGITS = jnp.log(P)
+KEY = jax.random.key(3)
 
 
 def kept(logits, **settings):
@@ -86,7 +87,9 @@ def test_a_tiny_temperature_is_nearly_greedy_and_finite():
     assert set(drawn.tolist()) == {1}
 
 
-@pytest.mark.parametrize("settings", [Sampling(0.0), Sampling(), Sampling(0.5, 3, 0.9)])
+@pytest.mark.parametrize(
+    "settings", [Sampling(0.0), Sampling(np.array(0.0)), Sampling(), Sampling(0.5, 3, 0.9)]
+)
 def test_a_row_without_a_distribution_gives_index_0(settings):
     rows = np.stack([LOGITS] * 4)
     rows[0, 1], rows[1, 3], rows[2], rows[3, 2] = np.nan, np.inf, -np.inf, -np.inf
@@ -97,15 +100,65 @@ def test_a_row_without_a_distribution_gives_index_0(settings):
     assert (drawn[:, 3] == 1).any()
 
 
-def test_a_temperature_a_row():
-    """As documented: the logits divided, and 1 in the settings."""
-    temperatures = np.array([0.5, 2.0], np.float32)
-    rows = np.stack([LOGITS] * 2)
-    key, settings = jax.random.key(3), Sampling(top_k=3)
-    draw = jax.jit(lambda t: sample_logits(key, rows / t[..., None], settings))
-    for row, temperature in enumerate(temperatures.tolist()):
-        expected = sample_logits(key, rows, Sampling(temperature, top_k=3))
-        assert draw(temperatures)[row] == expected[row]
+ROWS = jnp.asarray(np.random.default_rng(0).normal(size=(200, 6)), jnp.float32)
+TEMPERATURES = [0.0, 1e-30, 0.3, 0.7, 1.0, 2.5]
+
+
+def test_a_traced_temperature_draws_as_the_same_number():
+    def draw(temperature):
+        settings = Sampling(temperature, top_k=4, top_p=0.9)
+        return jax.jit(lambda: sample_logits(KEY, ROWS, settings))()
+
+    expected = np.stack([draw(temperature) for temperature in TEMPERATURES])
+    temperatures = jnp.array(TEMPERATURES)
+    np.testing.assert_array_equal(jax.vmap(draw)(temperatures), expected)
+    for draw_one in (draw, jax.jit(draw)):
+        np.testing.assert_array_equal([draw_one(t) for t in temperatures], expected)
+    np.testing.assert_array_equal(expected[0], jnp.argmax(ROWS, axis=-1))
+    assert len(np.unique(expected[1:], axis=0)) > 2
+
+
+@pytest.mark.parametrize("temperature", [-1.0, np.nan])
+def test_a_traced_temperature_that_is_none_is_taken_for_0(temperature):
+    draw = jax.jit(lambda t: sample_logits(KEY, ROWS, Sampling(t)))
+    np.testing.assert_array_equal(draw(temperature), jnp.argmax(ROWS, axis=-1))
+
+
+@pytest.mark.parametrize("top_k", [None, 4])
+def test_a_traced_top_p_keeps_as_the_same_number(top_k):
+    """Also where the most probable has 1 by rounding: 1 still keeps all."""
+    rows = ROWS.at[0].set(jnp.array([30.0, 0, 0, 0, 0, 0]))
+
+    def restrict(top_p):
+        return restrict_logits(rows, Sampling(top_k=top_k, top_p=top_p))
+
+    top_ps = [1e-9, 0.3, 0.8, 1.0]
+    expected = np.stack([restrict(top_p) for top_p in top_ps])
+    np.testing.assert_array_equal(jax.vmap(restrict)(jnp.array(top_ps)), expected)
+    assert np.isfinite(expected[-1]).sum(axis=-1).tolist() == [top_k or 6] * 200
+
+
+def test_a_temperature_and_a_top_p_a_row():
+    temperatures, top_ps = np.array([0.5, 0.0, 2.0]), np.array([0.9, 1.0, 0.5])
+    rows = ROWS[:3]
+    drawn = sample_logits(KEY, rows, Sampling(temperatures, top_p=top_ps))
+    for row, settings in enumerate(zip(temperatures.tolist(), top_ps.tolist(), strict=True)):
+        temperature, top_p = settings
+        assert drawn[row] == sample_logits(KEY, rows, Sampling(temperature, None, top_p))[row]
+
+
+def test_settings_are_a_pytree_of_their_arrays():
+    """A number stays static in an argument: no array comes of it, and nothing is sorted."""
+    assert jax.tree.leaves(Sampling(0.5, 3, 0.9)) == []
+    settings = Sampling(jnp.array([0.5, 2.0]), top_k=3)
+    assert jax.tree.map(lambda t: 2 * t, settings).temperature.tolist() == [1.0, 4.0]
+    draw = jax.jit(lambda settings: sample_logits(KEY, ROWS, settings))
+    for row, temperature in enumerate([0.5, 2.0]):
+        np.testing.assert_array_equal(
+            jax.vmap(draw)(settings)[row], draw(Sampling(temperature, top_k=3))
+        )
+    assert " sort" not in str(jax.make_jaxpr(draw)(Sampling(0.5)))
+    assert hash(Sampling(0.5)) == hash(Sampling(0.5))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -133,6 +186,9 @@ def test_draws_stay_within_the_restriction():
         ((float("nan"), None, 1.0), "temperature"),
         ((float("inf"), None, 1.0), "temperature"),
         (("1", None, 1.0), "temperature"),
+        ((True, None, 1.0), "temperature"),
+        ((np.array([0.5, -0.1]), None, 1.0), "temperature"),
+        ((jnp.array(True), None, 1.0), "temperature"),
         ((1.0, 0, 1.0), "top_k"),
         ((1.0, -3, 1.0), "top_k"),
         ((1.0, 2.0, 1.0), "top_k"),
@@ -140,11 +196,21 @@ def test_draws_stay_within_the_restriction():
         ((1.0, None, 0.0), "top_p"),
         ((1.0, None, 1.1), "top_p"),
         ((1.0, None, float("nan")), "top_p"),
+        ((1.0, None, jnp.array([0.5, 0.0])), "top_p"),
     ],
 )
 def test_refuses_settings_out_of_range(settings, named):
     with pytest.raises(ValueError, match=f"Sampling: {named} must be"):
         Sampling(*settings)
+
+
+def test_refuses_a_traced_top_k_and_arrays_that_fit_no_rows():
+    with pytest.raises(ValueError, match=r"Sampling: top_k must be an int of 1 or more, got .*Tra"):
+        jax.jit(lambda k: restrict_logits(LOGITS, Sampling(top_k=k)))(2)
+    with pytest.raises(ValueError, match=r"sample_logits: temperature must be .* \(200,\), one a"):
+        sample_logits(KEY, ROWS, Sampling(jnp.ones(3)))
+    with pytest.raises(ValueError, match=r"restrict_logits: top_p must be .* \(200,\), one a row"):
+        sample_logits(KEY, ROWS, Sampling(top_p=jnp.ones(3)))
 
 
 def test_accepts_the_edges():
