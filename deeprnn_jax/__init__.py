@@ -6,7 +6,8 @@ from deeprnn_jax.cells.gru import gru
 from deeprnn_jax.cells.independent import independent
 from deeprnn_jax.cells.lstm import lstm
 from deeprnn_jax.cells.minimal_gated import minimal_gated
-from deeprnn_jax.deep import DeepParams, DeepRNN, deep_rnn
+from deeprnn_jax.deep import DeepRNN, deep_rnn
+from deeprnn_jax.factories import factory, split_cell, step_cell
 from deeprnn_jax.modifiers import (
     layer_norm,
     learned_initial_state,
@@ -14,9 +15,10 @@ from deeprnn_jax.modifiers import (
     weight_drop,
     zoneout,
 )
+from deeprnn_jax.parameters import DeepParams
 from deeprnn_jax.recurrence import explain, scan
 from deeprnn_jax.truncation import truncated
-from deeprnn_jax.types import Cell, split_cell
+from deeprnn_jax.types import Cell
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,7 @@ __all__ = [
     "deep_rnn",
     "elman",
     "explain",
+    "factory",
     "gru",
     "independent",
     "initializers",
@@ -38,6 +41,7 @@ __all__ = [
     "minimal_gated",
     "scan",
     "split_cell",
+    "step_cell",
     "truncated",
     "variational_dropout",
     "weight_drop",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,10 +16,10 @@ from deeprnn_jax import checks
 from deeprnn_jax.types import Array
 
 
-def check_params(
+def explain_params(
     function: str, params: Any, input_size: int, expected_of: Callable[[int], Any]
-) -> None:
-    """Raise ValueError unless params are this network's, for inputs of that size.
+) -> str | None:
+    """Say in which params are not this network's for inputs of that size; None if they are.
 
     Args:
       function: the public function's name.
@@ -27,43 +28,16 @@ def check_params(
       expected_of: gives the shapes of the parameters for an input size.
     """
     expected = expected_of(input_size)
-    if checks.same_shapes(expected, params):
-        _check_params_dtypes(function, params)
-        return
+    said = checks.difference("params", expected, params)
+    if said is None:
+        return None
     other = _other_input_size(expected, params, input_size, expected_of)
     if other is not None:
-        raise ValueError(
+        return (
             f"{function}: x must end in I={other} features, as the parameters were "
             f"initialised for, got {input_size}; is it batch-major or transposed?"
         )
-    raise ValueError(_describe_wrong_params(function, params, expected))
-
-
-def check_params_alone(function: str, params: Any, expected_of: Callable[[int], Any]) -> None:
-    """Raise ValueError unless params are this network's, whatever the input size."""
-    try:
-        expected = expected_of(1)
-    except ValueError:  # an initialiser for one size alone: there is nothing to compare with
-        _check_params_dtypes(function, params)
-        return
-    if not checks.same_shapes(expected, params):
-        other = _other_input_size(expected, params, 1, expected_of)
-        if other is None:
-            raise ValueError(_describe_wrong_params(function, params, expected))
-    _check_params_dtypes(function, params)
-
-
-def _check_params_dtypes(function: str, params: Any) -> None:
-    for leaf in jax.tree.leaves(params):
-        checks.check_floating(function, "every array of params", leaf)
-
-
-def _describe_wrong_params(function: str, params: Any, expected: Any) -> str:
-    return (
-        f"{function}: params are not of this network: expected "
-        f"{checks.describe_shapes(expected)}; got {checks.describe_shapes(params)}; "
-        "use this network's init"
-    )
+    return f"{function}: params are not of this network: {said}; use this network's init"
 
 
 def _other_input_size(
@@ -85,15 +59,13 @@ def _other_input_size(
 
 
 def check_state(function: str, state: Any, expected: Any) -> None:
-    """Raise ValueError unless the state has the expected structure and shapes."""
-    if not checks.same_shapes(expected, state):
+    """Raise ValueError unless the state has the expected structure, shapes and dtypes."""
+    said = checks.difference("state", expected, state, dtypes=True)
+    if said is not None:
         raise ValueError(
-            f"{function}: state is not of this network and batch: expected "
-            f"{checks.describe_shapes(expected)}; got {checks.describe_shapes(state)}; "
-            "use initial_state(params, batch_shape)"
+            f"{function}: state is not of this network and batch: {said}; use "
+            "initial_state(params, batch_shape), or what apply gave"
         )
-    for leaf in jax.tree.leaves(state):
-        checks.check_floating(function, "every array of state", leaf)
 
 
 def check_sequence(function: str, x: Any) -> None:
@@ -110,14 +82,16 @@ def check_sequence(function: str, x: Any) -> None:
         )
 
 
-def check_step(function: str, x_t: Any, is_bidirectional: bool) -> None:
-    """Raise ValueError unless x_t is a floating-point `[*B, I]` of a causal network."""
+def check_step(function: str, state: Any, x_t: Any, is_bidirectional: bool) -> None:
+    """Raise ValueError unless there is a state, and x_t `[*B, I]` of a causal network."""
     if is_bidirectional:
         raise ValueError(
             f"{function}: a bidirectional network reads the whole sequence first and has no "
             "single step; use apply"
         )
     checks.check_floating(function, "x_t", x_t)
+    if state is None:
+        raise ValueError(f"{function}: state must be what initial_state gives, got None")
     if x_t.ndim < 1:
         raise ValueError(f"{function}: x_t must be [*B, I], got a scalar")
 
@@ -158,13 +132,18 @@ def choose_key(function: str, key: Any, train: bool | None, is_random: bool) -> 
 def batch_shape_of(function: str, batch_shape: Any) -> tuple[int, ...]:
     """Give batch axes as a tuple, from a tuple or one int."""
     shape = (batch_shape,) if isinstance(batch_shape, int | np.integer) else batch_shape
-    if not isinstance(shape, tuple | list) or any(
-        isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
-    ):
+    if not isinstance(shape, tuple | list) or not all(map(_is_dimension, shape)):
         raise ValueError(
             f"{function}: batch_shape must be an int or a tuple of ints, got {batch_shape!r}"
         )
-    return tuple(int(n) for n in shape)
+    return tuple(int(n) if isinstance(n, np.integer) else n for n in shape)
+
+
+def _is_dimension(n: Any) -> bool:
+    """Tell whether n is a size of an axis: a whole number, or a symbol of `jax.export`."""
+    if jax.export.is_symbolic_dim(n):
+        return True
+    return isinstance(n, int | np.integer) and not isinstance(n, bool) and bool(n >= 0)
 
 
 def as_arrays(*values: Any) -> tuple[Any, ...]:
@@ -184,6 +163,11 @@ def choose_checkpoints(function: str, every: Any, num_steps: int) -> int | None:
     if every is None:
         return None
     if isinstance(every, str) and every == "sqrt":
+        if not isinstance(num_steps, int):
+            raise ValueError(
+                f"{function}: checkpoint_every='sqrt' needs a number of steps, got the symbol "
+                f"{num_steps}; give an int"
+            )
         root = math.isqrt(num_steps - 1) + 1
         near = [k for k in range(root // 2 + 1, 2 * root) if num_steps % k == 0]
         # chunks of equal length need no copy of the outputs to be joined

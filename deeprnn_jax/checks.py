@@ -5,15 +5,15 @@ what the user can do. They look at shapes, dtypes and static values alone, so
 they run while tracing and cost nothing in the compiled program.
 """
 
+from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from deeprnn_jax.types import Cell
+from deeprnn_jax.types import Array, Cell
 
 
 def is_number(value: Any) -> bool:
@@ -21,12 +21,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_cell(function: str, cell: Any) -> None:
-    """Raise ValueError unless `cell` is a cell."""
-    if not isinstance(cell, Cell):
+def check_cell(function: str, argument: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a cell."""
+    if not isinstance(value, Cell):
         raise ValueError(
-            f"{function}: its first argument must be a cell, got {type(cell).__name__}; "
-            "for example drnn.lstm(256)"
+            f"{function}: {argument} must be a cell, got {type(value).__name__}; for example "
+            "drnn.lstm(256)"
         )
 
 
@@ -50,17 +50,26 @@ def check_callable(function: str, argument: str, value: Any, example: str) -> No
         )
 
 
+def check_flag(function: str, argument: str, value: Any) -> None:
+    """Raise ValueError unless True or False: "no" and 2 would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{function}: {argument} must be True or False, got {value!r}")
+
+
 def check_bools(function: str, **flags: Any) -> None:
-    """Raise ValueError unless all are True or False: "no" and 2 would count as True."""
+    """Raise ValueError unless all are True or False."""
     for argument, value in flags.items():
-        if not isinstance(value, bool | np.bool_):
-            raise ValueError(f"{function}: {argument} must be True or False, got {value!r}")
+        check_flag(function, argument, value)
 
 
-def check_initializers(function: str, **initializers: Any) -> None:
-    """Raise ValueError unless all are functions `(key, shape, dtype) -> array`."""
-    for argument, value in initializers.items():
-        check_callable(function, argument, value, "drnn.initializers.orthogonal()")
+def check_activation(function: str, argument: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a function, of arrays."""
+    check_callable(function, argument, value, "jnp.tanh")
+
+
+def check_initializer(function: str, argument: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a function `(key, shape, dtype) -> array`."""
+    check_callable(function, argument, value, "drnn.initializers.orthogonal()")
 
 
 def check_bias(function: str, argument: str, value: Any) -> None:
@@ -70,6 +79,16 @@ def check_bias(function: str, argument: str, value: Any) -> None:
             f"{function}: {argument} must be a number or an initialiser, got {value!r}; for "
             "example 1.0 or drnn.initializers.chrono(100)"
         )
+
+
+# What `factories.factory` looks for in annotations.
+Size = Annotated[int, check_size]
+Rate = Annotated[float, check_rate]
+Flag = Annotated[bool, check_flag]
+Activation = Annotated[Callable[[Array], Array], check_activation]
+Initializer = Annotated[Callable[..., Array], check_initializer]
+Bias = Annotated[float | Callable[..., Array], check_bias]
+CellArgument = Annotated[Cell, check_cell]
 
 
 def check_floating_dtype(function: str, argument: str, value: Any) -> Any:
@@ -137,7 +156,10 @@ def check_flags(
 def check_lengths(
     function: str, lengths: Any, num_steps: int, batch_shape: tuple[int, ...]
 ) -> None:
-    """Raise ValueError unless `lengths` is int `[*B]`, in [0, T] where static."""
+    """Raise ValueError unless `lengths` is int `[*B]`, in [0, T] where NumPy's.
+
+    A JAX array's values are not looked at: that would wait for the device.
+    """
     dtype, shape = getattr(lengths, "dtype", None), getattr(lengths, "shape", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
         found = type(lengths).__name__ if dtype is None else dtype
@@ -146,9 +168,9 @@ def check_lengths(
         raise ValueError(
             f"{function}: lengths must be [*B] = {batch_shape}, the batch axes of x, got {shape}"
         )
-    if isinstance(lengths, Tracer):
+    if not isinstance(lengths, np.ndarray):
         return
-    values = np.asarray(lengths)
+    values = lengths
     if values.size and (values.min() < 0 or values.max() > num_steps):
         raise ValueError(
             f"{function}: lengths must be in [0, T={num_steps}], got values from "
@@ -165,7 +187,132 @@ def describe_shapes(tree: Any) -> str:
 
 def same_shapes(expected: Any, got: Any) -> bool:
     """Tell whether two trees have one structure and, leaf by leaf, one shape."""
-    if jax.tree.structure(expected) != jax.tree.structure(got):
-        return False
-    pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(got), strict=True)
-    return all(np.shape(a) == np.shape(b) for a, b in pairs)
+    return difference("", expected, got) is None
+
+
+def difference(path: str, expected: Any, got: Any, dtypes: bool = False) -> str | None:
+    """Say where two trees first differ, or None where they have one structure and shapes.
+
+    Args:
+      path: what the trees are called.
+      expected: a tree of arrays, or of their shapes.
+      got: what the caller gave.
+      dtypes: whether to compare dtypes as well.
+
+    Returns:
+      "path must be ..., got ..."; for differences that can be seen, such as a list in the
+      place of a tuple, in the words of Python's types.
+    """
+    inside, found = _children(expected), _children(got)
+    if inside is None and found is None:
+        return _leaf_difference(path, expected, got, dtypes)
+    if type(expected) is not type(got):
+        names = [
+            _type_name(one, is_same_name=_looks_same(expected, got)) for one in (expected, got)
+        ]
+        return f"{path} must be {names[0]}, got {names[1]}"
+    inside, found = inside or {}, found or {}
+    if list(inside) != list(found):
+        return f"{path} must have {_names(inside)}, got {_names(found)}"
+    for key, one in inside.items():
+        said = difference(f"{path}{key}", one, found[key], dtypes)
+        if said is not None:
+            return said
+    return None
+
+
+def _children(tree: Any) -> dict[str, Any] | None:
+    """Give what a tree holds, by the way to it; None for a leaf."""
+    pairs, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda one: one is not tree)
+    if pairs and pairs[0][0] == ():
+        return None
+    return {jax.tree_util.keystr(path): one for path, one in pairs}
+
+
+def _leaf_difference(path: str, expected: Any, got: Any, dtypes: bool) -> str | None:
+    if np.shape(expected) != np.shape(got):
+        return f"{path} must be of shape {np.shape(expected)}, got {np.shape(got)}"
+    if not dtypes:
+        return None
+    if not hasattr(got, "dtype"):
+        return f"{path} must be an array, got {type(got).__name__}"
+    # a NumPy array of 64 bits is one of 32 to JAX, unless told otherwise
+    wanted, dtype = (
+        jax.dtypes.canonicalize_dtype(one.dtype, allow_extended_dtype=True)
+        for one in (expected, got)
+    )
+    return None if wanted == dtype else f"{path} must be {wanted}, got {dtype}"
+
+
+def _looks_same(expected: Any, got: Any) -> bool:
+    return type(expected).__name__ == type(got).__name__
+
+
+def _type_name(tree: Any, is_same_name: bool) -> str:
+    if tree is None:
+        return "None"
+    if _children(tree) is None:
+        return f"an array {list(np.shape(tree))}"
+    kind = type(tree)
+    return f"a {kind.__module__}.{kind.__qualname__}" if is_same_name else f"a {kind.__name__}"
+
+
+def _names(inside: dict[str, Any]) -> str:
+    return ", ".join(inside) or "nothing"
+
+
+def check_initial_state(cell: Cell, state: Any, batch_shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless all of a cell's first state begins with the batch axes."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if not hasattr(leaf, "shape") or leaf.shape[: len(batch_shape)] != batch_shape:
+            raise ValueError(
+                f"initial_state of cell {cell.name!r}: each array must begin with batch_shape="
+                f"{batch_shape}, got {np.shape(leaf)} for state{jax.tree_util.keystr(path)}; "
+                "as in jnp.zeros((*batch_shape, hidden_size))"
+            )
+
+
+def check_drawn(cell: Cell, found: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a cell's draw gave `(params, noise)` for steps `(T, *B)`."""
+    where = f"draw of cell {cell.name!r}"
+    if not isinstance(found, tuple) or hasattr(found, "_fields") or len(found) != 2:
+        raise ValueError(f"{where}: must give (params, noise), got {type(found).__name__}")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found[1]):
+        if np.shape(leaf)[: len(shape)] != shape:
+            raise ValueError(
+                f"{where}: each array of the noise must begin with shape={shape}, which is "
+                f"(T, *B), got {np.shape(leaf)} for noise{jax.tree_util.keystr(path)}; what is "
+                "drawn once a sequence goes into the params"
+            )
+
+
+def check_step_result(cell: Cell, before: Any, found: Any, batch_shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a cell's update gave `(state, y)` as it must.
+
+    Args:
+      cell: the cell.
+      before: the state that the step began with.
+      found: what `update` gave.
+      batch_shape: of the step's input.
+    """
+    where = f"update of cell {cell.name!r}" if cell.project_state else f"step of cell {cell.name!r}"
+    if not isinstance(found, tuple) or hasattr(found, "_fields") or len(found) != 2:
+        kind = f"a tuple of {len(found)}" if type(found) is tuple else type(found).__name__
+        raise ValueError(f"{where}: must give (state, y), got {kind}")
+    after, y = found
+    said = difference("state", before, after, dtypes=True)
+    if said is not None:
+        swapped = difference("", before, y, dtypes=True) is None
+        remedy = "is y before the state?" if swapped else "a step keeps the state as it finds it"
+        raise ValueError(f"{where}: {said}; {remedy}")
+    shape = (*batch_shape, cell.output_size)
+    if getattr(y, "shape", None) != shape:
+        raise ValueError(
+            f"{where}: y must be [*B, output_size] = {shape}, got {getattr(y, 'shape', y)}; "
+            "output_size is what the cell was made with"
+        )
+    if cell.output and getattr(getattr(after, cell.output, None), "shape", None) != shape:
+        raise ValueError(
+            f"{where}: output={cell.output!r} says that y is that field of the state, which is "
+            f"not [*B, output_size] = {shape}; give the field that it is, or False"
+        )

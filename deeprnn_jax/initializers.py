@@ -8,21 +8,33 @@ gates.
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from deeprnn_jax.checks import is_number
+from deeprnn_jax.checks import Initializer, is_number
+from deeprnn_jax.made import made_function
 from deeprnn_jax.orthonormal import orthogonal as orthogonal
 from deeprnn_jax.types import Array
 
-Initializer = Callable[..., Array]
-
-glorot_uniform = jax.nn.initializers.glorot_uniform
 zeros = jax.nn.initializers.zeros
 
 
+@made_function
+def glorot_uniform() -> Initializer:
+    """Draw from U(±√(6 / (rows + columns))): `jax.nn.initializers.glorot_uniform`.
+
+    Returns:
+      An initialiser of matrices.
+
+    References:
+      Glorot and Bengio 2010, eq. 16.
+    """
+    return jax.nn.initializers.glorot_uniform()
+
+
+@made_function
 def uniform(bound: float | None = None) -> Initializer:
     """Draw from U(-bound, bound); the bound is 1/√H unless given.
 
@@ -46,6 +58,7 @@ def uniform(bound: float | None = None) -> Initializer:
     return init
 
 
+@made_function
 def identity(scale: float = 1.0) -> Initializer:
     """Give `scale` times the identity matrix: the IRNN's recurrent weights.
 
@@ -79,6 +92,7 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+@made_function
 def chrono(t_max: float) -> Initializer:
     """Draw gate biases for memories of 1 to `t_max` steps, b = log U(1, t_max - 1).
 
@@ -125,6 +139,7 @@ def per_gate(init: Initializer, key: Array, num_gates: int, shape: tuple[int, ..
       float32 `[rows, G*H]` or `[G*H]`.
     """
     keys = jax.random.split(key, num_gates)
-    # vmap and not a loop: one orthogonal draw is compiled, not one a gate
-    gates = jax.vmap(lambda k: init(k, shape, jnp.float32), out_axes=-2)(keys)
+    # in a loop: one draw is compiled, in half the time of one of all gates by vmap
+    gates = lax.map(lambda k: init(k, shape, jnp.float32), keys)
+    gates = jnp.moveaxis(gates, 0, -2)
     return gates.reshape(*shape[:-1], num_gates * shape[-1])

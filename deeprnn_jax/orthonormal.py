@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.made import made_function
 from deeprnn_jax.types import Array
 
 _BLOCK = 32  # rows; products with fewer are slow, and within a block there are only vectors
@@ -42,8 +43,7 @@ def orthonormal_rows(a: Array) -> Array:
 
     def orthonormalise(index: Array, q: Array) -> Array:
         block = lax.dynamic_slice_in_dim(blocks, index * size, size)
-        for _ in range(2):
-            block = _within_block(_without(block, q))
+        block = lax.fori_loop(0, 2, lambda _, one: _within_block(_without(one, q)), block)
         return lax.dynamic_update_slice_in_dim(q, block, index * size, axis=0)
 
     q = lax.fori_loop(0, num_blocks, orthonormalise, jnp.zeros_like(blocks))
@@ -65,6 +65,7 @@ def _within_block(block: Array) -> Array:
     return lax.fori_loop(0, block.shape[0], orthonormalise, jnp.zeros_like(block))
 
 
+@made_function
 def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Callable[..., Array]:
     """Draw a matrix uniformly from the orthogonal ones.
 

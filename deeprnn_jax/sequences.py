@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.types import Array, State
 
 
@@ -95,22 +94,3 @@ def leave_step(mask: Array | None, before: State, after: State, y: Array) -> tup
     if mask is None:
         return after, y
     return where_flag(mask, after, before), zero_where_masked(y, mask)
-
-
-def states_before(
-    initial: State, first: State, states: State, resets: Array | None, *, reverse: bool
-) -> State:
-    """Give the state that every step began with, from the one each ended with.
-
-    Args:
-      initial: the state after a reset, leaves `[*B, size]`.
-      first: the state that the sequence began with.
-      states: the state after each step, leaves `[T, *B, size]`.
-      resets: the direction's own resets, bool `[T, *B]`, or None.
-      reverse: whether the sequence ran from its end.
-
-    Returns:
-      Leaves `[T, *B, size]`.
-    """
-    before = jax.tree.map(lambda a, b: shift(a, b, reverse=reverse), first, states)
-    return enter_step(initial, before, resets)

@@ -1,16 +1,18 @@
 """Truncated backpropagation through time."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax import arguments
-from deeprnn_jax.checks import check_floating, check_size
+from deeprnn_jax import arguments, schedules
+from deeprnn_jax.checks import check_size
 from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
-from deeprnn_jax.modifiers.precision import cast_floating
-from deeprnn_jax.sequences import make_steps
+from deeprnn_jax.running import is_staged
+from deeprnn_jax.schedules.rules import rules_of
+from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array
 
 
@@ -81,32 +83,37 @@ def truncated(
     arguments.check_flags_of_steps("truncated", x, lengths, mask, resets)
     x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
-    num_steps = x.shape[0]
-    start = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
-    for leaf in jax.tree.leaves(state):
-        check_floating("truncated", "every array of state", leaf)
-    # The loop's carry keeps one dtype, whatever the caller's state has.
-    final: DeepState = cast_floating(start, rnn.plan.precision.state)
-    steps = make_steps(lengths, mask, resets, num_steps)
+    if state is None:
+        state = rnn.initial_state(params, x.shape[1:-1])
+    steps = make_steps(lengths, mask, resets, x.shape[0])
+    schedules.choose("truncated", rnn.plan, schedule, x.shape, rules_of(x))
+    arguments.choose_checkpoints("truncated", checkpoint_every, chunk_size)
+    options = {"train": train, "schedule": schedule, "checkpoint_every": checkpoint_every}
+    arrays = params, x, state, steps, key
+    run = _run_chunks if is_staged() else _compiled
+    return run(rnn, int(chunk_size), tuple(options.items()), *arrays)
+
+
+def _run_chunks(
+    rnn: DeepRNN,
+    chunk_size: int,
+    options: tuple[tuple[str, Any], ...],
+    params: DeepParams,
+    x: Array,
+    state: DeepState,
+    steps: Steps,
+    key: Array | None,
+) -> tuple[DeepState, Array]:
+    """Run whole chunks in a loop, then the rest."""
 
     def run_chunk(state: DeepState, chunk: tuple) -> tuple[DeepState, Array]:
         start, x, (mask, resets) = chunk
         cut = jax.tree.map(lax.stop_gradient, state)
         state = jax.tree.map(partial(jnp.where, start == 0), state, cut)
         chunk_key = None if key is None else jax.random.fold_in(key, start)
-        return rnn.apply(
-            params,
-            x,
-            state,
-            mask=mask,
-            resets=resets,
-            key=chunk_key,
-            train=train,
-            schedule=schedule,
-            checkpoint_every=checkpoint_every,
-        )
+        return rnn.apply(params, x, state, mask=mask, resets=resets, key=chunk_key, **dict(options))
 
-    num_chunks, rest = divmod(num_steps, chunk_size)
+    num_chunks, rest = divmod(x.shape[0], chunk_size)
     whole = num_chunks * chunk_size
     ys = []
     if num_chunks:
@@ -114,10 +121,13 @@ def truncated(
             lambda leaf: leaf[:whole].reshape(num_chunks, chunk_size, *leaf.shape[1:]),
             (x, steps),
         )
-        final, y = lax.scan(run_chunk, final, (jnp.arange(num_chunks) * chunk_size, *chunks))
+        state, y = lax.scan(run_chunk, state, (jnp.arange(num_chunks) * chunk_size, *chunks))
         ys.append(y.reshape(whole, *y.shape[2:]))
     if rest:
         last = jax.tree.map(lambda leaf: leaf[whole:], (x, steps))
-        final, y = run_chunk(final, (whole, *last))
+        state, y = run_chunk(state, (whole, *last))
         ys.append(y)
-    return final, jnp.concatenate(ys) if len(ys) > 1 else ys[0]
+    return state, jnp.concatenate(ys) if len(ys) > 1 else ys[0]
+
+
+_compiled = jax.jit(_run_chunks, static_argnums=(0, 1, 2))

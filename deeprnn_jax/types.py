@@ -6,21 +6,22 @@
 
 Everything is time-major, `x [T, *B, I]`, and returns the carry first, as
 `jax.lax.scan` does: `(state, y)`. `*B` stands for any number of batch axes,
-none included, so every function of a cell takes any leading axes: the same
-`project_state` serves one step `[*B, H]` and a whole sequence `[T, *B, H]`.
+none included, so every function of a cell takes any leading axes.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import jax
+from jax import export
+
+from deeprnn_jax.made import Made
 
 Array = jax.Array
+Kind = TypeVar("Kind", bound=type)
 Params = Any  # a NamedTuple of arrays, the cell's own
-State = Any  # a NamedTuple of floating arrays [*B, size]; field `h` recurs
-Projection = Any  # an array [*B, G*H], or a NamedTuple of arrays
-Noise = Any  # what a modifier draws for every step, [T, *B, ...]
-Activation = Callable[[Array], Array]
+State = Any  # a NamedTuple of arrays [*B, ...]
+Projection = Any  # an array [*B, G*H], or a tree of arrays
+Noise = Any  # what a cell draws for every step, leaves [T, *B, ...]; of one step, [*B, ...]
 
 
 class InitFn(Protocol):
@@ -30,13 +31,13 @@ class InitFn(Protocol):
 
 
 class InitialStateFn(Protocol):
-    """Gives the state before the first step, with leaves `[*B, size]`."""
+    """Gives the state before the first step, with leaves `[*B, ...]`."""
 
     def __call__(self, params: Params, batch_shape: tuple[int, ...]) -> State: ...
 
 
 class ProjectInputFn(Protocol):
-    """Gives all that depends on the input alone, `[..., I] -> [..., G*H]`."""
+    """Gives what depends on the input alone, `[..., I] -> [..., G*H]`."""
 
     def __call__(self, params: Params, x: Array) -> Projection: ...
 
@@ -48,17 +49,14 @@ class ProjectStateFn(Protocol):
 
 
 class UpdateFn(Protocol):
-    """Gives the next state and the output from the two projections."""
+    """Gives the next state and the output from the two projections.
+
+    Where noise is drawn for the step, it comes as one more argument; outside training none is.
+    """
 
     def __call__(
-        self, params: Params, state: State, x_proj: Projection, h_proj: Projection
+        self, params: Params, state: State, x_proj: Projection, h_proj: Projection, *noise: Noise
     ) -> tuple[State, Array]: ...
-
-
-class StepFn(Protocol):
-    """Gives the next state and the output from the input's projection."""
-
-    def __call__(self, params: Params, state: State, x_proj: Projection) -> tuple[State, Array]: ...
 
 
 class GatesFn(Protocol):
@@ -69,104 +67,114 @@ class GatesFn(Protocol):
     ) -> Any: ...
 
 
-class PrepareFn(Protocol):
-    """Gives the parameters with what is drawn once a sequence; all leaves floating."""
+class DrawFn(Protocol):
+    """Draws what a sequence needs in training, for steps of shape `(T, *B)`.
 
-    def __call__(self, params: Params, key: Array, batch_shape: tuple[int, ...]) -> Params: ...
-
-
-class NoiseFn(Protocol):
-    """Draws what is needed at every step; leaves `[*shape, ...]`, without gradient."""
-
-    def __call__(self, params: Params, key: Array, shape: tuple[int, ...]) -> Noise: ...
-
-
-class Noisy(NamedTuple):
-    """An input projection with the step's noise; None outside training."""
-
-    x_proj: Projection
-    noise: Noise
-
-
-class Cell(NamedTuple):
-    """One recurrent layer as pure functions, to be run by a schedule.
-
-    A schedule owns the two products. Because `project_input` does not need
-    the state, it runs once over a whole sequence; because `update` gets the
-    recurrent product as an argument, the gradient of the weights in
-    `project_state` is one product over time after the backward loop.
-
-    Most cells are made by `split_cell`. A cell that does not split gives
-    `step` alone and leaves `project_state` and `update` None; its `gates` then
-    gets None for h_proj.
+    Gives the parameters of this sequence, and the noise of each step, leaves
+    `[T, *B, ...]`, or None for none.
     """
+
+    def __call__(
+        self, params: Params, key: Array, shape: tuple[int, ...]
+    ) -> tuple[Params, Noise]: ...
+
+
+def exported(kind: Kind) -> Kind:
+    """Decorate a NamedTuple of arrays, so that `jax.export` can serialise trees of it."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    export.register_namedtuple_serialization(kind, serialized_name=name)
+    return kind
+
+
+def given(noise: Noise) -> tuple[Noise, ...]:
+    """Give the last arguments of `update`: the noise, if there is any."""
+    return () if noise is None else (noise,)
+
+
+def read_input(params: Params, x: Array) -> Array:
+    """Give x as it is: the projection of a cell that has none."""
+    del params
+    return x
+
+
+class _Functions(NamedTuple):
+    """The fields of a `Cell`."""
 
     name: str  # for error messages
     output_size: int  # width of y
     init: InitFn
     initial_state: InitialStateFn
-    project_input: ProjectInputFn
-    project_state: ProjectStateFn | None
-    update: UpdateFn | None
-    step: StepFn
+    update: UpdateFn
+    project_input: ProjectInputFn = read_input
+    project_state: ProjectStateFn | None = None  # None: `update` gets None for h_proj
     gates: GatesFn | None = None  # None: the cell has none to show
-    prepare: PrepareFn | None = None  # None: nothing is drawn once a sequence
-    noise: NoiseFn | None = None  # not None: `update` gets x_proj as `Noisy`
-    settings: tuple[tuple[str, Any], ...] = ()  # the factory's arguments; () if unknown
-
-    @property
-    def is_stochastic(self) -> bool:
-        """Whether training draws anything inside this cell."""
-        return self.prepare is not None or self.noise is not None
-
-    def is_same(self, other: "Cell") -> bool:
-        """Whether the other is the same function: made by one factory alike."""
-        if self.settings and other.settings:
-            return (self.name, self.settings) == (other.name, other.settings)
-        return self is other
+    draw: DrawFn | None = None  # None: the cell draws nothing
+    # Facts that the functions do not say. A modifier keeps those that it names, and no others.
+    output: str | Literal[False] | None = None  # the state's field that y is; False: none
+    state_map: Literal["affine", "elementwise"] | None = None  # next state, as a function of h
+    made: Made | None = None  # by which factory; None: known by its functions alone
 
 
-def split_cell(
-    name: str,
-    output_size: int,
-    init: InitFn,
-    initial_state: InitialStateFn,
-    project_input: ProjectInputFn,
-    project_state: ProjectStateFn,
-    update: UpdateFn,
-    gates: GatesFn | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Cell:
-    """Make a cell of the form update(state, project_input(x), project_state(h)).
+class Cell(_Functions):
+    """One recurrent layer as pure functions, to be run by a schedule.
 
-    Args:
-      name: what error messages call the cell.
-      output_size: the width of y.
-      init: draws the parameters, `(key, input_size) -> params`.
-      initial_state: `(params, batch_shape) -> state`.
-      project_input: `(params, x) -> x_proj`, any leading axes.
-      project_state: `(params, state) -> h_proj`, any leading axes.
-      update: `(params, state, x_proj, h_proj) -> (state, y)`, any leading axes.
-      gates: `(params, state, x_proj, h_proj) -> gates`, a NamedTuple.
-      settings: all that the functions close over, so that two cells made alike are
-        known to be the same; values are hashable.
+    A step is `update(params, state, project_input(params, x), project_state(params, state))`,
+    and there is no other: whatever is replaced is what runs. A cell that does not split
+    does all of it in `update`, with x for x_proj and None for h_proj. The split serves the
+    modifiers, which reach into it, and whoever looks at gates; the engine finds the products
+    in any step.
 
-    Returns:
-      The cell, its `step` composed of `project_state` and `update`.
+    Facts about the functions are declared: `output`, the field of the state that y is;
+    `state_map`, whether unit j of the next state depends on unit j of the state alone
+    ("elementwise"), and is linear in it but for a constant ("affine"). `_replace` drops
+    them unless it is given them again.
+
+    Cells that a factory made (`drnn.factory`) are equal if the factory and its arguments
+    are; others, if their functions are the same ones.
     """
 
-    def step(params: Params, state: State, x_proj: Projection) -> tuple[State, Array]:
-        return update(params, state, x_proj, project_state(params, state))
+    __slots__ = ()
 
-    return Cell(
-        name=name,
-        output_size=output_size,
-        init=init,
-        initial_state=initial_state,
-        project_input=project_input,
-        project_state=project_state,
-        update=update,
-        step=step,
-        gates=gates,
-        settings=tuple((settings or {}).items()),
-    )
+    def _replace(self, **changes: Any) -> "Cell":  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Give the cell with other functions, known by them and by declared facts given anew."""
+        fields: dict[str, Any] = self._asdict() | {"output": None, "state_map": None, "made": None}
+        return Cell(**fields | changes)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The factory's arguments; none if unknown."""
+        return {} if self.made is None else dict(self.made.settings)
+
+    def step(
+        self, params: Params, state: State, x_proj: Projection, noise: Noise = None
+    ) -> tuple[State, Array]:
+        """Do one step: the next state and the output.
+
+        Args:
+          params: the cell's parameters, of this sequence.
+          state: leaves `[*B, ...]`.
+          x_proj: of this step's input.
+          noise: of this step, if the cell draws any and is in training.
+        """
+        h_proj = None if self.project_state is None else self.project_state(params, state)
+        return self.update(params, state, x_proj, h_proj, *given(noise))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare how they were made, or else the functions."""
+        if not isinstance(other, Cell):
+            return False
+        if self.made is None or other.made is None:
+            return tuple.__eq__(self, other)
+        return self.made == other.made
+
+    def __ne__(self, other: object) -> bool:
+        """Not equal."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Hash what is compared."""
+        return tuple.__hash__(self) if self.made is None else hash(self.made)
+
+    def __reduce__(self) -> Any:
+        """Pickle the factory and its arguments, or else the functions."""
+        return (Cell, tuple(self)) if self.made is None else self.made.reduce()

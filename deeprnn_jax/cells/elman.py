@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_bools, check_callable, check_initializers, check_size
-from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Activation, Array, Cell, split_cell
+from deeprnn_jax.cells.units import add_bias, zeros_state
+from deeprnn_jax.checks import Activation, Flag, Initializer, Size
+from deeprnn_jax.factories import factory, split_cell
+from deeprnn_jax.types import Array, Cell, exported
 
 
+@exported
 class ElmanParams(NamedTuple):
     """Weights of `elman`."""
 
@@ -20,20 +21,22 @@ class ElmanParams(NamedTuple):
     b: Array | None  # [H]
 
 
+@exported
 class ElmanState(NamedTuple):
     """State of `elman`."""
 
     h: Array  # [*B, H]
 
 
+@factory
 def elman(
-    hidden_size: int,
+    hidden_size: Size,
     activation: Activation = jnp.tanh,
     *,
     w_x_init: Initializer = initializers.glorot_uniform(),
     w_h_init: Initializer = initializers.orthogonal(),
     b_init: Initializer = initializers.zeros,
-    use_bias: bool = True,
+    use_bias: Flag = True,
 ) -> Cell:
     """Make the Elman (simple, "vanilla") recurrent cell.
 
@@ -64,19 +67,6 @@ def elman(
       Elman 1990, "Finding structure in time". The hidden layer's input is the
       previous hidden layer; the readout is `deep_rnn`'s `output_size`.
     """
-    check_size("elman", "hidden_size", hidden_size)
-    check_callable("elman", "activation", activation, "jnp.tanh")
-    check_bools("elman", use_bias=use_bias)
-    check_initializers("elman", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
-
-    settings = {
-        "hidden_size": hidden_size,
-        "activation": activation,
-        "w_x_init": w_x_init,
-        "w_h_init": w_h_init,
-        "b_init": b_init,
-        "use_bias": use_bias,
-    }
 
     def init(key: Array, input_size: int) -> ElmanParams:
         k_x, k_h, k_b = jax.random.split(key, 3)
@@ -90,10 +80,10 @@ def elman(
         return ElmanState(h=zeros_state(params, batch_shape, hidden_size))
 
     def project_input(params: ElmanParams, x: Array) -> Array:
-        return add_bias(dot(x, params.w_x), params.b)
+        return add_bias(x @ params.w_x, params.b)
 
     def project_state(params: ElmanParams, state: ElmanState) -> Array:
-        return dot(state.h, params.w_h)
+        return state.h @ params.w_h
 
     def update(
         params: ElmanParams, state: ElmanState, x_proj: Array, h_proj: Array
@@ -103,12 +93,11 @@ def elman(
         return ElmanState(h), h
 
     return split_cell(
-        "elman",
-        hidden_size,
         init,
         initial_state,
         project_input,
         project_state,
         update,
-        settings=settings,
+        hidden_size,
+        output="h",
     )

@@ -6,18 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import GatedProjection, add_bias, dot, zeros_state
-from deeprnn_jax.checks import (
-    check_bias,
-    check_bools,
-    check_callable,
-    check_initializers,
-    check_size,
-)
-from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Activation, Array, Cell, GatesFn, split_cell
+from deeprnn_jax.cells.units import GatedProjection, add_bias, zeros_state
+from deeprnn_jax.checks import Activation, Bias, Flag, Initializer, Size
+from deeprnn_jax.factories import factory, split_cell
+from deeprnn_jax.types import Array, Cell, GatesFn, exported
 
 
+@exported
 class GRUParams(NamedTuple):
     """Weights of `gru`; gates in the order r, z, n."""
 
@@ -27,12 +22,14 @@ class GRUParams(NamedTuple):
     b_hn: Array | None  # [H], the candidate's recurrent bias; reset_after only
 
 
+@exported
 class GRUState(NamedTuple):
     """State of `gru`."""
 
     h: Array  # [*B, H]
 
 
+@exported
 class GRUGates(NamedTuple):
     """Activations of the gates of `gru`, each `[*B, H]`."""
 
@@ -41,17 +38,18 @@ class GRUGates(NamedTuple):
     n: Array
 
 
+@factory
 def gru(
-    hidden_size: int,
+    hidden_size: Size,
     *,
-    reset_after: bool = True,
-    update_bias: float | Initializer = 0.0,
+    reset_after: Flag = True,
+    update_bias: Bias = 0.0,
     gate_activation: Activation = jax.nn.sigmoid,
     activation: Activation = jnp.tanh,
     w_x_init: Initializer = initializers.glorot_uniform(),
     w_h_init: Initializer = initializers.orthogonal(),
     b_init: Initializer = initializers.zeros,
-    use_bias: bool = True,
+    use_bias: Flag = True,
 ) -> Cell:
     """Make a gated recurrent unit.
 
@@ -93,24 +91,6 @@ def gru(
       eq. 5-8, with their bias-free form given biases. Their z keeps the old state,
       as here; Haiku's and Chung's does the opposite.
     """
-    check_size("gru", "hidden_size", hidden_size)
-    check_callable("gru", "gate_activation", gate_activation, "jax.nn.sigmoid")
-    check_callable("gru", "activation", activation, "jnp.tanh")
-    check_bias("gru", "update_bias", update_bias)
-    check_bools("gru", reset_after=reset_after, use_bias=use_bias)
-    check_initializers("gru", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
-
-    settings = {
-        "hidden_size": hidden_size,
-        "reset_after": reset_after,
-        "update_bias": update_bias,
-        "gate_activation": gate_activation,
-        "activation": activation,
-        "w_x_init": w_x_init,
-        "w_h_init": w_h_init,
-        "b_init": b_init,
-        "use_bias": use_bias,
-    }
 
     def init_bias(k_b: Array, k_z: Array) -> Array:
         b = b_init(k_b, (3, hidden_size), jnp.float32)
@@ -133,17 +113,17 @@ def gru(
         return GRUState(h=zeros_state(params, batch_shape, hidden_size))
 
     def project_input(params: GRUParams, x: Array) -> Array:
-        return add_bias(dot(x, params.w_x), params.b)
+        return add_bias(x @ params.w_x, params.b)
 
     def project_state_after(params: GRUParams, state: GRUState) -> Array:
-        h_proj = dot(state.h, params.w_h)
+        h_proj = state.h @ params.w_h
         if params.b_hn is None:
             return h_proj
         # Here and not in `update`: its gradient then is deferred with w_h's.
         return add_bias(h_proj, jnp.pad(params.b_hn, (2 * hidden_size, 0)))
 
     def project_state_before(params: GRUParams, state: GRUState) -> GatedProjection:
-        gates = dot(state.h, params.w_h[:, : 2 * hidden_size])
+        gates = state.h @ params.w_h[:, : 2 * hidden_size]
         return GatedProjection(gates, state.h)
 
     def gates_after(params: GRUParams, state: GRUState, x_proj: Array, h_proj: Array) -> GRUGates:
@@ -162,7 +142,7 @@ def gru(
         h_r, h_z = jnp.split(h_proj.gates, 2, axis=-1)
         r = gate_activation(x_r + h_r)
         z = gate_activation(x_z + h_z)
-        h_n = dot(r * h_proj.h, params.w_h[:, 2 * hidden_size :])
+        h_n = (r * h_proj.h) @ params.w_h[:, 2 * hidden_size :]
         return GRUGates(r, z, n=activation(x_n + h_n))
 
     gates = cast(GatesFn, gates_after if reset_after else gates_before)
@@ -175,13 +155,12 @@ def gru(
         return GRUState(h), h
 
     return split_cell(
-        "gru",
-        hidden_size,
         init,
         initial_state,
         project_input,
         project_state_after if reset_after else project_state_before,
         update,
-        gates,
-        settings=settings,
+        hidden_size,
+        gates=gates,
+        output="h",
     )

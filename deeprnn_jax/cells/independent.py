@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import add_bias, dot, scale_units, zeros_state
-from deeprnn_jax.checks import check_bools, check_callable, check_initializers, check_size
-from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Activation, Array, Cell, split_cell
+from deeprnn_jax.cells.units import add_bias, scale_units, zeros_state
+from deeprnn_jax.checks import Activation, Flag, Initializer, Size
+from deeprnn_jax.factories import factory, split_cell
+from deeprnn_jax.types import Array, Cell, exported
 
 
+@exported
 class IndependentParams(NamedTuple):
     """Weights of `independent`."""
 
@@ -20,20 +21,22 @@ class IndependentParams(NamedTuple):
     b: Array | None  # [H]
 
 
+@exported
 class IndependentState(NamedTuple):
     """State of `independent`."""
 
     h: Array  # [*B, H]
 
 
+@factory
 def independent(
-    hidden_size: int,
+    hidden_size: Size,
     activation: Activation = jax.nn.relu,
     *,
     w_x_init: Initializer = initializers.glorot_uniform(),
     w_h_init: Initializer = jax.nn.initializers.uniform(1.0),
     b_init: Initializer = initializers.zeros,
-    use_bias: bool = True,
+    use_bias: Flag = True,
 ) -> Cell:
     """Make an IndRNN cell.
 
@@ -62,19 +65,6 @@ def independent(
     References:
       Li et al. 2018, "Independently recurrent neural network (IndRNN)", eq. 2.
     """
-    check_size("independent", "hidden_size", hidden_size)
-    check_callable("independent", "activation", activation, "jax.nn.relu")
-    check_bools("independent", use_bias=use_bias)
-    check_initializers("independent", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
-
-    settings = {
-        "hidden_size": hidden_size,
-        "activation": activation,
-        "w_x_init": w_x_init,
-        "w_h_init": w_h_init,
-        "b_init": b_init,
-        "use_bias": use_bias,
-    }
 
     def init(key: Array, input_size: int) -> IndependentParams:
         k_x, k_h, k_b = jax.random.split(key, 3)
@@ -88,7 +78,7 @@ def independent(
         return IndependentState(h=zeros_state(params, batch_shape, hidden_size))
 
     def project_input(params: IndependentParams, x: Array) -> Array:
-        return add_bias(dot(x, params.w_x), params.b)
+        return add_bias(x @ params.w_x, params.b)
 
     def project_state(params: IndependentParams, state: IndependentState) -> Array:
         return scale_units(params.w_h, state.h)
@@ -101,12 +91,12 @@ def independent(
         return IndependentState(h), h
 
     return split_cell(
-        "independent",
-        hidden_size,
         init,
         initial_state,
         project_input,
         project_state,
         update,
-        settings=settings,
+        hidden_size,
+        output="h",
+        state_map="elementwise",
     )

@@ -6,18 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import add_bias, dot, scale_units, zeros_state
-from deeprnn_jax.checks import (
-    check_bias,
-    check_bools,
-    check_callable,
-    check_initializers,
-    check_size,
-)
-from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Activation, Array, Cell, split_cell
+from deeprnn_jax.cells.units import add_bias, scale_units, zeros_state
+from deeprnn_jax.checks import Activation, Bias, Flag, Initializer, Size
+from deeprnn_jax.factories import factory, split_cell
+from deeprnn_jax.types import Array, Cell, exported
 
 
+@exported
 class Peepholes(NamedTuple):
     """Diagonal weights from the cell to its gates (Gers and Schmidhuber)."""
 
@@ -26,6 +21,7 @@ class Peepholes(NamedTuple):
     o: Array  # [H]
 
 
+@exported
 class LSTMParams(NamedTuple):
     """Weights of `lstm`; gates in the order i, f, g, o (coupled: f, g, o)."""
 
@@ -36,6 +32,7 @@ class LSTMParams(NamedTuple):
     peepholes: Peepholes | None
 
 
+@exported
 class LSTMState(NamedTuple):
     """State of `lstm`."""
 
@@ -43,6 +40,7 @@ class LSTMState(NamedTuple):
     c: Array  # [*B, H]
 
 
+@exported
 class LSTMGates(NamedTuple):
     """Activations of the gates of `lstm`, each `[*B, H]`."""
 
@@ -52,19 +50,20 @@ class LSTMGates(NamedTuple):
     o: Array
 
 
+@factory
 def lstm(
-    hidden_size: int,
+    hidden_size: Size,
     *,
-    forget_bias: float | Initializer = 1.0,
-    peepholes: bool = False,
-    projection_size: int | None = None,
-    coupled: bool = False,
+    forget_bias: Bias = 1.0,
+    peepholes: Flag = False,
+    projection_size: Size | None = None,
+    coupled: Flag = False,
     gate_activation: Activation = jax.nn.sigmoid,
     cell_activation: Activation = jnp.tanh,
     w_x_init: Initializer = initializers.glorot_uniform(),
     w_h_init: Initializer = initializers.orthogonal(),
     b_init: Initializer = initializers.zeros,
-    use_bias: bool = True,
+    use_bias: Flag = True,
 ) -> Cell:
     """Make a long short-term memory cell.
 
@@ -111,30 +110,8 @@ def lstm(
       recurrent projection); coupled gates: Greff et al. 2017, CIFG. The projection
       has no bias and no activation, as in torch.
     """
-    check_size("lstm", "hidden_size", hidden_size)
-    if projection_size is not None:
-        check_size("lstm", "projection_size", projection_size)
-    check_callable("lstm", "gate_activation", gate_activation, "jax.nn.sigmoid")
-    check_callable("lstm", "cell_activation", cell_activation, "jnp.tanh")
     output_size = hidden_size if projection_size is None else projection_size
     num_gates = 3 if coupled else 4
-    check_bias("lstm", "forget_bias", forget_bias)
-    check_bools("lstm", peepholes=peepholes, coupled=coupled, use_bias=use_bias)
-    check_initializers("lstm", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
-
-    settings = {
-        "hidden_size": hidden_size,
-        "forget_bias": forget_bias,
-        "peepholes": peepholes,
-        "projection_size": projection_size,
-        "coupled": coupled,
-        "gate_activation": gate_activation,
-        "cell_activation": cell_activation,
-        "w_x_init": w_x_init,
-        "w_h_init": w_h_init,
-        "b_init": b_init,
-        "use_bias": use_bias,
-    }
 
     def init_bias(k_b: Array, k_f: Array) -> Array:
         b = b_init(k_b, (num_gates, hidden_size), jnp.float32)
@@ -166,10 +143,10 @@ def lstm(
         )
 
     def project_input(params: LSTMParams, x: Array) -> Array:
-        return add_bias(dot(x, params.w_x), params.b)
+        return add_bias(x @ params.w_x, params.b)
 
     def project_state(params: LSTMParams, state: LSTMState) -> Array:
-        return dot(state.h, params.w_h)
+        return state.h @ params.w_h
 
     def open_gates(
         params: LSTMParams, state: LSTMState, x_proj: Array, h_proj: Array
@@ -195,20 +172,19 @@ def lstm(
         gates, c = open_gates(params, state, x_proj, h_proj)
         h = gates.o * cell_activation(c)
         if params.w_p is not None:
-            h = dot(h, params.w_p)
+            h = h @ params.w_p
         return LSTMState(h, c), h
 
     def gates(params: LSTMParams, state: LSTMState, x_proj: Array, h_proj: Array) -> LSTMGates:
         return open_gates(params, state, x_proj, h_proj)[0]
 
     return split_cell(
-        "lstm",
-        output_size,
         init,
         initial_state,
         project_input,
         project_state,
         update,
-        gates,
-        settings=settings,
+        output_size,
+        gates=gates,
+        output="h",
     )

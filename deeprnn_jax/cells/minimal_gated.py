@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.products import GatedProjection, add_bias, dot, zeros_state
-from deeprnn_jax.checks import check_bools, check_initializers, check_size
-from deeprnn_jax.initializers import Initializer
-from deeprnn_jax.types import Array, Cell, split_cell
+from deeprnn_jax.cells.units import GatedProjection, add_bias, zeros_state
+from deeprnn_jax.checks import Flag, Initializer, Size
+from deeprnn_jax.factories import factory, split_cell
+from deeprnn_jax.types import Array, Cell, exported
 
 
+@exported
 class MinimalGatedParams(NamedTuple):
     """Weights of `minimal_gated`; gates in the order f, n."""
 
@@ -20,12 +21,14 @@ class MinimalGatedParams(NamedTuple):
     b: Array | None  # [2*H]
 
 
+@exported
 class MinimalGatedState(NamedTuple):
     """State of `minimal_gated`."""
 
     h: Array  # [*B, H]
 
 
+@exported
 class MinimalGatedGates(NamedTuple):
     """Activations of the gates of `minimal_gated`, each `[*B, H]`."""
 
@@ -33,13 +36,14 @@ class MinimalGatedGates(NamedTuple):
     n: Array
 
 
+@factory
 def minimal_gated(
-    hidden_size: int,
+    hidden_size: Size,
     *,
     w_x_init: Initializer = initializers.glorot_uniform(),
     w_h_init: Initializer = initializers.orthogonal(),
     b_init: Initializer = initializers.zeros,
-    use_bias: bool = True,
+    use_bias: Flag = True,
 ) -> Cell:
     """Make a minimal gated unit, a GRU whose one gate f both resets and updates.
 
@@ -68,17 +72,6 @@ def minimal_gated(
     References:
       Zhou et al. 2016, "Minimal gated unit for recurrent neural networks", eq. 7.
     """
-    check_size("minimal_gated", "hidden_size", hidden_size)
-    check_bools("minimal_gated", use_bias=use_bias)
-    check_initializers("minimal_gated", w_x_init=w_x_init, w_h_init=w_h_init, b_init=b_init)
-
-    settings = {
-        "hidden_size": hidden_size,
-        "w_x_init": w_x_init,
-        "w_h_init": w_h_init,
-        "b_init": b_init,
-        "use_bias": use_bias,
-    }
 
     def init(key: Array, input_size: int) -> MinimalGatedParams:
         k_x, k_h, k_b = jax.random.split(key, 3)
@@ -94,10 +87,10 @@ def minimal_gated(
         return MinimalGatedState(h=zeros_state(params, batch_shape, hidden_size))
 
     def project_input(params: MinimalGatedParams, x: Array) -> Array:
-        return add_bias(dot(x, params.w_x), params.b)
+        return add_bias(x @ params.w_x, params.b)
 
     def project_state(params: MinimalGatedParams, state: MinimalGatedState) -> GatedProjection:
-        return GatedProjection(dot(state.h, params.w_h[:, :hidden_size]), state.h)
+        return GatedProjection(state.h @ params.w_h[:, :hidden_size], state.h)
 
     def gates(
         params: MinimalGatedParams,
@@ -108,7 +101,7 @@ def minimal_gated(
         del state
         x_f, x_n = jnp.split(x_proj, 2, axis=-1)
         f = jax.nn.sigmoid(x_f + h_proj.gates)
-        h_n = dot(f * h_proj.h, params.w_h[:, hidden_size:])
+        h_n = (f * h_proj.h) @ params.w_h[:, hidden_size:]
         return MinimalGatedGates(f, n=jnp.tanh(x_n + h_n))
 
     def update(
@@ -122,13 +115,12 @@ def minimal_gated(
         return MinimalGatedState(h), h
 
     return split_cell(
-        "minimal_gated",
-        hidden_size,
         init,
         initial_state,
         project_input,
         project_state,
         update,
-        gates,
-        settings=settings,
+        hidden_size,
+        gates=gates,
+        output="h",
     )

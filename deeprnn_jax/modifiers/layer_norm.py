@@ -6,12 +6,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.cells.products import GatedProjection, scale_units
-from deeprnn_jax.checks import check_cell
-from deeprnn_jax.modifiers.lift import lift_params, modified_settings, recompose_step
-from deeprnn_jax.types import Array, Cell, Params, Projection, State
+from deeprnn_jax.cells.units import GatedProjection, scale_units
+from deeprnn_jax.checks import CellArgument
+from deeprnn_jax.factories import factory
+from deeprnn_jax.modifiers.lift import lift_params
+from deeprnn_jax.precision import cast_floating
+from deeprnn_jax.recurrence.jaxprs import trace
+from deeprnn_jax.types import Array, Cell, Params, Projection, State, exported, read_input
 
 
+@exported
 class LayerNormParams(NamedTuple):
     """Parameters of `layer_norm`: the cell's, and a gain a unit of each projection."""
 
@@ -20,7 +24,8 @@ class LayerNormParams(NamedTuple):
     gain_h: Any
 
 
-def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
+@factory
+def layer_norm(cell: CellArgument, *, epsilon: float = 1e-5) -> Cell:
     """Normalise what a cell gets from its input and from its state.
 
         x_proj = LN(W_x x_t; α_x) + b          LN(z; α) = α ⊙ (z - mean z) / √(var z + ε)
@@ -29,14 +34,15 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
     Mean and variance are over all of the projection's units, [G*H].
 
     Args:
-      cell: a cell with the split.
+      cell: a cell with the split, whose `project_input` is a product and a bias.
       epsilon: ε, added to the variance.
 
     Returns:
       The cell; parameters `LayerNormParams(cell, gain_x, gain_h)`.
 
     Raises:
-      ValueError: if the cell has no `project_state`.
+      ValueError: if the cell has no `project_state`; from `init`, if its `project_input` is
+        not affine in x.
 
     Example:
       >>> import jax, deeprnn_jax as drnn
@@ -50,14 +56,13 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
       three gates are normalised together, with b_hn, where it has one, inside; the
       second product of a cell that resets before it is left as it is.
     """
-    check_cell("layer_norm", cell)
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not epsilon > 0:
         raise ValueError(f"layer_norm: epsilon must be a number above 0, got {epsilon!r}")
     project_state = cell.project_state
     if project_state is None:
         raise ValueError(
             f"layer_norm: cell {cell.name!r} has no project_state to normalise; "
-            "write it with split_cell"
+            "make it with split_cell"
         )
 
     def normalise(z: Array, gain: Array) -> Array:
@@ -67,18 +72,13 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
         return scale_units(gain, z)
 
     def init(key: Array, input_size: int) -> LayerNormParams:
-        params = cell.init(key, input_size)
-        state = cell.initial_state(params, ())
-        x_proj = cell.project_input(params, jnp.zeros((input_size,)))
+        params = cast_floating(cell.init(key, input_size), jnp.float32)
+        state = cast_floating(cell.initial_state(params, ()), jnp.float32)
+        _check_affine(cell, params, input_size)
+        x_proj = cell.project_input(params, jnp.zeros(input_size, jnp.float32))
         h_proj = _products(project_state(params, state))
         gain_x, gain_h = jax.tree.map(jnp.ones_like, (x_proj, h_proj))
         return LayerNormParams(params, gain_x, gain_h)
-
-    def prepare(
-        params: LayerNormParams, key: Array, batch_shape: tuple[int, ...]
-    ) -> LayerNormParams:
-        assert cell.prepare is not None
-        return params._replace(cell=cell.prepare(params.cell, key, batch_shape))
 
     def project_input(params: LayerNormParams, x: Array) -> Projection:
         # The bias is what no input gives: so it is found in any cell.
@@ -96,19 +96,37 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
             return h_proj._replace(gates=normalised)
         return normalised
 
-    lifted = lift_params(cell, lambda params: params.cell)
-    return recompose_step(
-        lifted._replace(
-            name=f"layer_norm({cell.name})",
-            settings=modified_settings(cell, epsilon=epsilon),
-            init=init,
-            project_input=project_input,
-            project_state=project_state_normalised,
-            prepare=prepare if cell.prepare else None,
-        )
+    lifted = lift_params(
+        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
+    )
+    # not state_map: the mean is over all units
+    return lifted._replace(
+        init=init,
+        project_input=project_input,
+        project_state=project_state_normalised,
+        output=cell.output,
     )
 
 
 def _products(h_proj: Projection) -> Projection:
     """Leave out the state that a projection may carry along."""
     return h_proj.gates if isinstance(h_proj, GatedProjection) else h_proj
+
+
+def _check_affine(cell: Cell, params: Params, input_size: int) -> None:
+    """Raise ValueError unless the derivative of `project_input` is the same at every x."""
+
+    def push(x: Array, dx: Array) -> list[Array]:
+        found = jax.jvp(lambda x: cell.project_input(params, x), (x,), (dx,))
+        return jax.tree.leaves(found[1])
+
+    x = jax.ShapeDtypeStruct((input_size,), jnp.float32)
+    consts: list[Array] = []
+    jaxpr = trace(push, [x, x], consts)
+    x_var = jaxpr.invars[len(consts)]
+    if any(x_var in eqn.invars for eqn in jaxpr.eqns) or cell.project_input is read_input:
+        raise ValueError(
+            f"layer_norm: project_input of cell {cell.name!r} must be a product of x and a bias, "
+            "which are told apart to normalise the first alone, but it is not affine in x; do in "
+            "`update` what is not"
+        )

@@ -5,11 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.checks import check_cell
-from deeprnn_jax.modifiers.lift import lift_params, modified_settings
-from deeprnn_jax.types import Array, Cell, Params, State
+from deeprnn_jax.checks import CellArgument
+from deeprnn_jax.factories import factory
+from deeprnn_jax.modifiers.lift import lift_params
+from deeprnn_jax.types import Array, Cell, Params, State, exported
 
 
+@exported
 class LearnedStateParams(NamedTuple):
     """Parameters of `learned_initial_state`."""
 
@@ -17,7 +19,8 @@ class LearnedStateParams(NamedTuple):
     initial: State  # the cell's state without batch axes, leaves [size]
 
 
-def learned_initial_state(cell: Cell) -> Cell:
+@factory
+def learned_initial_state(cell: CellArgument) -> Cell:
     """Make the state before the first step, and after a reset, a parameter.
 
     All rows of a batch begin with the same state; at initialisation it is the
@@ -29,23 +32,27 @@ def learned_initial_state(cell: Cell) -> Cell:
     Returns:
       The cell; parameters `LearnedStateParams(cell, initial)`.
 
+    Raises:
+      ValueError: from `init`, if an array of the state is not floating point.
+
     Example:
       >>> import jax, deeprnn_jax as drnn
       >>> cell = drnn.learned_initial_state(drnn.gru(8))
       >>> cell.init(jax.random.key(0), 3).initial.h.shape
       (8,)
     """
-    check_cell("learned_initial_state", cell)
 
     def init(key: Array, input_size: int) -> LearnedStateParams:
         params = cell.init(key, input_size)
-        return LearnedStateParams(params, cell.initial_state(params, ()))
-
-    def prepare(
-        params: LearnedStateParams, key: Array, batch_shape: tuple[int, ...]
-    ) -> LearnedStateParams:
-        assert cell.prepare is not None
-        return params._replace(cell=cell.prepare(params.cell, key, batch_shape))
+        initial = cell.initial_state(params, ())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(initial):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise ValueError(
+                    "learned_initial_state: all of the state must be floating point to be "
+                    f"learned, got {leaf.dtype} for state{jax.tree_util.keystr(path)} of cell "
+                    f"{cell.name!r}"
+                )
+        return LearnedStateParams(params, initial)
 
     def initial_state(params: LearnedStateParams, batch_shape: tuple[int, ...]) -> State:
         like = cell.initial_state(params.cell, batch_shape)
@@ -55,10 +62,9 @@ def learned_initial_state(cell: Cell) -> Cell:
             like,
         )
 
-    return lift_params(cell, lambda params: params.cell)._replace(
-        name=f"learned_initial_state({cell.name})",
-        settings=modified_settings(cell),
-        init=init,
-        prepare=prepare if cell.prepare else None,
-        initial_state=initial_state,
+    lifted = lift_params(
+        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
+    )
+    return lifted._replace(
+        init=init, initial_state=initial_state, output=cell.output, state_map=cell.state_map
     )

@@ -1,63 +1,47 @@
-"""What modifiers are made of: a cell seen through its parameters or its state."""
+"""What modifiers are made of: a cell seen through its parameters."""
 
 from collections.abc import Callable
+from typing import Any
 
-from deeprnn_jax.types import (
-    Array,
-    Cell,
-    Noise,
-    Noisy,
-    Params,
-    Projection,
-    State,
-)
+from deeprnn_jax.types import Array, Cell, Noise, Params
 
 
-def lift_params(cell: Cell, inner: Callable[[Params], Params]) -> Cell:
+def lift_params(
+    cell: Cell, inner: Callable[[Params], Params], put: Callable[[Params, Params], Params]
+) -> Cell:
     """Make the cell whose functions see `inner(params)`.
 
-    `init` and `prepare` stay the old cell's: they make parameters, and the
-    modifier knows how its own are made.
+    `init` stays the old cell's: the modifier knows how its own parameters are made. The
+    facts that a cell declares are dropped: what the modifier keeps, it says.
 
     Args:
       cell: the cell to look into.
       inner: gives the cell's own parameters from the new ones.
+      put: gives the new ones with others of the cell's own, `(params, own) -> params`.
 
     Returns:
-      The cell with all its functions but those two composed with `inner`.
+      The cell with all its functions but `init` composed with `inner`.
     """
-    project_state, update, gates = cell.project_state, cell.update, cell.gates
-    noise = cell.noise
+    project_state, gates, draw = cell.project_state, cell.gates, cell.draw
+
+    def update(params: Params, *args: Any) -> tuple[Any, Array]:
+        return cell.update(inner(params), *args)
+
+    def draw_inner(params: Params, key: Array, shape: tuple[int, ...]) -> tuple[Params, Noise]:
+        assert draw is not None
+        own, noise = draw(inner(params), key, shape)
+        return put(params, own), noise
+
     return cell._replace(
         initial_state=lambda params, batch: cell.initial_state(inner(params), batch),
         project_input=lambda params, x: cell.project_input(inner(params), x),
         project_state=project_state and (lambda params, state: project_state(inner(params), state)),
-        update=update and (lambda params, state, x, h: update(inner(params), state, x, h)),
-        step=lambda params, state, x: cell.step(inner(params), state, x),
-        gates=gates and (lambda params, state, x, h: gates(inner(params), state, x, h)),
-        noise=noise and (lambda params, key, shape: noise(inner(params), key, shape)),
+        update=update,
+        gates=gates and (lambda params, *args: gates(inner(params), *args)),
+        draw=draw and draw_inner,
     )
 
 
-def recompose_step(cell: Cell) -> Cell:
-    """Make `step` anew from the cell's (modified) split, where it has one."""
-    project_state, update = cell.project_state, cell.update
-    if project_state is None or update is None:
-        return cell
-
-    def step(params: Params, state: State, x_proj: Projection) -> tuple[State, Array]:
-        return update(params, state, x_proj, project_state(params, state))
-
-    return cell._replace(step=step)
-
-
-def attach_noise(cell: Cell, x_proj: Projection, noise: Noise) -> Projection:
-    """Put the step's noise beside the projection if the cell asks for it."""
-    return x_proj if cell.noise is None else Noisy(x_proj, noise)
-
-
-def modified_settings(cell: Cell, **settings: object) -> tuple[tuple[str, object], ...]:
-    """Give a modified cell's settings; none where those of the cell are unknown."""
-    if not cell.settings:
-        return ()
-    return (("cell", (cell.name, cell.settings)), *settings.items())
+def draw_of(cell: Cell, params: Params, key: Array, shape: tuple[int, ...]) -> tuple[Params, Noise]:
+    """Draw what a cell draws: nothing, if it draws nothing."""
+    return (params, None) if cell.draw is None else cell.draw(params, key, shape)

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.checks import check_cell, check_rate
-from deeprnn_jax.modifiers.lift import modified_settings
-from deeprnn_jax.types import Array, Cell, Params
+from deeprnn_jax.checks import CellArgument, Rate
+from deeprnn_jax.factories import factory
+from deeprnn_jax.modifiers.lift import draw_of
+from deeprnn_jax.types import Array, Cell, Noise, Params
 
 
-def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) -> Cell:
+@factory
+def weight_drop(cell: CellArgument, rate: Rate, weights: tuple[str, ...] = ("w_h",)) -> Cell:
     """Drop single recurrent weights, the same ones at every step of a sequence.
 
         h_proj = (W_h ⊙ M / (1 - rate)) h_{t-1},    M ~ Bernoulli(1 - rate), once a call
@@ -34,15 +36,14 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
       Merity et al. 2017, "Regularizing and optimizing LSTM language models",
       section 2. Kept weights are scaled by 1 / (1 - rate), as in their code.
     """
-    check_cell("weight_drop", cell)
-    check_rate("weight_drop", "rate", rate)
     if isinstance(weights, str) or not all(isinstance(name, str) for name in weights):
         raise ValueError(
             f'weight_drop: weights must be a tuple of names, got {weights!r}; for example ("w_h",)'
         )
 
     def is_dropped(path: tuple[object, ...]) -> bool:
-        return getattr(path[-1], "name", None) in weights
+        last = path[-1] if path else None  # a NamedTuple's field, or a dictionary's key
+        return getattr(last, "name", getattr(last, "key", None)) in weights
 
     def init(key: Array, input_size: int) -> Params:
         params = cell.init(key, input_size)
@@ -54,7 +55,7 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
             )
         return params
 
-    def prepare(params: Params, key: Array, batch_shape: tuple[int, ...]) -> Params:
+    def draw(params: Params, key: Array, shape: tuple[int, ...]) -> tuple[Params, Noise]:
         k_cell, k_mask = jax.random.split(key)
 
         def drop(key: Array, leaf: Array) -> Array:
@@ -66,13 +67,6 @@ def weight_drop(cell: Cell, rate: float, weights: tuple[str, ...] = ("w_h",)) ->
             drop(jax.random.fold_in(k_mask, index), leaf) if is_dropped(path) else leaf
             for index, (path, leaf) in enumerate(leaves)
         )
-        if cell.prepare is None:
-            return dropped
-        return cell.prepare(dropped, k_cell, batch_shape)
+        return draw_of(cell, dropped, k_cell, shape)
 
-    return cell._replace(
-        name=f"weight_drop({cell.name})",
-        settings=modified_settings(cell, rate=rate, weights=weights),
-        init=init,
-        prepare=prepare,
-    )
+    return cell._replace(init=init, draw=draw, output=cell.output, state_map=cell.state_map)

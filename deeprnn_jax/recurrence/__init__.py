@@ -19,7 +19,7 @@ What always holds
   - No product of the forward pass is in the backward pass, except under `jax.checkpoint`,
     `checkpoint_every`, or inside an operation that has a body of its own (a scan, a cond).
   - Nothing is computed again for all steps at once that is larger than all that is kept of
-    a step; and without a derivative no more is hoisted than `rules.LARGE_STACKS`.
+    a step; and without a derivative no more is hoisted than `Rules.large_stacks`.
   - An array that is overwritten is read by nobody else; were that wrong, XLA would copy it.
   - What cannot be taken apart, a step with effects or a named axis, or arrays on a mesh with
     explicit axes, is run by `lax.scan`; so are one step, and a loop that is unrolled whole.

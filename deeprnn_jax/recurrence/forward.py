@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence import rules
 from deeprnn_jax.recurrence.analysis import among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -21,6 +20,7 @@ from deeprnn_jax.recurrence.jaxprs import (
 )
 from deeprnn_jax.recurrence.loop import lax_scan, run_loop
 from deeprnn_jax.recurrence.products import as_product, lay_out, multiply
+from deeprnn_jax.recurrence.rules import Rules
 from deeprnn_jax.types import Array
 
 
@@ -58,7 +58,7 @@ def run(
     overwrite: Sequence[bool],
     shown: int,
     derived: bool,
-    in_place: bool,
+    rules: Rules,
 ) -> list[Array]:
     """Run a step's jaxpr with all that can be done before the loop done there.
 
@@ -73,7 +73,7 @@ def run(
       overwrite: which of xs nobody reads after.
       shown: how many of the outputs, the first ones, are read by others than a backward pass.
       derived: whether this is a part of a derivative, which keeps stacks in any case.
-      in_place: whether by `run_loop`, else by `lax.scan`.
+      rules: the platform's.
 
     Returns:
       The last carry, and outputs `[T, ...]`.
@@ -81,9 +81,9 @@ def run(
     step = jaxpr.jaxpr
     ops = sort_operations(step, num_consts, num_carry)
     hoisted_bytes = sum(map(num_bytes, ops.hoisted_vars))
-    if not derived and (
-        hoisted_bytes <= rules.SMALL_SLICES or hoisted_bytes * length > rules.LARGE_STACKS
-    ):
+    is_large = hoisted_bytes > rules.small_slices
+    fits = hoisted_bytes * length <= rules.large_stacks
+    if not derived and not (is_large and fits):
         counts = {"num_consts": num_consts, "num_carry": num_carry, "length": length}
         return run_plainly(step, operands, reverse=reverse, unroll=unroll, **counts)
     _, carry_vars, x_vars = part(step.invars, num_consts, num_carry)
@@ -103,8 +103,8 @@ def run(
         return step_env.read(ends), step_env.read(stacked)
 
     init, xs = env.read(carry_vars), env.read(reads)
-    if in_place and all(map(is_number, stacked)):
-        is_large = sum(map(num_bytes, reads)) > rules.SMALL_SLICES
+    if rules.in_place and all(map(is_number, stacked)):
+        is_large = sum(map(num_bytes, reads)) > rules.small_slices
         overwritable = {var for var, one in zip(x_vars, overwrite, strict=True) if one}
         overwritable |= ops.hoisted_vars
         final, stacks = run_loop(

@@ -4,6 +4,7 @@ A step is held as a jaxpr without constants whose inputs are consts, carry and x
 order, flat. Nested calls (`jit`) are opened, so that what is in them can be sorted too.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -198,9 +199,14 @@ def is_placed(var: Any) -> bool:
     return bool(varying) or AxisType.Explicit in getattr(mesh, "axis_types", ())
 
 
+def as_number(dimension: Any) -> int:
+    """Give a dimension, for a choice by size: a symbolic one, of `jax.export`, is taken for 64."""
+    return dimension if isinstance(dimension, int) else 64
+
+
 def num_bytes(var: Any) -> int:
     """Give the size of a variable's value."""
-    return var.aval.size * var.aval.dtype.itemsize
+    return math.prod(map(as_number, var.aval.shape)) * var.aval.dtype.itemsize
 
 
 def num_consts_and_carry(eqn: JaxprEqn) -> tuple[int, int]:

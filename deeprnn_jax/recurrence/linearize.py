@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from deeprnn_jax.recurrence import rules
 from deeprnn_jax.recurrence.analysis import inputs_of, part, part_eqns, sort_operations, spread
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -27,7 +26,6 @@ from deeprnn_jax.recurrence.jaxprs import (
     is_var,
     live,
     make_jaxpr,
-    num_bytes,
     reached,
     shape_of,
     trace,
@@ -245,7 +243,7 @@ def _choose_joined(derived: _Derived, new: list[Var]) -> list[list[Var]]:
     by_loop = {var for eqn in ops.loop for var in eqn.outvars}
     joined, rest = [], list(new)
     for read in dict.fromkeys(var for eqn in ops.loop for var in variables_of(eqn.invars)):
-        if read in ops.hoisted_vars and read not in shown and num_bytes(read) > rules.SMALL_SLICES:
+        if read in ops.hoisted_vars and read not in shown:
             group = _fill(read, [var for var in rest if var in by_loop])
             if len(group) > 1:
                 joined.append(group)

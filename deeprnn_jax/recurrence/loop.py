@@ -107,10 +107,13 @@ def _places(
 
 def _zeros(latest: Array | None, number: int, shape: tuple[int, ...], dtype: Any) -> Array:
     """Give zeros that XLA does not make before a value is there."""
-    if latest is None or latest.size == 0 or not jnp.issubdtype(dtype, jnp.floating):
+    size: Any = 0 if latest is None else latest.size  # symbolic, in `jax.export`
+    if latest is None or not isinstance(size, int) or size == 0:
+        return jnp.zeros(shape, dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
         return jnp.zeros(shape, dtype)
     # Each from another element: of one, XLA would make a single stack and copy it.
-    element = latest.ravel()[number % latest.size]
+    element = latest.ravel()[number % size]
     return jnp.broadcast_to((element * 0).astype(dtype), shape)
 
 

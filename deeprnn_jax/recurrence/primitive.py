@@ -34,6 +34,7 @@ from deeprnn_jax.recurrence.jaxprs import (
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.recurrence.orientation import step_of_scan
+from deeprnn_jax.recurrence.rules import CPU, Rules
 from deeprnn_jax.types import Array
 
 recurrence_p = Primitive("recurrence")
@@ -80,12 +81,12 @@ def _impl(*operands: Array, **params: Any) -> list[Array]:
     return _jitted(tuple(params.items()), list(operands))
 
 
-def _lower(in_place: bool) -> Any:
-    return mlir.lower_fun(partial(run, in_place=in_place), multiple_results=True)
+def _lower(rules: Rules) -> Any:
+    return mlir.lower_fun(partial(run, rules=rules), multiple_results=True)
 
 
-mlir.register_lowering(recurrence_p, _lower(in_place=False))
-mlir.register_lowering(recurrence_p, _lower(in_place=True), platform="cpu")
+mlir.register_lowering(recurrence_p, _lower(Rules()))
+mlir.register_lowering(recurrence_p, _lower(CPU), platform="cpu")
 
 
 def _jvp(
@@ -300,6 +301,8 @@ def explain_refusal(eqn: Any) -> str | None:
     length, unroll = eqn.params["length"], eqn.params["unroll"]
     if eqn.effects:
         return f"its step has effects: {', '.join(sorted(map(str, eqn.effects)))}"
+    if not isinstance(length, int):
+        return "how many steps it has is a symbol"
     if length < 2:
         return "it has less than two steps"
     if any(is_placed(var) for var in (*eqn.invars, *eqn.outvars)):

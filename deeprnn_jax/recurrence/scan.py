@@ -1,6 +1,7 @@
 """`lax.scan`, trained faster."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -69,10 +70,7 @@ def scan(
       >>> jax.tree.map(jnp.shape, jax.grad(loss)(w, jnp.ones((100, 32, 8))))
       {'h': (64, 64), 'x': (8, 64)}
     """
-
-    def plain(init: Any, xs: Any) -> tuple[Any, Any]:
-        return lax_scan(f, init, xs, length, reverse, unroll)
-
+    plain = partial(lax_scan, f, length=length, reverse=reverse, unroll=unroll)
     if not _is_plain(init, xs):
         return plain(init, xs)
     if checkpoint_every is not None:

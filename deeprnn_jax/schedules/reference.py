@@ -1,37 +1,29 @@
-"""A plain `lax.scan`: the definition that every other schedule must equal.
+"""A plain `lax.scan` a layer: the definition that every other schedule must equal.
 
 Everything, the input's projection too, happens inside the loop, and derivatives
 are whatever JAX makes of it.
 """
 
-from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
 
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.loop import lax_scan
-from deeprnn_jax.schedules.run import CellRun, Lane, step_cell
-from deeprnn_jax.types import State
+from deeprnn_jax.schedules.layer_by_layer import ScanFn, run_layers
+from deeprnn_jax.schedules.schedule import Schedule, num_steps, refuse_none
 
 
-def run_lanes(
-    lanes: Sequence[Lane], *, want_states: bool, checkpoint_every: int | None
-) -> list[CellRun]:
-    """Run cells step by step, one after the other; see `schedules.run.RunLanesFn`."""
-    return [_run_lane(lane, want_states, checkpoint_every) for lane in lanes]
+def _scan_of(checkpoint_every: int | None) -> ScanFn:
+    if checkpoint_every is None:
+        return lax_scan
+
+    def scan(f: Any, init: Any, xs: Any) -> tuple[Any, Any]:
+        length = jax.tree.leaves(xs)[0].shape[0]
+        return scan_in_chunks(lax_scan, f, init, xs, length, False, 1, checkpoint_every)
+
+    return scan
 
 
-def _run_lane(lane: Lane, want_states: bool, checkpoint_every: int | None) -> CellRun:
-    def body(carry: State, inputs: tuple) -> tuple[State, tuple]:
-        after, y = step_cell(lane.cell, lane.params, lane.initial, carry, *inputs)
-        return after, (y, after if want_states else None)
-
-    final, (y, states) = scan_in_chunks(
-        lax_scan,
-        body,
-        lane.state,
-        (lane.x, lane.noise, lane.steps),
-        lane.x.shape[0],
-        lane.reverse,
-        1,
-        checkpoint_every,
-    )
-    return CellRun(final, y, states)
+REFERENCE = Schedule("reference", partial(run_layers, _scan_of), refuse_none, num_steps)

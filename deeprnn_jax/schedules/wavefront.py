@@ -11,191 +11,170 @@ finite there cannot go by diagonals. Neighbouring layers that are equal go throu
 step as one.
 """
 
-from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax import layers
-from deeprnn_jax.layers import LayerParams
-from deeprnn_jax.network import Plan, Run
+from deeprnn_jax.layers import layer as layers
+from deeprnn_jax.layers.entries import held_together, take, together
+from deeprnn_jax.layers.layer import Dropout, Lane, Layer, LayerParams
+from deeprnn_jax.layers.plan import Plan
+from deeprnn_jax.random_keys import fold_in_each, map_keys
 from deeprnn_jax.recurrence import scan
-from deeprnn_jax.schedules.run import Lane, step_cell
-from deeprnn_jax.schedules.stack import LayerTrace, draw, split_layer_key, trace_lane
+from deeprnn_jax.schedules.layerwise import LAYERWISE
+from deeprnn_jax.schedules.schedule import Options, Ran, Schedule
+from deeprnn_jax.schedules.steps import run_step
 from deeprnn_jax.sequences import Steps
 from deeprnn_jax.types import Array, Noise, State
 
 
-class RunParams(NamedTuple):
-    """A run of equal layers: parameters, and the state after a reset; leaves [L, ...]."""
+class GroupParams(NamedTuple):
+    """A group of equal layers: what every step reads alike; leaves [L, ...]."""
 
     layers: LayerParams
-    initial: State
+    lane: Lane  # without its noise
 
 
-class RunCarry(NamedTuple):
-    """A run of equal layers between two steps; leaves [L, *B, size]."""
+class GroupInputs(NamedTuple):
+    """What a group of equal layers reads at every step; leaves [S, L, *B, ...]."""
+
+    steps: Steps
+    noise: Noise
+    dropout: Dropout | None
+
+
+class GroupCarry(NamedTuple):
+    """A group of equal layers between two steps; leaves [L, *B, ...]."""
 
     state: State
     y: Array  # what each layer gave at the last step
 
 
-class RunFlags(NamedTuple):
-    """What a run of equal layers reads at every step; leaves [S, L, *B, ...]."""
-
-    steps: Steps
-    noise: Noise
-    keep: Array | None  # what dropout keeps
-
-
-def explain_refusal(plan: Plan) -> str | None:
+def _refuse(plan: Plan) -> str | None:
     """Say why a network cannot go by diagonals, or None if it can."""
     if plan.merge is not None:
-        return "a bidirectional layer reads a sequence from both ends"
-    if plan.skip == "dense":
-        return "with skip='dense' a layer reads all layers below, at other steps"
+        return "a bidirectional layer reads a sequence from both ends; use schedule='layerwise'"
+    if plan.is_dense:
+        return (
+            "with skip='dense' a layer reads all layers below, at other steps; use "
+            "schedule='layerwise'"
+        )
     return None
 
 
-def run_network(
+def _num_steps(plan: Plan, length: int) -> int:
+    return length + len(plan.layers) - 1
+
+
+def run_diagonals(
     plan: Plan,
-    params: Sequence[LayerParams],
+    params: tuple[Any, ...],
     x: Array,
-    states: Sequence[State],
+    state: tuple[State, ...],
     steps: Steps,
-    keys: Sequence[Array | None],
-    *,
-    want_trace: bool,
-    checkpoint_every: int | None,
-) -> tuple[list[State], Array, list[LayerTrace] | None]:
-    """Run all layers.
-
-    Args:
-      plan: the network; `explain_refusal` has nothing against it.
-      params: one entry a run of equal layers, leaves `[L, ...]`.
-      x: the input `[T, *B, I]`, zero at masked steps.
-      states: the states before the first step, likewise.
-      steps: the flags of every step, `[T, *B]`.
-      keys: a random key for each layer of a run `[L]`, or None outside training.
-      want_trace: whether to give the states and gates of every step.
-      checkpoint_every: see `recurrence.chunks`.
-
-    Returns:
-      The states after the last step, the last layer's output `[T, *B, O]`, and for each
-      run of layers what happened inside, or None.
-    """
-    num_steps, batch_shape = x.shape[0], x.shape[1:-1]
-    num_layers = len(plan.cells)
-    run_params, carries, flags = [], [], []
-    for run, stack, state, key in zip(plan.runs, params, states, keys, strict=True):
-        noise = keep = None
-        if key is not None:
-            stack, noise, keep = jax.vmap(
-                partial(_draw, run, num_layers=num_layers, shape=x.shape[:-1])
-            )(stack, key, jnp.arange(run.start, run.start + run.size))
-        initial = jax.vmap(partial(run.layer.cell.initial_state, batch_shape=batch_shape))(
-            stack.cell
-        )
-        run_params.append(RunParams(stack, initial))
-        width = run.layer.cell.output_size
-        zeros = jnp.zeros((run.size, *batch_shape, width), run.layer.compute_dtype)
-        carries.append(RunCarry(state, zeros))
-        skew = partial(_skew, start=run.start, num_layers=num_layers)
-        active = jnp.ones(x.shape[:-1], bool) if steps.mask is None else steps.mask
-        same = partial(_repeat, times=run.size)
-        mask = skew(same(active))
-        resets = None if steps.resets is None else skew(same(steps.resets))
-        flags.append(RunFlags(Steps(mask, resets), *jax.tree.map(skew, (noise, keep))))
+    key: Array | None,
+    options: Options,
+) -> Ran:
+    """Run all layers at once; see `schedule.RunFn`."""
+    if x.shape[0] == 1:  # as many diagonals as layers
+        return LAYERWISE.run(plan, params, x, state, steps, key, options)
+    num_layers = len(plan.layers)
+    ready = [
+        _ready(plan, number, together(plan, params, number), steps, key, x.shape[:-1])
+        for number in range(len(plan.groups))
+    ]
+    carry = []
+    for number, (start, size) in enumerate(plan.groups):
+        width = plan.layers[start].cell.output_size
+        zeros = jnp.zeros((size, *x.shape[1:-1], width), plan.precision.compute)
+        carry.append(GroupCarry(together(plan, state, number), zeros))
 
     pad = [(0, num_layers - 1)] + [(0, 0)] * (x.ndim - 1)
-    final, (y, states_after, inputs) = scan(
-        partial(_step, plan, want_trace, run_params),
-        carries,
-        (jnp.pad(x, pad), flags),
-        checkpoint_every=checkpoint_every,
+    carry, (y, states) = scan(
+        partial(_step, plan, options.want_states, [group for group, _ in ready]),
+        carry,
+        (jnp.pad(x, pad), [inputs for _, inputs in ready]),
+        checkpoint_every=options.checkpoint_every,
     )
+    finals, found = [], []
+    for (start, size), group, seen in zip(plan.groups, carry, states, strict=True):
+        unskewed = jax.tree.map(partial(_unskew, start=start, num_steps=x.shape[0]), seen)
+        finals += held_together(plan, group.state, size)
+        found += [take(unskewed, place) for place in range(size)]
     y = y[num_layers - 1 :]
-    finals = [carry.state for carry in final]
-    if not want_trace:
-        return finals, y, None
-    traces = []
-    noises = [one.noise for one in flags]
-    for run, one, state, *skewed in zip(
-        plan.runs, run_params, states, states_after, inputs, noises, strict=True
-    ):
-        unskew = partial(_unskew, start=run.start, num_steps=num_steps)
-        after, u, noise = jax.tree.map(unskew, tuple(skewed))
-        traces.append(jax.vmap(partial(_trace, run, steps))(one, u, state, noise, after))
-    return finals, y, traces
+    return Ran(tuple(finals), y, found if options.want_states else None)
 
 
-def _draw(
-    run: Run,
+def _ready(
+    plan: Plan,
+    number: int,
     params: LayerParams,
-    key: Array,
-    index: Array,
-    *,
-    num_layers: int,
+    steps: Steps,
+    key: Array | None,
     shape: tuple[int, ...],
-) -> tuple[LayerParams, Noise, Array | None]:
-    """Draw what one layer draws before the loop, as `stack.run_layer` does."""
-    layer = run.layer
-    k_drop, k_cell, _ = split_layer_key(key)
-    noise = None
-    if layer.cell.is_stochastic:
-        cell, noise = draw(layer.cell, params.cell, k_cell, shape)
-        params = params._replace(cell=cell)
-    is_last = index == num_layers - 1
-    return params, noise, layers.drop_mask(layer, k_drop, (*shape, layer.cell.output_size), is_last)
+) -> tuple[GroupParams, GroupInputs]:
+    """Draw what a group's layers draw, and give each layer's row of inputs its delay."""
+    start, size = plan.groups[number]
+    last = len(plan.layers) - 1
+    indices = jnp.arange(start, start + size)
+
+    def draw(key: Any, params: LayerParams, index: Array) -> tuple[Lane, Any]:
+        is_last = start == last if size == 1 else index == last
+        (lane,), dropout = layers.draw(plan.layers[start], params, key, shape, is_last)
+        return lane, dropout
+
+    if key is None:
+        lane, dropout = jax.vmap(partial(draw, None))(params, indices)
+    else:
+        lane, dropout = map_keys(draw, fold_in_each(key, indices), params, indices)
+    dropout = jax.tree.map(  # one mask a sequence: the same at all times
+        lambda leaf: jnp.broadcast_to(leaf, (size, shape[0], *leaf.shape[2:])), dropout
+    )
+    skew = partial(_skew, start=start, num_layers=len(plan.layers))
+    active = jnp.ones(shape, bool) if steps.mask is None else steps.mask
+    resets = steps.resets
+    flags = Steps(
+        skew(_repeat(active, size)), None if resets is None else skew(_repeat(resets, size))
+    )
+    inputs = GroupInputs(flags, *jax.tree.map(skew, (lane.noise, dropout)))
+    return GroupParams(params, lane._replace(noise=None)), inputs
 
 
 def _step(
     plan: Plan,
-    want_trace: bool,
-    params: list[RunParams],
-    carry: list[RunCarry],
-    per_step: tuple[Array, list[RunFlags]],
-) -> tuple[list[RunCarry], tuple]:
+    want_states: bool,
+    params: list[GroupParams],
+    carry: list[GroupCarry],
+    per_step: tuple[Array, list[GroupInputs]],
+) -> tuple[list[GroupCarry], tuple]:
     """Do one step of every layer, each at its own time."""
-    x, flags = per_step
-    below, carries, inputs = x, [], []
-    for run, one, before, flag in zip(plan.runs, params, carry, flags, strict=True):
-        is_last = jnp.arange(run.start, run.start + run.size) == len(plan.cells) - 1
-        step = partial(_step_layer, run)
-        if run.size == 1:  # a plain product, not a batch of one
-            alone = jax.tree.map(lambda leaf: leaf[0], (one, before.state, flag, is_last))
-            found = step(alone[0], alone[1], below, alone[2], alone[3])
-            state, y, u = jax.tree.map(lambda leaf: leaf[None], found)
+    x, inputs = per_step
+    below, carries, seen = x, [], []
+    for group, one, before, read in zip(plan.groups, params, carry, inputs, strict=True):
+        step = partial(_step_layer, plan.layers[group.start], want_states)
+        if group.size == 1:  # a plain product, not a batch of one
+            alone = take((one, before.state, read), 0)
+            found = step(alone[0], alone[1], below, alone[2])
+            state, y, states = jax.tree.map(lambda leaf: leaf[None], found)
         else:
-            read = jnp.concatenate([below[None], before.y[:-1]])
-            state, y, u = jax.vmap(step)(one, before.state, read, flag, is_last)
+            rows = jnp.concatenate([below[None], before.y[:-1]])
+            state, y, states = jax.vmap(step)(one, before.state, rows, read)
         below = before.y[-1]  # of the step before: the next layer is one time behind
-        carries.append(RunCarry(state, y))
-        inputs.append(u)
-    seen = ([one.state for one in carries], inputs) if want_trace else (None, None)
-    return carries, (carries[-1].y[-1], *seen)
+        carries.append(GroupCarry(state, y))
+        seen.append(states)
+    return carries, (carries[-1].y[-1], seen)
 
 
 def _step_layer(
-    run: Run, params: RunParams, state: State, x: Array, flags: RunFlags, is_last: Array
-) -> tuple[State, Array, Array]:
-    """Do one step of one layer; give its state, its output, and what its cell read."""
-    layer, own = run.layer, params.layers
-    u = layers.normalise_input(layer, own, x)
-    after, y = step_cell(layer.cell, own.cell, params.initial, state, u, flags.noise, flags.steps)
-    y = y.astype(layer.compute_dtype)
-    return after, layers.finish_output(layer, own, x, y, flags.keep, is_last), u
-
-
-def _trace(
-    run: Run, steps: Steps, params: RunParams, u: Array, state: State, noise: Noise, after: State
-) -> LayerTrace:
-    lane = Lane(run.layer.cell, params.layers.cell, u, state, params.initial, steps, noise, False)
-    trace = trace_lane(lane, after)
-    assert trace is not None
-    return trace
+    layer: Layer, want_states: bool, params: GroupParams, state: State, x: Array, read: GroupInputs
+) -> tuple[State, Array, Any]:
+    """Do one step of one layer: its state, its output, and what was asked for."""
+    u = layers.enter(layer, params.layers, x)
+    inputs = (u, read.noise, read.steps)
+    after, (y, states) = run_step(layer.cell, params.lane, want_states, state, inputs)
+    return after, layers.leave(layer, params.layers, x, [y], read.dropout), states
 
 
 def _repeat(flag: Array, times: int) -> Array:
@@ -225,3 +204,6 @@ def _unskew(rows: Array, *, start: int, num_steps: int) -> Array:
     """Take the delay back: `[S, L, ...]` to `[L, T, ...]`."""
     layer = jnp.arange(rows.shape[1])[:, None]
     return rows[start + layer + jnp.arange(num_steps)[None], layer]
+
+
+WAVEFRONT = Schedule("wavefront", run_diagonals, _refuse, _num_steps)

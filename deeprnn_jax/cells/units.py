@@ -1,4 +1,4 @@
-"""The products and sums that cells use, and the zeros that states begin with."""
+"""What cells have in common: sums by unit, and the zeros that states begin with."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.precision import accumulation_dtype
 from deeprnn_jax.types import Array
 
 
@@ -18,26 +19,6 @@ class GatedProjection(NamedTuple):
 
     gates: Array  # [*B, G*H]
     h: Array  # [*B, H]
-
-
-def accumulation_dtype(dtype: Any) -> Any:
-    """Give the dtype that sums are kept in: float32, or wider if `dtype` is."""
-    return jnp.dtype(dtype) if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
-
-
-def dot(x: Array, w: Array) -> Array:
-    """Multiply x [..., K] by w [K, N] in w's dtype, summed in at least float32.
-
-    Args:
-      x: `[..., K]`, any floating dtype.
-      w: `[K, N]`; its dtype is that of the product's operands.
-
-    Returns:
-      `[..., N]` in float32, or in w's dtype if that is wider.
-    """
-    rows = x.astype(w.dtype).reshape(-1, x.shape[-1])
-    out = jnp.matmul(rows, w, preferred_element_type=accumulation_dtype(w.dtype))
-    return out.reshape(*x.shape[:-1], w.shape[-1])
 
 
 def zeros_state(params: Any, batch_shape: tuple[int, ...], size: int) -> Array:

@@ -1,0 +1,1 @@
+"""Layers: what is around a cell, and how layers make a network."""
