@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.types import Activation, Array
+from deeprnn_jax.checks import Activation
+from deeprnn_jax.types import Array
 
 
 def linear(x: Array) -> Array:

@@ -12,10 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax import arguments
-from deeprnn_jax.deep import DeepParams, DeepRNN, deep_rnn
+from deeprnn_jax import checks
+from deeprnn_jax.cells.elman import elman
+from deeprnn_jax.cells.gru import gru
+from deeprnn_jax.cells.lstm import lstm
+from deeprnn_jax.deep import DeepRNN, deep_rnn
 from deeprnn_jax.interop import activations
-from deeprnn_jax.layers import LayerParams, Merge
+from deeprnn_jax.layers.entries import by_layer, join, take
+from deeprnn_jax.layers.layer import LayerParams, Merge
+from deeprnn_jax.layers.plan import Plan
+from deeprnn_jax.parameters import DeepParams, params_shapes
 from deeprnn_jax.types import Cell, Params
 
 Values = Any  # a NumPy array, where a cell's own parameters are JAX's
@@ -55,7 +61,7 @@ def assemble(
       layers: one entry a layer, the first to read x first; each one part, or two:
         forward and reverse.
       merge: how two directions are joined.
-      dropout: as in `deep_rnn`.
+      dropout: as in `deep_rnn`; of one layer, after which nothing is dropped, it is not used.
       compute_dtype: as in `deep_rnn`. The parameters' dtype is that of the weights.
 
     Returns:
@@ -72,25 +78,36 @@ def assemble(
             f"{function}: got layers with one direction beside layers with two; "
             "convert them one at a time and call one network after the other"
         )
-    for index, parts in enumerate(layers):
-        if not parts[0].cell.is_same(parts[-1].cell):
+    for index, (forward, reverse) in enumerate((parts[0], parts[-1]) for parts in layers):
+        said = checks.difference("reverse", forward.params, reverse.params)
+        if forward.cell != reverse.cell:
+            said = f"got {forward.cell.settings} and {reverse.cell.settings}"
+        if said is not None:
             raise ValueError(
-                f"{function}: the two directions of layer {index} must be alike, got "
-                f"{parts[0].cell.settings} and {parts[1].cell.settings}; convert them as "
-                "two networks"
+                f"{function}: the two directions of layer {index} must be alike: {said}; convert "
+                "them as two networks"
             )
     dtype = _common_dtype(function, layers)
     rnn = deep_rnn(
         [parts[0].cell for parts in layers],
         bidirectional=directions == 2,
         merge=merge,
-        dropout=dropout,
+        dropout=dropout if len(layers) > 1 else 0.0,  # deep_rnn would warn, as the library has
         param_dtype=dtype,
         compute_dtype=compute_dtype,
     )
-    per_layer = [LayerParams(_join_directions(parts, dtype), None, None) for parts in layers]
-    params = DeepParams(rnn.stack(per_layer), None)
-    _check_params(function, rnn, params)
+    trees = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype), [[part.params for part in row] for row in layers]
+    )
+    params = DeepParams(tuple(LayerParams(join_directions(row)) for row in trees))
+    said = checks.difference(
+        "params", params_shapes(rnn.plan, len(layers[0][0].params.w_x)), params
+    )
+    if said is not None:
+        raise ValueError(
+            f"{function}: the layers do not fit each other, or their weights: {said}; give them "
+            "in the order in which x passes them, each with its own"
+        )
     return rnn, params
 
 
@@ -141,10 +158,12 @@ def take_apart(function: str, library: str, rnn: DeepRNN, params: DeepParams) ->
       ValueError: if the network has more than cells, or the parameters are not its own.
     """
     plan = rnn.plan
+    skips = [layer.skip for layer in plan.layers if layer.skip is not None]
     extras = {
         "output_size": plan.output_size,
-        "skip": plan.skip,
-        "layer_norm": any(run.layer.norm for run in plan.runs) or None,
+        "skip": "dense" if plan.is_dense else next(iter(skips), None),
+        "normalize_inputs": any(layer.norm for layer in plan.layers) or None,
+        "locked_dropout": any(layer.locked for layer in plan.layers) or None,
     }
     for option, value in extras.items():
         if value is not None:
@@ -155,23 +174,27 @@ def take_apart(function: str, library: str, rnn: DeepRNN, params: DeepParams) ->
             )
     for cell in plan.cells:
         settings_of(function, library, cell)
-    _check_params(function, rnn, params)
-    layers = []
-    for cell, layer in zip(plan.cells, rnn.unstack(params.layers), strict=True):
-        trees = [layer.cell] if plan.merge is None else [_at(layer.cell, 0), _at(layer.cell, 1)]
-        layers.append([Part(cell, jax.tree.map(np.asarray, tree)) for tree in trees])
-    return layers
+    said = checks.difference("params", params_shapes(rnn.plan, _input_size_of(params)), params)
+    if said is not None:
+        raise ValueError(
+            f"{function}: params are not of this network: {said}; use this network's init"
+        )
+    layers = by_layer(plan, jax.tree.map(np.asarray, params.layers))
+    return [
+        [Part(cell, tree) for tree in split_directions(plan, layer.cell)]
+        for cell, layer in zip(plan.cells, layers, strict=True)
+    ]
 
 
 def settings_of(function: str, library: str, cell: Cell) -> dict[str, Any]:
     """Give the arguments that a cell was made with, if it is one that libraries have."""
-    if cell.name not in ("elman", "lstm", "gru") or not cell.settings:
+    if cell.made is None or cell.made.factory not in (elman, lstm, gru):
         raise ValueError(
             f"{function}: cell must be elman, lstm or gru without a modifier, got "
             f"{cell.name!r}, which {library} does not have; a cell inside a modifier "
             "can be converted on its own, in a network without the modifier"
         )
-    return dict(cell.settings)
+    return cell.settings
 
 
 def require(function: str, library: str, cell: Cell, **wanted: Any) -> None:
@@ -203,22 +226,22 @@ def reorder_gates(w: Values, order: Sequence[int]) -> Values:
     return np.concatenate([blocks[index] for index in order], axis=-1)
 
 
-def input_size_of(params: DeepParams) -> int:
-    """Give the width of x that parameters, with w_x in each cell, were made for."""
-    return params.layers[0].cell.w_x.shape[-2]
+def split_directions(plan: Plan, tree: Any) -> list[Any]:
+    """Give what a layer's cell holds, one entry a direction."""
+    return [tree] if plan.merge is None else [take(tree, direction) for direction in (0, 1)]
 
 
-def _at(tree: Any, index: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+def join_directions(trees: Sequence[Any]) -> Any:
+    """Give one entry a direction as a layer's cell holds them: `split_directions`'s inverse."""
+    return trees[0] if len(trees) == 1 else join(trees)
 
 
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _join_directions(parts: Sequence[Part], dtype: Any) -> Params:
-    trees = [jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), p.params) for p in parts]
-    return trees[0] if len(trees) == 1 else _stack(trees)
+def _input_size_of(params: Any) -> int:
+    """Give the width of x that parameters were made for, or 1 if they are no cells' with w_x."""
+    try:
+        return params.layers[0].cell.w_x.shape[-2]
+    except (AttributeError, IndexError, TypeError):
+        return 1
 
 
 def _common_dtype(function: str, layers: Sequence[Sequence[Part]]) -> Any:
@@ -237,19 +260,3 @@ def _common_dtype(function: str, layers: Sequence[Sequence[Part]]) -> Any:
             "jax.config.update('jax_enable_x64', True), or cast the module to float32"
         )
     return dtype
-
-
-def _check_params(function: str, rnn: DeepRNN, params: Any) -> None:
-    """Raise ValueError unless the parameters have the network's shapes."""
-    try:
-        input_size = input_size_of(params)
-    except (AttributeError, IndexError, TypeError):
-        raise ValueError(
-            f"{function}: params must be those of this network, from its init, got "
-            f"{type(params).__name__}"
-        ) from None
-
-    def shapes(size: int) -> DeepParams:
-        return jax.eval_shape(lambda: rnn.init(jax.random.key(0), size))
-
-    arguments.check_params(function, params, input_size, shapes)

@@ -16,10 +16,11 @@ import numpy as np
 
 from deeprnn_jax.cells.gru import GRUParams, gru
 from deeprnn_jax.cells.lstm import LSTMParams, lstm
-from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
-from deeprnn_jax.layers import Merge
+from deeprnn_jax.layers.layer import Merge
+from deeprnn_jax.parameters import DeepParams
 from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Cell
 
@@ -99,7 +100,7 @@ def from_haiku(modules: Any, *, merge: str | Merge = "concat") -> tuple[DeepRNN,
       >>> import numpy as np
       >>> linear = {"w": np.zeros((3 + 8, 32), "float32"), "b": np.zeros(32, "float32")}
       >>> rnn, params = from_haiku(linear)
-      >>> float(params.layers[0].cell.b[0, 8])
+      >>> float(params.layers[0].cell.b[8])
       1.0
 
     References:

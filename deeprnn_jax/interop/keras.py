@@ -5,11 +5,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from deeprnn_jax import layers
-from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.keras_cells import layer_options, read_cell, write_weights
-from deeprnn_jax.types import Array
+from deeprnn_jax.layers.layer import add, concatenate
+from deeprnn_jax.parameters import DeepParams
+from deeprnn_jax.types import Array, Params
 
 
 def average(y_forward: Array, y_reverse: Array) -> Array:
@@ -18,8 +19,8 @@ def average(y_forward: Array, y_reverse: Array) -> Array:
 
 
 _MERGES = {
-    "concat": layers.concatenate,
-    "sum": jnp.add,
+    "concat": concatenate,
+    "sum": add,
     "mul": jnp.multiply,
     "ave": average,
 }
@@ -104,19 +105,20 @@ def to_keras(rnn: DeepRNN, params: DeepParams) -> Any:
       (32, 100, 8)
     """
     parts = assembly.take_apart("to_keras", "Keras", rnn, params)
-    merge_mode = _merge_mode(rnn)
-    compute, policy = _dtypes(rnn, params)
+    merge_mode, dropout = _merge_mode(rnn), rnn.plan.layers[0].dropout
+    compute, policy = _dtypes(rnn, parts[0][0].params)
     kinds = [layer_options(row[0].cell) for row in parts]
     keras = assembly.import_library("to_keras", "keras")
-    model = keras.Sequential([keras.Input((None, assembly.input_size_of(params)), dtype=compute)])
+    input_size = len(parts[0][0].params.w_x)
+    model = keras.Sequential([keras.Input((None, input_size), dtype=compute)])
     for index, ((kind, options), row) in enumerate(zip(kinds, parts, strict=True)):
         layer = getattr(keras.layers, kind)(**options, return_sequences=True, dtype=policy)
         targets = [layer]
         if merge_mode is not None:
             layer = keras.layers.Bidirectional(layer, merge_mode=merge_mode, dtype=policy)
             targets = [layer.forward_layer, layer.backward_layer]
-        if index > 0 and rnn.plan.dropout > 0:
-            model.add(keras.layers.Dropout(rnn.plan.dropout, dtype=policy))
+        if index > 0 and dropout > 0:
+            model.add(keras.layers.Dropout(dropout, dtype=policy))
         model.add(layer)
         for target, part in zip(targets, row, strict=True):
             target.set_weights(write_weights(part))
@@ -195,9 +197,9 @@ def _merge_mode(rnn: DeepRNN) -> str | None:
     )
 
 
-def _dtypes(rnn: DeepRNN, params: DeepParams) -> tuple[str, str]:
+def _dtypes(rnn: DeepRNN, params: Params) -> tuple[str, str]:
     """Give the compute dtype and the name of Keras's dtype policy, or raise ValueError."""
-    held, compute = str(params.layers[0].cell.w_x.dtype), str(rnn.plan.precision.compute)
+    held, compute = str(params.w_x.dtype), str(rnn.plan.precision.compute)
     if held == compute:
         return compute, compute
     if held == "float32" and compute in ("bfloat16", "float16"):

@@ -12,9 +12,10 @@ import numpy as np
 from deeprnn_jax.cells.elman import ElmanParams, elman
 from deeprnn_jax.cells.gru import GRUParams, gru
 from deeprnn_jax.cells.lstm import LSTMParams, lstm
+from deeprnn_jax.checks import Activation
 from deeprnn_jax.interop import activations, assembly
 from deeprnn_jax.interop.assembly import Part, Values
-from deeprnn_jax.types import Activation, Cell, Params
+from deeprnn_jax.types import Cell, Params
 
 _KINDS = ("SimpleRNNCell", "LSTMCell", "GRUCell")
 _SWAP_RZ = (1, 0, 2)  # r, z, n to Keras's z, r, h, and back

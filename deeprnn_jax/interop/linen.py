@@ -4,18 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-from flax.core import Scope
+from flax.core import Scope, meta
 from flax.core.lift import pack
 from flax.linen.transforms import lift_direct_transform
 
 from deeprnn_jax.deep import DeepRNN as Network
-from deeprnn_jax.deep import DeepState
 from deeprnn_jax.interop.flax_call import (
     call_network,
     check_network,
     name_params,
     unname_params,
 )
+from deeprnn_jax.parameters import DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Array
 
@@ -93,8 +93,8 @@ class DeepRNN(nn.Module):
       deterministic: True: no dropout; False: dropout, which needs the rng; None:
         dropout where the caller gives the rng, `apply(..., rngs={"dropout": key})`.
       rng_collection: the name of that rng.
-      schedule: how the network is run, as in `deep_rnn`.
-      checkpoint_every: what is kept for gradients, as in `deep_rnn`.
+      schedule: how the network is run, as in `DeepRNN.apply`.
+      checkpoint_every: what is kept for gradients, as in `DeepRNN.apply`.
 
     Raises:
       ValueError: from the call, if rnn is no network or an argument does not fit.
@@ -107,7 +107,7 @@ class DeepRNN(nn.Module):
       >>> model.apply(variables, x, seq_lengths=jnp.full(10, 30)).shape
       (10, 50, 64)
       >>> variables["params"]["network"]["layer_0"]["cell"]["w_x"].shape
-      (1, 32, 256)
+      (32, 256)
 
     References:
       `flax.linen.RNN`.
@@ -159,15 +159,9 @@ class DeepRNN(nn.Module):
         """
         del init_key
         check_network(self.rnn)
-        input_size = inputs.shape[-1]
-
-        def draw(key: Array) -> dict[str, Any]:
-            return name_params(self.rnn, self.rnn.init(key, input_size))
-
-        tree = self.param("network", draw)
         carry, y = call_network(
             self.rnn,
-            unname_params(self.rnn, tree, input_size),
+            unname_params(self.rnn, self._params(inputs.shape[-1]), inputs.shape[-1]),
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
@@ -180,6 +174,16 @@ class DeepRNN(nn.Module):
         )
         wants_carry = self.return_carry if return_carry is None else return_carry
         return (carry, y) if wants_carry else y
+
+    def _params(self, input_size: int) -> dict[str, Any]:
+        """Give the parameters by name; draw them where there are none."""
+        # param would trace init to compare shapes, of 4 layers 30 ms a call outside jit;
+        # apply compares them itself
+        if self.has_variable("params", "network"):
+            return meta.unbox(self.get_variable("params", "network"))
+        return self.param(
+            "network", lambda key: name_params(self.rnn, self.rnn.init(key, input_size))
+        )
 
     def _key(self, deterministic: bool | None) -> Array | None:
         """Give the key for dropout, or None."""

@@ -19,11 +19,12 @@ from flax.core import meta
 from deeprnn_jax.cells.elman import ElmanParams
 from deeprnn_jax.cells.gru import GRUParams
 from deeprnn_jax.cells.lstm import LSTMParams
-from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
 from deeprnn_jax.interop.flax_cells import common_dtype, flax_options, our_cell
-from deeprnn_jax.layers import Merge
+from deeprnn_jax.layers.layer import Merge
+from deeprnn_jax.parameters import DeepParams
 from deeprnn_jax.types import Cell, Params
 
 _LSTM_GATES, _GRU_GATES = "ifgo", "rzn"
@@ -55,7 +56,7 @@ def from_linen(
       >>> variables = nn.RNN(cell).init(jax.random.key(0), jnp.ones((2, 5, 3)))
       >>> rnn, params = from_linen(cell, variables["params"]["cell"])
       >>> params.layers[0].cell.w_x.shape
-      (1, 3, 32)
+      (3, 32)
 
     References:
       `flax.linen.recurrent`.

@@ -5,14 +5,14 @@ from typing import Any
 import jax
 from flax import nnx
 
-from deeprnn_jax.deep import DeepParams, DeepState
 from deeprnn_jax.deep import DeepRNN as Network
 from deeprnn_jax.interop.flax_call import (
     call_network,
     check_network,
+    fill,
     name_params,
-    unname_params,
 )
+from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Array
 
@@ -82,7 +82,7 @@ class DeepRNN(nnx.Module):
       >>> model(jnp.ones((10, 50, 32)), seq_lengths=jnp.full(10, 30)).shape
       (10, 50, 64)
       >>> model.network["layer_0"]["cell"]["w_x"].shape
-      (1, 32, 256)
+      (32, 256)
 
     References:
       `flax.nnx.RNN`, `flax.nnx.Dropout`.
@@ -116,8 +116,8 @@ class DeepRNN(nnx.Module):
           keep_order: whether to give the outputs of a reverse run in the order of inputs.
           deterministic: whether there is no dropout.
           rng_collection: the name of the rng stream that dropout draws from.
-          schedule: how the network is run, as in `deep_rnn`.
-          checkpoint_every: what is kept for gradients, as in `deep_rnn`.
+          schedule: how the network is run, as in `DeepRNN.apply`.
+          checkpoint_every: what is kept for gradients, as in `DeepRNN.apply`.
           params: the network's parameters, to be used in place of new ones.
           rngs: for new parameters, its stream `params`, and for dropout.
 
@@ -142,6 +142,7 @@ class DeepRNN(nnx.Module):
         self.rng_collection = rng_collection
         self.schedule = schedule
         self.checkpoint_every = checkpoint_every
+        self.form = jax.tree.structure(params)  # else only `init` would know the types
         self.network = _as_params(name_params(rnn, params))
         self.rngs = nnx.data(None)
         if rnn.plan.is_stochastic and rngs is not None:
@@ -184,7 +185,7 @@ class DeepRNN(nnx.Module):
         is_still = self.deterministic if deterministic is None else deterministic
         carry, y = call_network(
             self.rnn,
-            unname_params(self.rnn, _as_arrays(self.network), self.in_features),
+            fill(self.rnn, self.form, _as_arrays(self.network)),
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,

@@ -13,11 +13,12 @@ from flax import nnx
 from deeprnn_jax.cells.elman import ElmanParams
 from deeprnn_jax.cells.gru import GRUParams
 from deeprnn_jax.cells.lstm import LSTMParams
-from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
 from deeprnn_jax.interop.flax_cells import common_dtype, flax_options, our_cell
-from deeprnn_jax.layers import Merge
+from deeprnn_jax.layers.layer import Merge
+from deeprnn_jax.parameters import DeepParams
 
 _KINDS = {
     nnx.SimpleCell: "elman",
@@ -47,7 +48,7 @@ def from_nnx(cells: Any, *, merge: str | Merge = "concat") -> tuple[DeepRNN, Dee
       >>> from flax import nnx
       >>> rnn, params = from_nnx(nnx.GRUCell(3, 8, rngs=nnx.Rngs(0)))
       >>> params.layers[0].cell.w_x.shape
-      (1, 3, 24)
+      (3, 24)
 
     References:
       `flax.nnx.nn.recurrent`.

@@ -1,7 +1,7 @@
 """Hidden states from and to the forms that other libraries give them.
 
-The state of a network is a tuple with one entry a run of equal layers, its leaves
-`[L, *B, size]`, or `[L, D, *B, size]` with two directions. Elsewhere:
+The state of a network is a tuple with one entry a layer, its leaves `[*B, size]`, or
+`[D, *B, size]` with two directions. Elsewhere:
 
     torch   h_n, or (h_n, c_n), [L*D, *B, size]
     Keras   a list a layer: [h], [h, c]; both directions: [h, h], [h, c, h, c]
@@ -18,8 +18,10 @@ import numpy as np
 from deeprnn_jax.cells.elman import ElmanState
 from deeprnn_jax.cells.gru import GRUState
 from deeprnn_jax.cells.lstm import LSTMState
-from deeprnn_jax.deep import DeepRNN, DeepState
-from deeprnn_jax.interop.assembly import import_library
+from deeprnn_jax.deep import DeepRNN
+from deeprnn_jax.interop.assembly import import_library, join_directions, split_directions
+from deeprnn_jax.layers.entries import as_held, by_layer
+from deeprnn_jax.parameters import DeepState
 from deeprnn_jax.types import State
 
 _KINDS: dict[str, Any] = {"elman": ElmanState, "gru": GRUState, "lstm": LSTMState}
@@ -76,7 +78,7 @@ def state_to_torch(rnn: DeepRNN, state: DeepState) -> Any:
     """
     _one_kind("state_to_torch", rnn)
     torch = import_library("state_to_torch", "torch")
-    rows = [one for parts in _split(rnn, state) for one in parts]
+    rows = [one for parts in _split("state_to_torch", rnn, state) for one in parts]
     if len({tuple(leaf.shape for leaf in row) for row in rows}) > 1:
         raise ValueError(
             "state_to_torch: all layers must have one size, as torch's do, got "
@@ -140,7 +142,8 @@ def state_to_keras(rnn: DeepRNN, state: DeepState) -> list[list[Any]]:
       >>> [h.shape for h in state_to_keras(rnn, rnn.initial_state(params, 2))[0]]
       [(2, 8), (2, 8), (2, 8), (2, 8)]
     """
-    return [[leaf for one in parts for leaf in one] for parts in _split(rnn, state)]
+    rows = _split("state_to_keras", rnn, state)
+    return [[leaf for one in parts for leaf in one] for parts in rows]
 
 
 def state_from_flax(rnn: DeepRNN, carries: Sequence[Any]) -> DeepState:
@@ -161,7 +164,7 @@ def state_from_flax(rnn: DeepRNN, carries: Sequence[Any]) -> DeepState:
       >>> import deeprnn_jax as drnn, jax.numpy as jnp
       >>> rnn = drnn.deep_rnn(drnn.gru(8))
       >>> state_from_flax(rnn, [jnp.zeros((2, 8))])[0].h.shape
-      (1, 2, 8)
+      (2, 8)
     """
     _check_count("state_from_flax", rnn, carries)
     layers = []
@@ -198,7 +201,7 @@ def state_to_flax(rnn: DeepRNN, state: DeepState) -> list[Any]:
       (2, 8)
     """
     carries = []
-    for parts in _split(rnn, state):
+    for parts in _split("state_to_flax", rnn, state):
         rows = [one[0] if len(one) == 1 else tuple(reversed(one)) for one in parts]
         carries.append(rows[0] if len(rows) == 1 else tuple(rows))
     return carries
@@ -230,14 +233,11 @@ def _to_array(leaf: Any) -> Any:
     return leaf.detach().cpu().double().numpy() if hasattr(leaf, "detach") else leaf
 
 
-def _split(rnn: DeepRNN, state: DeepState) -> list[list[State]]:
+def _split(function: str, rnn: DeepRNN, state: DeepState) -> list[list[State]]:
     """Give the state of each layer in each direction, leaves `[*B, size]`."""
-
-    def at(tree: State, index: int) -> State:
-        return jax.tree.map(lambda leaf: leaf[index], tree)
-
-    layers = rnn.unstack(state)
-    return [[at(one, 0), at(one, 1)] if _directions(rnn) == 2 else [one] for one in layers]
+    layers = by_layer(rnn.plan, state)
+    _check_count(function, rnn, layers)
+    return [split_directions(rnn.plan, one) for one in layers]
 
 
 def _check_count(function: str, rnn: DeepRNN, layers: Sequence[Any]) -> None:
@@ -252,8 +252,5 @@ def _check_count(function: str, rnn: DeepRNN, layers: Sequence[Any]) -> None:
 def _join(rnn: DeepRNN, layers: Sequence[Sequence[State]]) -> DeepState:
     """Make a network's state of that of each layer in each direction."""
     dtype = rnn.plan.precision.state
-    entries = [
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts) if len(parts) == 2 else parts[0]
-        for parts in layers
-    ]
-    return rnn.stack(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), entries))
+    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), layers)
+    return as_held(rnn.plan, [join_directions(parts) for parts in layers])

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax import layers
 from deeprnn_jax.cells.elman import ElmanParams, elman
 from deeprnn_jax.cells.gru import GRUParams, gru
 from deeprnn_jax.cells.lstm import LSTMParams, lstm
-from deeprnn_jax.deep import DeepParams, DeepRNN
+from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import activations, assembly
 from deeprnn_jax.interop.assembly import Part, Values
+from deeprnn_jax.layers.layer import concatenate
+from deeprnn_jax.parameters import DeepParams
 from deeprnn_jax.types import Cell, Params
 
 _KINDS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
@@ -38,8 +39,8 @@ def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
 
     Returns:
       The network and its parameters, in the module's dtype. Dropout is carried over,
-      and is on only where `apply` gets a key. The network's `init` draws as
-      this library's cells do, not as torch.
+      but not that of one layer, which drops nothing; it is on only where `apply` gets a
+      key. The network's `init` draws as this library's cells do, not as torch.
 
     Raises:
       ValueError: if the module is another one, or float64 without JAX's x64 mode.
@@ -96,12 +97,12 @@ def to_torch(rnn: DeepRNN, params: DeepParams, *, batch_first: bool = False) -> 
     parts = assembly.take_apart("to_torch", "torch", rnn, params)
     kind, options = _module_options(rnn)
     torch = assembly.import_library("to_torch", "torch")
-    dtype = params.layers[0].cell.w_x.dtype
+    w_x = parts[0][0].params.w_x
     # made without values: the caller's torch random numbers stay as they were
     module = getattr(torch.nn, kind)(
-        input_size=assembly.input_size_of(params),
+        input_size=len(w_x),
         batch_first=batch_first,
-        dtype=getattr(torch, str(dtype)),
+        dtype=getattr(torch, str(w_x.dtype)),
         device="meta",
         **options,
     ).to_empty(device="cpu")
@@ -200,7 +201,7 @@ def _module_options(rnn: DeepRNN) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"to_torch: all layers must be alike, got {every}; convert them one at a time"
         )
-    if plan.merge not in (None, layers.concatenate):
+    if plan.merge not in (None, concatenate):
         raise ValueError(
             f"to_torch: merge must be 'concat', got {plan.merge!r}, which torch does not have"
         )
@@ -208,7 +209,7 @@ def _module_options(rnn: DeepRNN) -> tuple[str, dict[str, Any]]:
     depth = len(plan.cells)
     options = options | {
         "num_layers": depth,
-        "dropout": plan.dropout if depth > 1 else 0.0,  # one layer drops nothing
+        "dropout": plan.layers[0].dropout if depth > 1 else 0.0,  # one layer drops nothing
         "bidirectional": plan.merge is not None,
     }
     return kind, options

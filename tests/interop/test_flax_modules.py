@@ -1,5 +1,9 @@
 """DeepRNN in Flax: called as Flax's own RNN, with the same numbers."""
 
+import pickle
+from functools import partial
+
+import flax.core
 import flax.errors
 import flax.linen as nn
 import jax
@@ -17,7 +21,8 @@ T, B, I, H = 5, 3, 3, 4  # noqa: E741
 LENGTHS = np.array([5, 2, 3])
 LSTM = drnn.deep_rnn(drnn.lstm(H))
 DROPS = drnn.deep_rnn(drnn.gru(H), 2, dropout=0.5, output_size=2)
-DEEP = drnn.deep_rnn(drnn.gru(H), 3, bidirectional=True, skip="highway", layer_norm=True)
+STACKED = drnn.deep_rnn(drnn.gru(H), 4, stack_layers=True)
+DEEP = drnn.deep_rnn(drnn.gru(H), 3, bidirectional=True, skip="highway", normalize_inputs=True)
 
 
 def params_of(rnn, input_size=I):
@@ -61,7 +66,7 @@ def _linen_tree(rnn):
 
     def tree(params):
         layer = params.layers[0].cell
-        split = [jnp.split(leaf[0], 4, axis=-1) for leaf in (layer.w_x, layer.w_h, layer.b)]
+        split = [jnp.split(leaf, 4, axis=-1) for leaf in (layer.w_x, layer.w_h, layer.b)]
         cells = {}
         for gate, w_x, w_h, b in zip("ifgo", *split, strict=True):
             cells |= {f"i{gate}": {"kernel": w_x}, f"h{gate}": {"kernel": w_h, "bias": b}}
@@ -87,9 +92,9 @@ class Nnx:
         def run(params, x, **call):
             layer = params.layers[0].cell
             fresh = nnx.clone(cell)
-            fresh.dense_i.kernel.set_value(layer.w_x[0])
-            fresh.dense_h.kernel.set_value(layer.w_h[0])
-            fresh.dense_h.bias.set_value(layer.b[0])
+            fresh.dense_i.kernel.set_value(layer.w_x)
+            fresh.dense_h.kernel.set_value(layer.w_h)
+            fresh.dense_h.bias.set_value(layer.b)
             return nnx.RNN(fresh, **options)(x, **call)
 
         return run
@@ -167,7 +172,7 @@ def test_linen_bidirectional_takes_it():
     module = nn.Bidirectional(interop.linen.DeepRNN(LSTM), interop.linen.DeepRNN(LSTM))
     y = jax.jit(lambda v, x: module.apply(v, x, seq_lengths=LENGTHS))(variables, x)
     both = drnn.deep_rnn(drnn.lstm(H), bidirectional=True)
-    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf], axis=1), params)
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
     expected = jax.jit(both.apply)(twice, jnp.swapaxes(x, 0, 1), lengths=LENGTHS)[1]
     assert_close(y, jnp.swapaxes(expected, 0, 1), 1e-6)
 
@@ -178,9 +183,13 @@ def test_linen_names_and_shapes():
     network = variables["params"]["network"]
     assert {name: sorted(layer) for name, layer in network.items()} == {
         "layer_0": ["cell"],
-        "layers_1_to_2": ["cell", "highway", "norm"],
+        "layer_1": ["cell", "highway", "norm"],
+        "layer_2": ["cell", "highway", "norm"],
     }
-    assert network["layers_1_to_2"]["cell"]["w_x"].shape == (2, 2, 2 * H, 3 * H)
+    assert network["layer_1"]["cell"]["w_x"].shape == (2, 2 * H, 3 * H)
+    tree = name_params(STACKED, params_of(STACKED))
+    assert list(tree) == ["layer_0", "layers_1_to_3"]
+    assert tree["layers_1_to_3"]["cell"]["w_x"].shape == (3, H, 3 * H)
     readout = name_params(DROPS, params_of(DROPS))["readout"]
     assert {name: leaf.shape for name, leaf in readout.items()} == {"w": (H, 2), "b": (2,)}
 
@@ -189,8 +198,8 @@ def test_linen_init_is_the_networks():
     module = interop.linen.DeepRNN(LSTM)
     variables = jax.jit(module.init)(jax.random.key(0), jnp.ones((B, T, I)))
     cell = variables["params"]["network"]["layer_0"]["cell"]
-    np.testing.assert_array_equal(cell["b"][0], [0] * H + [1] * H + [0] * 2 * H)
-    gate = cell["w_h"][0, :, :H]
+    np.testing.assert_array_equal(cell["b"], [0] * H + [1] * H + [0] * 2 * H)
+    gate = cell["w_h"][:, :H]
     np.testing.assert_allclose(gate @ gate.T, np.eye(H), atol=1e-5)  # orthogonal
 
 
@@ -264,7 +273,7 @@ def test_nnx_split_merge_and_grad():
 
 def test_nnx_draws_its_parameters():
     model = nnx.eval_shape(lambda: interop.nnx.DeepRNN(LSTM, I, rngs=nnx.Rngs(0)))
-    assert model.network["layer_0"]["cell"]["w_x"].shape == (1, I, 4 * H)
+    assert model.network["layer_0"]["cell"]["w_x"].shape == (I, 4 * H)
 
 
 @FLAX
@@ -291,11 +300,110 @@ def test_module_of_no_network_is_refused():
         interop.nnx.DeepRNN(LSTM, I)
 
 
+def bare_cell(inits):
+    """Give a cell whose parameters are a tuple and a dictionary, which counts calls of init."""
+
+    def init(key, input_size):
+        inits.append(input_size)
+        return jax.random.normal(key, (input_size, H)), {"w_h": [jnp.eye(H)]}
+
+    def step(params, state, x):
+        w_x, rest = params
+        h = jnp.tanh(x @ w_x + state[0] @ rest["w_h"][0])
+        return (h,), h
+
+    return drnn.step_cell(init, lambda params, batch: (jnp.zeros((*batch, H)),), step, H)
+
+
 def test_names_there_and_back():
-    for rnn in (DEEP, DROPS, drnn.deep_rnn(drnn.learned_initial_state(drnn.lstm(2)))):
+    others = [drnn.learned_initial_state(drnn.lstm(2)), bare_cell([])]
+    for rnn in (DEEP, DROPS, STACKED, *map(drnn.deep_rnn, others)):
         params = params_of(rnn)
         assert_close(unname_params(rnn, name_params(rnn, params), I), params, 0)
-    with pytest.raises(ValueError, match=r"must have .*'layers_1_to_2'.*got \['layer_0'\]"):
-        unname_params(DEEP, name_params(LSTM, params_of(LSTM)), I)
-    with pytest.raises(ValueError, match=r"must have .*got .*'readout'"):
-        unname_params(LSTM, name_params(LSTM, params_of(LSTM)) | {"readout": {}}, I)
+        frozen = flax.core.freeze(name_params(rnn, params))
+        assert_close(unname_params(rnn, frozen, I), params, 0)
+    with pytest.raises(
+        ValueError, match=r"layer_0/cell/b_hn and 16 more are missing, and nothing is too much"
+    ):
+        unname_params(DEEP, name_params(LSTM, params_of(LSTM)) | {"readout": {}}, I)
+    with pytest.raises(ValueError, match=r"nothing is missing, and readout/w is too much"):
+        unname_params(LSTM, name_params(LSTM, params_of(LSTM)) | {"readout": {"w": 1}}, I)
+
+
+@FLAX
+def test_given_parameters_are_not_drawn_again(api):
+    """Only linen looks at init, which alone knows of which types they are, and at most once."""
+    inits = []
+    rnn = drnn.deep_rnn(bare_cell(inits))
+    params, x = params_of(rnn), inputs(B, T, I)
+    run = api.ours(rnn, params)
+    drawn = len(inits)
+    y = jax.jit(rnn.apply)(params, jnp.swapaxes(x, 0, 1))[1]
+    for _ in range(2):
+        assert_close(run(params, x), jnp.swapaxes(y, 0, 1), 1e-6)
+    assert len(inits) - drawn <= (api is Linen)
+
+
+@FLAX
+def test_parameters_for_other_inputs_are_refused(api):
+    with pytest.raises(ValueError, match=r"x must end in I=3 features, .* got 4"):
+        api.ours(LSTM, params_of(LSTM))(params_of(LSTM), inputs(B, T, I + 1))
+
+
+def test_nnx_modules_of_equal_networks_are_one_program():
+    def make(scale):
+        rnn = drnn.deep_rnn(drnn.lstm(H), 2)  # anew: equal, not the same
+        params = jax.tree.map(lambda leaf: scale * leaf, params_of(rnn))
+        return interop.nnx.DeepRNN(rnn, I, params=params)
+
+    one, other = make(1), make(2)
+    graphs = [nnx.graphdef(model) for model in (one, other)]
+    assert graphs[0] == graphs[1]
+    assert hash(graphs[0]) == hash(graphs[1])
+    assert graphs[0] != nnx.graphdef(interop.nnx.DeepRNN(LSTM, I, params=params_of(LSTM)))
+    assert pickle.loads(pickle.dumps(graphs[0])) == graphs[0]
+    traced = []
+
+    @nnx.jit
+    def run(model, x):
+        traced.append(x)
+        return model(x)
+
+    x = inputs(B, T, I)
+    assert not np.allclose(run(one, x), run(other, x))
+    assert len(traced) == 1
+
+
+class Tagger(nn.Module):
+    """A user's model that holds a network."""
+
+    rnn: drnn.DeepRNN
+    num_tags: int = 2
+
+    def setup(self):
+        self.encoder = interop.linen.DeepRNN(self.rnn)
+        self.head = nn.Dense(self.num_tags)
+
+    def __call__(self, x):
+        return self.head(self.encoder(x))
+
+
+def test_linen_modules_of_equal_networks_are_one_program():
+    one, other = (Tagger(drnn.deep_rnn(drnn.gru(H), 2)) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Tagger(LSTM)
+    assert one.clone() == one
+    traced = []
+
+    @partial(jax.jit, static_argnums=0)
+    def run(model, key, x):
+        traced.append(x)
+        return model.init_with_output(key, x)
+
+    x = inputs(B, T, I)
+    y, variables = run(one, jax.random.key(0), x)
+    assert y.shape == (B, T, 2)
+    assert sorted(variables["params"]["encoder"]["network"]) == ["layer_0", "layer_1"]
+    np.testing.assert_array_equal(run(other, jax.random.key(0), x)[0], y)
+    assert len(traced) == 1

@@ -71,8 +71,24 @@ def test_states_there_and_back(torch):
     h, c = interop.state_to_torch(rnn, state)
     assert h.shape == (6, 2, 3, 2)
     assert c.shape == (6, 2, 3, 5)
-    np.testing.assert_array_equal(h[3], state[1].h[0, 1])  # layer 1 of 3, reverse
+    np.testing.assert_array_equal(h[3], state[1].h[1])  # layer 1 of 3, reverse
     assert_close(interop.state_from_torch(rnn, (h, c)), jax.tree.map(jnp.asarray, state), 0)
+
+
+def test_stacked_layers_make_the_same_module_and_states(torch):
+    apart, stacked = (
+        drnn.deep_rnn(drnn.gru(4), 3, bidirectional=True, stack_layers=flag)
+        for flag in (False, True)
+    )
+    params = random_params(apart, 4)
+    state = apart.initial_state(params, 2)
+    state = jax.tree.map(jnp.asarray, random_like(np.random.default_rng(0), state))
+    held = params._replace(layers=stacked.stack(params.layers)), stacked.stack(state)
+    modules = interop.to_torch(apart, params), interop.to_torch(stacked, held[0])
+    assert_close(*(interop.from_torch(module)[1] for module in modules), 0)
+    h_n = interop.state_to_torch(stacked, held[1])
+    assert torch.equal(h_n, interop.state_to_torch(apart, state))
+    assert_close(interop.state_from_torch(stacked, h_n), held[1], 0)
 
 
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
@@ -93,14 +109,22 @@ def test_single_step_cells(torch, kind):
 def test_what_else_is_carried_over(torch):
     module = torch_cases.build("lstm", dropout=0.25, batch_first=True)
     rnn, params = interop.from_torch(module)
-    assert rnn.plan.dropout == 0.25
+    assert {layer.dropout for layer in rnn.plan.layers} == {0.25}
     assert_close(params, interop.from_torch(torch_cases.build("lstm"))[1], 0)
     drawn = torch.random.get_rng_state()
     back = interop.to_torch(rnn, params, batch_first=True)
     assert torch.equal(torch.random.get_rng_state(), drawn)
     assert (back.dropout, back.batch_first, back.training) == (0.25, True, True)
-    one = drnn.deep_rnn(drnn.gru(2), dropout=0.5)
-    assert interop.to_torch(one, random_params(one, 3)).dropout == 0.0  # drops nothing
+
+
+def test_dropout_of_one_layer_is_none(torch):
+    """Both libraries warn of it where it is asked for; converting warns no second time."""
+    with pytest.warns(UserWarning, match="deep_rnn: dropout=0.5 is between layers"):
+        ours = drnn.deep_rnn(drnn.gru(2), dropout=0.5)
+    assert interop.to_torch(ours, random_params(ours, 3)).dropout == 0.0
+    with pytest.warns(UserWarning, match="dropout option adds dropout after all but last"):
+        theirs = torch.nn.GRU(3, 2, dropout=0.5)
+    assert interop.from_torch(theirs)[0] == drnn.deep_rnn(drnn.gru(2))
 
 
 def test_half_precision_is_kept(torch):
@@ -143,7 +167,12 @@ REFUSED = {
     "other": (drnn.deep_rnn(drnn.independent(2)), "elman, lstm or gru"),
     "readout": (drnn.deep_rnn(drnn.lstm(2), output_size=3), "got output_size=3"),
     "skip": (drnn.deep_rnn(drnn.lstm(2), 2, skip="residual"), "got skip='residual'"),
-    "norm": (drnn.deep_rnn(drnn.lstm(2), 2, layer_norm=True), "got layer_norm=True"),
+    "norm": (drnn.deep_rnn(drnn.lstm(2), 2, normalize_inputs=True), "got normalize_inputs=True"),
+    "locked": (
+        drnn.deep_rnn(drnn.lstm(2), 2, dropout=0.1, locked_dropout=True),
+        "got locked_dropout=True",
+    ),
+    "dense": (drnn.deep_rnn(drnn.lstm(2), 2, skip="dense"), "got skip='dense'"),
     "merge": (drnn.deep_rnn(drnn.lstm(2), bidirectional=True, merge="sum"), "merge must be"),
     "sizes": (drnn.deep_rnn([drnn.lstm(2), drnn.lstm(3)]), "all layers must be alike"),
     "kinds": (drnn.deep_rnn([drnn.lstm(2), drnn.gru(2)]), "all layers must be alike"),
@@ -159,9 +188,12 @@ def test_to_torch_refuses(reason):
 
 def test_to_torch_refuses_other_parameters():
     rnn = drnn.deep_rnn(drnn.gru(4), 2)
-    with pytest.raises(ValueError, match=r"^to_torch: params are not of this network"):
+    with pytest.raises(
+        ValueError,
+        match=r"^to_torch: params are not of this network: .*a GRUParams, got a LSTMParams",
+    ):
         interop.to_torch(rnn, random_params(drnn.deep_rnn(drnn.lstm(4), 2), 3))
-    with pytest.raises(ValueError, match=r"^to_torch: params must be.*got dict"):
+    with pytest.raises(ValueError, match=r"^to_torch: params are not .* got a dict; use"):
         interop.to_torch(rnn, {"w": 1})
 
 
