@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 import deeprnn_jax as drnn
 from deeprnn_jax.cells.elman import ElmanParams
-from deeprnn_jax.layers import LayerParams
+from deeprnn_jax.layers.layer import LayerParams
 
 WORDS = ("I", "love", "deep", "learning.")
 X = np.array([[0.5, 0.1, 0.3], [0.7, 0.2, 0.8], [0.3, 0.9, 0.5], [0.4, 0.7, 0.6]])
@@ -62,18 +62,15 @@ def solve_layer(x: np.ndarray, h: np.ndarray) -> ElmanParams:
 def solve_network() -> tuple[drnn.DeepRNN, drnn.DeepParams]:
     """Make the network and the parameters that give the states above."""
     rnn = drnn.deep_rnn(drnn.elman(2, activation=jnp.tanh), num_layers=2)
-    entries, x = [], X
-    for h in STATES:
-        entry = LayerParams(cell=solve_layer(x, h), norm=None, highway=None)
-        entries.append(entry)
-        x = h
-    return rnn, drnn.DeepParams(layers=rnn.stack(entries), readout=None)
+    inputs = (X, *STATES[:-1])
+    layers = [LayerParams(solve_layer(x, h)) for x, h in zip(inputs, STATES, strict=True)]
+    return rnn, drnn.DeepParams(tuple(layers))
 
 
 def hidden_states(rnn: drnn.DeepRNN, params: drnn.DeepParams) -> list[np.ndarray]:
     """Run the sentence through the network and give each layer's states `[T, H]`."""
-    _, _, trace = rnn.apply(params, jnp.asarray(X, jnp.float32), return_states=True)
-    return [np.asarray(layer.state.h) for layer in trace]
+    _, _, layers = rnn.inspect(params, jnp.asarray(X, jnp.float32))
+    return [np.asarray(layer.state.h) for layer in layers]
 
 
 def vector(values: ArrayLike) -> str:
@@ -111,8 +108,8 @@ def main() -> None:
     for t, word in enumerate(WORDS):
         print(f"  x_{t + 1} = {vector(X[t])}   {word}")
     x = X.astype(np.float32)
-    for index, entry in enumerate(rnn.unstack(params.layers)):
-        print_layer(index + 1, entry.cell, x, found[index])
+    for index, layer in enumerate(params.layers):
+        print_layer(index + 1, layer.cell, x, found[index])
         x = found[index]
     error = max(float(np.abs(h - given).max()) for h, given in zip(found, STATES, strict=True))
     assert error < TOLERANCE, f"the states are off by {error:.1e}"

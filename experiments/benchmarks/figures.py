@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deeprnn_jax.schedules import SCHEDULES
 from experiments.benchmarks import growth
 from experiments.benchmarks.grid import parse_row
-from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, SCHEDULES, ours
+from experiments.benchmarks.peers.registry import JAX_PEERS, OURS, PEERS, ours
 from experiments.benchmarks.plan import ROWS
 from experiments.benchmarks.statistics import geometric_mean, paired_ratios, spread
 

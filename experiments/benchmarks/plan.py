@@ -2,10 +2,11 @@
 
 from typing import Generic, NamedTuple, TypeVar
 
+from deeprnn_jax.schedules import SCHEDULES
 from experiments.benchmarks import grid, growth
 from experiments.benchmarks.config import Config
 from experiments.benchmarks.grid import Row
-from experiments.benchmarks.peers.registry import LAX_SCAN, OURS, SCHEDULES, entries
+from experiments.benchmarks.peers.registry import LAX_SCAN, OURS, entries
 from experiments.benchmarks.scans.rows import QUICK_SCANS, SCANS, ScanRow
 
 ROWS = "rows"  # the group of the grid; each sweep is a group by its axis

@@ -25,7 +25,7 @@ from experiments.common.optimizers import adamw_of
 from experiments.common.updates import make_train_step
 from experiments.machine_translation.batches import Batch
 from experiments.machine_translation.configs.multi30k import CONFIG
-from experiments.machine_translation.model import make_translator
+from experiments.machine_translation.model import Translator
 from experiments.machine_translation.update import first_state, make_loss
 
 STEPS, VOCABULARY, ROUNDS = 17, 5000, 12
@@ -46,9 +46,8 @@ def draw_batch() -> Batch:
 
 def compiled_step(scan: Callable[..., Any], batch: Batch) -> tuple[Callable[[], Any], float]:
     """Return a call of the step with its decoder by a scan, and its temporary megabytes."""
-    make_translator.cache_clear()
     with mock.patch.object(drnn, "scan", scan):
-        model = make_translator(CONFIG, VOCABULARY, VOCABULARY)
+        model = Translator(CONFIG, VOCABULARY, VOCABULARY)
         loss = make_loss(model, CONFIG.label_smoothing)
         step: Any = make_train_step(loss, *adamw_of(CONFIG), ema_decay=CONFIG.ema_decay)
         state = first_state(CONFIG, model)

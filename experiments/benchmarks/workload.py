@@ -37,23 +37,6 @@ def _cell(row: Row) -> drnn.Cell:
     return drnn.gru(size, reset_after=row.cell == "gru")
 
 
-def _make_network(row: Row, dtype: str, **options: Any) -> drnn.DeepRNN:
-    return drnn.deep_rnn(
-        _cell(row),
-        row.num_layers,
-        bidirectional=row.bidirectional,
-        compute_dtype=jnp.dtype(dtype),
-        **options,
-    )
-
-
-def one_by_one(workload: Workload) -> tuple[drnn.DeepRNN, drnn.DeepParams]:
-    """Give the same network with its layers stored one by one, as single steps want it."""
-    rnn = _make_network(workload.row, workload.dtype, stack_layers=False)
-    layers = rnn.stack(workload.rnn.unstack(workload.params.layers))
-    return rnn, workload.params._replace(layers=layers)
-
-
 def make_workload(row: Row, dtype: str = "float32", seed: int = 0) -> Workload:
     """Draw a row's parameters and inputs.
 
@@ -62,7 +45,12 @@ def make_workload(row: Row, dtype: str = "float32", seed: int = 0) -> Workload:
       dtype: of the products; parameters are float32.
       seed: of parameters and inputs.
     """
-    rnn = _make_network(row, dtype)
+    rnn = drnn.deep_rnn(
+        _cell(row),
+        row.num_layers,
+        bidirectional=row.bidirectional,
+        compute_dtype=jnp.dtype(dtype),
+    )
     key = jax.random.key(seed)
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: rnn.init(key, row.input_size))
@@ -98,5 +86,4 @@ def dropout_masks(workload: Workload) -> list[np.ndarray]:
         x = jnp.asarray(workload.x[:1])
         return jnp.sum(workload.rnn.apply(workload.params, x, state, key=workload.key)[1])
 
-    gradient = workload.rnn.unstack(jax.grad(total)(state))
-    return [np.asarray(layer.h != 0) for layer in gradient]
+    return [np.asarray(layer.h != 0) for layer in jax.grad(total)(state)]

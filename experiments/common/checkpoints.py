@@ -102,7 +102,7 @@ def restore(folder: Path, step: int, target: Any) -> Restored:
 
     Raises:
       DamagedCheckpointError: see `verify`.
-      InputError: there is no such checkpoint.
+      InputError: there is no such checkpoint, or it is not of the target's form.
     """
     if not (folder / _name(step)).is_dir():
         raise InputError(
@@ -115,11 +115,17 @@ def restore(folder: Path, step: int, target: Any) -> Restored:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
         jax.eval_shape(_keys_to_data, target),
     )
+    arrays = (folder / _name(step) / _ARRAYS).absolute()
     with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore((folder / _name(step) / _ARRAYS).absolute(), abstract)
+        if _shapes(checkpointer.metadata(arrays).item_metadata) != _shapes(abstract):
+            raise InputError(
+                f"restore: {arrays} was written by another version, for parameters of another "
+                "form; check that version out or start a new run"
+            )
+        restored = checkpointer.restore(arrays, abstract)
     # Not bound to that device, as a new run's are not: what is compiled serves for both.
-    arrays = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), restored)
-    return Restored(step, _data_to_keys(arrays, target), meta)
+    state = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), restored)
+    return Restored(step, _data_to_keys(state, target), meta)
 
 
 def restore_first(
@@ -206,6 +212,11 @@ def _checksums(folder: Path) -> dict[str, str]:
             with path.open("rb") as file:
                 checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return checksums
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of all arrays, sorted: orbax has other containers than were saved."""
+    return sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def _is_key(leaf: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What the models of several experiments are made of: cells and skips by name, dropout."""
+"""What the models of several experiments are made of: cells by name, networks, dropout."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,9 +30,26 @@ def make_cell(name: str, size: int, weight_drop: float = 0.0) -> drnn.Cell:
     return drnn.weight_drop(cell, weight_drop) if weight_drop > 0.0 else cell
 
 
-def skip_of(name: Skip) -> str | None:
-    """Return what `deep_rnn` takes as its `skip`."""
-    return None if name == "none" else name
+def make_network(
+    cell: drnn.Cell, num_layers: int, *, dropout: float, skip: Skip = "none", **options: Any
+) -> drnn.DeepRNN:
+    """Return a deep network.
+
+    Args:
+      cell: a layer's cell.
+      num_layers: L.
+      dropout: the rate between layers, of which a single one has none; what drops its
+        outputs is `dropout` below.
+      skip: what goes around each layer from the second on.
+      **options: further ones of `deep_rnn`.
+    """
+    return drnn.deep_rnn(
+        cell,
+        num_layers,
+        dropout=dropout if num_layers > 1 else 0.0,
+        skip=None if skip == "none" else skip,
+        **options,
+    )
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import optax
 
-# By name, not by rank, because stacked layers add an axis to a bias as well.
+# By name, not by rank: two directions, and stacked layers, add an axis to a bias as well.
 MATRICES = frozenset({"w_x", "w_h", "w_p", "w", "kernel", "embedding"})
 
 

@@ -2,18 +2,24 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import jax
 
+from deeprnn_jax.layers.layer import SKIPS
+from deeprnn_jax.schedules import SCHEDULES
 from experiments.common.errors import InputError
 
 C = TypeVar("C")
 M = TypeVar("M")
 
-# Of `deeprnn_jax.deep_rnn` and its `apply`; "none" is what a command line has for None.
-Skip = Literal["none", "residual", "highway", "dense"]
-Schedule = Literal["auto", "layerwise", "wavefront", "reference"]
+# What `deeprnn_jax` has, as the choices of a command line; "none" stands for None there.
+if TYPE_CHECKING:
+    Skip = str
+    Schedule = str
+else:
+    Skip = Literal["none", *filter(None, SKIPS)]
+    Schedule = Literal["auto", *SCHEDULES]
 
 
 def check_settings(

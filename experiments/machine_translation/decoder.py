@@ -9,7 +9,7 @@ reads q and c, after it. Without input feeding x_t alone is read, and there is n
 the network runs over the whole target, and attends to the memory at all steps at once.
 """
 
-import math
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import jax
@@ -29,11 +29,8 @@ class DecoderParams(NamedTuple):
 class DecoderState(NamedTuple):
     """What goes from one target token to the next."""
 
-    rnn: Any  # the deep network's, [L, *B, H]
+    rnn: Any  # the deep network's, leaves [*B, H]
     context: Any  # [*B, D]
-
-
-STATE_AXES = DecoderState(rnn=1, context=0)  # where the batch axes begin, for a beam search
 
 
 class DecoderSteps(NamedTuple):
@@ -75,19 +72,14 @@ def make_decoder(
         )
 
     def state_size(params: DecoderParams) -> int:
-        one = jax.eval_shape(lambda: rnn.initial_state(params.rnn, 1))
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one))
+        one = jax.eval_shape(lambda: rnn.initial_state(params.rnn))
+        return sum(leaf.size for leaf in jax.tree.leaves(one))
 
     def first_state(params: DecoderParams, flat: jax.Array) -> DecoderState:
         leaves, tree = jax.tree.flatten(rnn.initial_state(params.rnn, len(flat)))
-        sizes = [leaf.shape[0] * leaf.shape[-1] for leaf in leaves]
-        parts = jnp.split(flat, [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)], axis=-1)
-        stacked = [
-            jnp.moveaxis(part.reshape(len(flat), len(leaf), -1), 1, 0)
-            for part, leaf in zip(parts, leaves, strict=True)
-        ]
-        context = jnp.zeros((len(flat), context_size))
-        return DecoderState(jax.tree.unflatten(tree, stacked), context)
+        ends = list(accumulate(leaf.shape[-1] for leaf in leaves))
+        parts = jnp.split(flat, ends[:-1], axis=-1)
+        return DecoderState(jax.tree.unflatten(tree, parts), jnp.zeros((len(flat), context_size)))
 
     def remember(params: DecoderParams, encoded: jax.Array, lengths: jax.Array) -> Memory:
         return attention.remember(params.attention, encoded, lengths)

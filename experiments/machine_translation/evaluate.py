@@ -64,7 +64,7 @@ def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score
 
 
 def nats_per_token(
-    score: Callable[[Any, Batch], jax.Array],
+    nats_of: Callable[[Any, Batch], jax.Array],
     params: Any,
     pairs: Encoded,
     *,
@@ -74,7 +74,7 @@ def nats_per_token(
     """Return the mean nats a target token, END counted in, without dropout.
 
     Args:
-      score: `make_score(model)`.
+      nats_of: `real_nats` of a model.
       params: the parameters.
       pairs: the split.
       buckets: how many shapes of batches there are, at most.
@@ -88,6 +88,6 @@ def nats_per_token(
     for bucket in make_buckets(pairs, buckets, size):
         for start in range(0, len(bucket.rows), size):
             batch = pack(pairs, bucket.rows[start : start + size], bucket, size)
-            total += np.asarray(score(params, batch), np.float64).sum()
+            total += np.asarray(nats_of(params, batch), np.float64).sum()
             count += int(batch.target_lengths.sum())
     return total / count

@@ -9,7 +9,8 @@ The softmax is part of the loss. Logits are one product over all steps, after th
 decoder's loop.
 """
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell
+from experiments.common.networks import dropout, make_cell, make_network
 from experiments.machine_translation.attention import Memory, make_attention
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.decoder import Decoder, DecoderState, make_decoder
@@ -35,106 +36,146 @@ class ModelParams(NamedTuple):
     b: jax.Array  # [V]
 
 
-class Translator(NamedTuple):
-    """A model as pure functions. `[S, B]` source and `[T, B]` target tokens, int32."""
+class _Parts(NamedTuple):
+    """What a translator is made of."""
 
-    init: Any  # (key) -> ModelParams
-    encode: Any  # (params, source [S, B], lengths [B], key=None) -> (Memory, DecoderState)
-    apply: Any  # (params, source, lengths, target [T, B], key=None) -> (logits, weights)
-    step: Any  # (params, memory, state, tokens [*B]) -> (state, logits [*B, V])
+    embed_source: Any
+    encoder: drnn.DeepRNN
+    embed_target: Any
+    decoder: Decoder
+    readout: Any
 
 
-@lru_cache(maxsize=16)  # equal models have the same functions, which are compiled once
-def make_translator(config: Config, source_size: int, target_size: int) -> Translator:
-    """Return the model of a config.
+@dataclass(frozen=True)
+class Translator:
+    """A model as pure functions; equal ones share what is compiled.
 
-    Args:
+    Attributes:
       config: the settings.
       source_size: how many source tokens there are.
       target_size: V, how many target tokens there are.
-
-    Returns:
-      `apply` gives, for the target tokens that it reads, the logits `[T, B, V]` of what
-      follows each, and the attention's weights `[T, B, S]`. A key turns dropout on.
     """
-    encoder = drnn.deep_rnn(
-        make_cell(config.cell, config.encoder_size),
-        config.encoder_layers,
-        bidirectional=config.bidirectional,
-        dropout=config.dropout,
-    )
-    memory_size = config.encoder_size * (2 if config.bidirectional else 1)
-    context_size = 0 if config.attention == "none" else config.context_size
-    decoder = _decoder(config, context_size)
-    small = nn.initializers.normal(config.embedding_size**-0.5)
-    embed_source: Any = nn.Embed(source_size, config.embedding_size)
-    embed_target: Any = nn.Embed(target_size, config.embedding_size, embedding_init=small)
-    readout: Any = nn.Dense(config.embedding_size)
 
-    def init(key: jax.Array) -> ModelParams:
+    config: Config
+    source_size: int
+    target_size: int
+
+    def init(self, key: jax.Array) -> ModelParams:
+        """Draw the parameters."""
+        config, parts, memory_size = self.config, self._parts, _memory_size(self.config)
         keys = jax.random.split(key, 6)
         no_tokens = jnp.zeros((0,), jnp.int32)
-        decoder_params = decoder.init(keys[0], config.embedding_size, memory_size)
-        bridge = nn.Dense(decoder.state_size(decoder_params))
+        decoder = parts.decoder.init(keys[0], config.embedding_size, memory_size)
+        bridge = nn.Dense(parts.decoder.state_size(decoder))
+        read = config.decoder_size + _context_size(config)
         return ModelParams(
-            source_embedding=embed_source.init(keys[1], no_tokens),
-            encoder=encoder.init(keys[2], config.embedding_size),
+            source_embedding=parts.embed_source.init(keys[1], no_tokens),
+            encoder=parts.encoder.init(keys[2], config.embedding_size),
             bridge=bridge.init(keys[3], jnp.zeros((0, memory_size))),
-            target_embedding=embed_target.init(keys[4], no_tokens),
-            decoder=decoder_params,
-            readout=readout.init(keys[5], jnp.zeros((0, config.decoder_size + context_size))),
-            b=jnp.zeros(target_size),
+            target_embedding=parts.embed_target.init(keys[4], no_tokens),
+            decoder=decoder,
+            readout=parts.readout.init(keys[5], jnp.zeros((0, read))),
+            b=jnp.zeros(self.target_size),
         )
 
     def encode(
-        params: ModelParams, source: jax.Array, lengths: jax.Array, key: jax.Array | None = None
+        self,
+        params: ModelParams,
+        source: jax.Array,
+        lengths: jax.Array,
+        key: jax.Array | None = None,
     ) -> tuple[Memory, DecoderState]:
-        keys = _keys(key, 3)
-        x = embed_source.apply(params.source_embedding, source)
+        """Read source tokens `[S, B]`, of which each row has `lengths [B]`.
+
+        A key turns dropout on. Gives what the decoder attends to and begins with.
+        """
+        config, parts, keys = self.config, self._parts, _keys(key, 3)
+        x = parts.embed_source.apply(params.source_embedding, source)
         x = dropout(x, config.embedding_dropout, keys[0])
-        _, y = encoder.apply(params.encoder, x, lengths=lengths, key=keys[1])
-        bridge: Any = nn.Dense(decoder.state_size(params.decoder))
+        _, y = parts.encoder.apply(params.encoder, x, lengths=lengths, key=keys[1])
+        bridge: Any = nn.Dense(parts.decoder.state_size(params.decoder))
         flat = jnp.tanh(bridge.apply(params.bridge, _both_ends(y, lengths, config)))
         y = dropout(y, config.dropout, keys[2])
-        memory = decoder.remember(params.decoder, y, lengths)
-        return memory, decoder.first_state(params.decoder, flat)
-
-    def read_out(params: ModelParams, q: jax.Array, context: jax.Array, key: Any) -> jax.Array:
-        h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
-        h = dropout(h, config.readout_dropout, key)
-        logits = embed_target.apply(params.target_embedding, h, method="attend")
-        return logits + jax.lax.broadcast_to_rank(params.b, logits.ndim)
+        memory = parts.decoder.remember(params.decoder, y, lengths)
+        return memory, parts.decoder.first_state(params.decoder, flat)
 
     def apply(
+        self,
         params: ModelParams,
         source: jax.Array,
         lengths: jax.Array,
         target: jax.Array,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        keys = _keys(key, 4)
-        memory, state = encode(params, source, lengths, keys[0])
-        x = embed_target.apply(params.target_embedding, target)
-        x = dropout(x, config.embedding_dropout, keys[1])
+        """Give the logits `[T, B, V]` of what follows each target token, and the attention.
+
+        Args:
+          params: the parameters.
+          source: int32 `[S, B]`.
+          lengths: int32 `[B]`, the real source tokens of each row.
+          target: int32 `[T, B]`, the tokens that are read.
+          key: turns dropout on.
+
+        Returns:
+          The logits, and the attention's weights `[T, B, S]`.
+        """
+        decoder, keys = self._parts.decoder, _keys(key, 4)
+        memory, state = self.encode(params, source, lengths, keys[0])
+        x = self._parts.embed_target.apply(params.target_embedding, target)
+        x = dropout(x, self.config.embedding_dropout, keys[1])
         steps = decoder.run(params.decoder, memory, state, x, keys[2])
-        return read_out(params, steps.outputs, steps.contexts, keys[3]), steps.weights
+        return self._read_out(params, steps.outputs, steps.contexts, keys[3]), steps.weights
 
     def step(
-        params: ModelParams, memory: Memory, state: DecoderState, tokens: jax.Array
+        self, params: ModelParams, memory: Memory, state: DecoderState, tokens: jax.Array
     ) -> tuple[DecoderState, jax.Array]:
-        x = embed_target.apply(params.target_embedding, tokens)
-        state, q = decoder.step(params.decoder, memory, state, x)
-        return state, read_out(params, q, state.context, None)
+        """Read one target token a row `[*B]`: the next state and the logits `[*B, V]`."""
+        x = self._parts.embed_target.apply(params.target_embedding, tokens)
+        state, q = self._parts.decoder.step(params.decoder, memory, state, x)
+        return state, self._read_out(params, q, state.context, None)
 
-    return Translator(init, encode, apply, step)
+    def _read_out(
+        self, params: ModelParams, q: jax.Array, context: jax.Array, key: jax.Array | None
+    ) -> jax.Array:
+        embed_target, readout = self._parts.embed_target, self._parts.readout
+        h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
+        h = dropout(h, self.config.readout_dropout, key)
+        logits = embed_target.apply(params.target_embedding, h, method="attend")
+        return logits + jax.lax.broadcast_to_rank(params.b, logits.ndim)
+
+    @cached_property
+    def _parts(self) -> _Parts:
+        config, context_size = self.config, _context_size(self.config)
+        small = nn.initializers.normal(config.embedding_size**-0.5)
+        return _Parts(
+            embed_source=nn.Embed(self.source_size, config.embedding_size),
+            encoder=make_network(
+                make_cell(config.cell, config.encoder_size),
+                config.encoder_layers,
+                bidirectional=config.bidirectional,
+                dropout=config.dropout,
+            ),
+            embed_target=nn.Embed(self.target_size, config.embedding_size, embedding_init=small),
+            decoder=make_decoder(
+                make_network(
+                    make_cell(config.cell, config.decoder_size),
+                    config.decoder_layers,
+                    dropout=config.dropout,
+                ),
+                make_attention(config.attention, config.decoder_size, context_size),
+                context_size,
+                config.input_feeding and context_size > 0,
+            ),
+            readout=nn.Dense(config.embedding_size),
+        )
 
 
-def _decoder(config: Config, context_size: int) -> Decoder:
-    rnn = drnn.deep_rnn(
-        make_cell(config.cell, config.decoder_size), config.decoder_layers, dropout=config.dropout
-    )
-    attention = make_attention(config.attention, config.decoder_size, context_size)
-    return make_decoder(rnn, attention, context_size, config.input_feeding and context_size > 0)
+def _memory_size(config: Config) -> int:
+    return config.encoder_size * (2 if config.bidirectional else 1)
+
+
+def _context_size(config: Config) -> int:
+    return 0 if config.attention == "none" else config.context_size
 
 
 def _both_ends(y: jax.Array, lengths: jax.Array, config: Config) -> jax.Array:

@@ -1,6 +1,7 @@
 """What a run works with, and what its training does from step to step."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,10 @@ from experiments.machine_translation.batches import (
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.data import Corpus
 from experiments.machine_translation.evaluate import nats_per_token, score_lines, score_of
-from experiments.machine_translation.model import Translator, make_translator
+from experiments.machine_translation.model import Translator
 from experiments.machine_translation.subwords import Encoded, Vocabularies
-from experiments.machine_translation.translate import GREEDY, make_search, translate_ids
-from experiments.machine_translation.update import make_loss, make_score
+from experiments.machine_translation.translate import GREEDY, translate_batch, translate_ids
+from experiments.machine_translation.update import make_loss, real_nats
 
 
 class Run(NamedTuple):
@@ -47,7 +48,7 @@ def make_run(config: Config, corpus: Corpus, vocabularies: Vocabularies, folder:
         train=train,
         valid=valid,
         buckets=make_buckets(train, config.buckets, config.batch_size),
-        model=make_translator(config, len(vocabularies.source), len(vocabularies.target)),
+        model=Translator(config, len(vocabularies.source), len(vocabularies.target)),
         folder=folder,
     )
 
@@ -58,7 +59,8 @@ def make_evaluate(run: Run) -> Callable[[TrainState, int], dict[str, float]]:
     `selection` is the one that the best checkpoint has least of.
     """
     config, name = run.config, run.corpus.name
-    nats_of, find = make_score(run.model), make_search(run.model, GREEDY)
+    nats_of = partial(real_nats, run.model)
+    translate = partial(translate_batch, run.model, GREEDY)
 
     def evaluate(state: TrainState, _step: int) -> dict[str, float]:
         params = evaluated_params(state, config.ema_decay)
@@ -69,7 +71,7 @@ def make_evaluate(run: Run) -> Callable[[TrainState, int], dict[str, float]]:
             buckets=config.eval_buckets,
             batch_size=config.eval_batch_size,
         )
-        ids = translate_ids(find, params, run.valid.sources, config.eval_batch_size)
+        ids = translate_ids(translate, params, run.valid.sources, config.eval_batch_size)
         lines = [run.vocabularies.target.decode(i) for i in ids]
         score = score_lines(name, lines, run.corpus.valid.targets).value
         return {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from experiments.machine_translation.subwords import (
 )
 from experiments.machine_translation.trained import Trained, load_trained, translate_lines
 from experiments.machine_translation.translate import GREEDY, search_of
-from experiments.machine_translation.update import first_state, make_score
+from experiments.machine_translation.update import first_state, real_nats
 
 TRANSLATIONS_FILE = "translations.txt"
 TRANSLATION_PACKAGES = (*PACKAGES, "sacrebleu", "sentencepiece")
@@ -94,7 +95,6 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
       of greedy and of beam search.
     """
     config, name = run.config, run.corpus.name
-    nats_of = make_score(run.model)
     result: dict[str, Any] = {
         "corpus": name,
         "score": score_of(name),
@@ -107,7 +107,7 @@ def measure(run: Run, trained: Trained, standing: Standing) -> tuple[dict[str, A
         encoded = run.vocabularies.encode(pairs, config.reverse_source)
         result[split] = {
             "nats": nats_per_token(
-                nats_of,
+                partial(real_nats, run.model),
                 trained.params,
                 encoded,
                 buckets=config.eval_buckets,

@@ -1,6 +1,7 @@
 """A trained translator, read back from its run's folder, at work on new lines."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,12 @@ from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict
 from experiments.common.updates import evaluated_params
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.model import Translator, make_translator
+from experiments.machine_translation.model import Translator
 from experiments.machine_translation.subwords import Ids, Vocabularies, load_vocabularies
 from experiments.machine_translation.translate import (
     Search,
     attention_weights,
-    make_align,
-    make_search,
+    translate_batch,
     translate_ids,
 )
 from experiments.machine_translation.update import state_shapes
@@ -53,7 +53,7 @@ def load_trained(workdir: Path, warn: Callable[[str], None] = print) -> Trained:
     run = read_run(workdir)
     config = config_from_dict(Config, run["config"])
     vocabularies = load_vocabularies(workdir, run["vocabularies_sha256"])
-    model = make_translator(config, len(vocabularies.source), len(vocabularies.target))
+    model = Translator(config, len(vocabularies.source), len(vocabularies.target))
     restored = restore_best(workdir, state_shapes(config, model), warn)
     params = evaluated_params(restored.state, config.ema_decay)
     return Trained(config, model, params, vocabularies, restored._replace(state=None))
@@ -73,7 +73,6 @@ def translate_lines(trained: Trained, lines: Sequence[str], search: Search) -> l
     Raises:
       InputError: a line has more than `MOST_PIECES`.
     """
-    find = make_search(trained.model, search)
     sources = [source_ids(trained, line) for line in lines]
     for number, ids in enumerate(sources, 1):
         if len(ids) > MOST_PIECES:
@@ -81,7 +80,8 @@ def translate_lines(trained: Trained, lines: Sequence[str], search: Search) -> l
                 f"translate_lines: line {number:,} has {len(ids):,} pieces, a line may have "
                 f"{MOST_PIECES:,}; write a sentence a line"
             )
-    found = translate_ids(find, trained.params, sources, trained.config.eval_batch_size)
+    translate = partial(translate_batch, trained.model, search)
+    found = translate_ids(translate, trained.params, sources, trained.config.eval_batch_size)
     return [trained.vocabularies.target.decode(ids) for ids in found]
 
 
@@ -94,7 +94,7 @@ def align_line(trained: Trained, line: str, translation: str) -> Alignment | Non
     source, target = source_ids(trained, line), trained.vocabularies.target.encode(translation)
     if trained.config.attention == "none" or not len(source):
         return None
-    weights = attention_weights(make_align(trained.model), trained.params, source, target)
+    weights = attention_weights(trained.model, trained.params, source, target)
     if trained.config.reverse_source:
         source, weights = source[::-1], weights[:, ::-1]
     pieces = trained.vocabularies.target.pieces(target)

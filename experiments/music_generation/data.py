@@ -32,7 +32,7 @@ from experiments.music_generation.rolls import NUM_KEYS, Roll
 DataName = Literal["chorales", "jsb", "nottingham"]
 FRAME_BEATS = {"chorales": 1.0, "jsb": 1.0, "nottingham": 0.5}
 _OWN_FRAME_BEATS = 0.5  # the finer of the two: fewer of a user's notes fall between frames
-# The corpora whose pieces are moved to C (see `keys.py`), and the octaves that they are above
+# The corpora whose pieces are moved to C (see `tonality.py`), and the octaves that they are above
 # where they sound: the published chorales have their basses around C4 and sopranos around E6.
 IN_C = {"jsb": 1, "nottingham": 0}
 

@@ -21,12 +21,12 @@ from experiments.common.run_folder import read_run, restore_best
 from experiments.common.settings import config_from_dict
 from experiments.music_generation.config import Config
 from experiments.music_generation.data import IN_C, frame_beats_of
-from experiments.music_generation.keys import move_to_c
 from experiments.music_generation.midi import DEFAULT_TEMPO, Score, read_midi, write_midi
 from experiments.music_generation.model import Model, ModelParams, State, music_model
 from experiments.music_generation.picture import draw_roll
 from experiments.music_generation.rolls import NUM_KEYS, Roll, transpose
 from experiments.music_generation.seeds import evaluated_params_of_each, initial_states
+from experiments.music_generation.tonality import move_to_c
 
 
 class Sampling(NamedTuple):

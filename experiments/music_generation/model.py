@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, skip_of
+from experiments.common.networks import dropout, make_cell, make_network
 from experiments.music_generation.batches import Batch
 from experiments.music_generation.config import Config
 from experiments.music_generation.rolls import NUM_KEYS
@@ -76,11 +76,11 @@ class Model(NamedTuple):
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
     cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
-    return drnn.deep_rnn(
+    return make_network(
         cell,
-        num_layers=config.num_layers,
-        skip=skip_of(config.skip),
-        layer_norm=config.layer_norm,
+        config.num_layers,
+        skip=config.skip,
+        normalize_inputs=config.layer_norm,
         dropout=config.dropout,
     )
 

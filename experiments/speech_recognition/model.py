@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, skip_of
+from experiments.common.networks import dropout, make_cell, make_network
 from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.config import Config
 
@@ -63,12 +63,12 @@ class Model(NamedTuple):
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
     cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
-    return drnn.deep_rnn(
+    return make_network(
         cell,
-        num_layers=config.num_layers,
+        config.num_layers,
         bidirectional=config.bidirectional,
-        layer_norm=config.layer_norm,
-        skip=skip_of(config.skip),
+        normalize_inputs=config.layer_norm,
+        skip=config.skip,
         dropout=config.dropout,
     )
 

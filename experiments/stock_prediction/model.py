@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, skip_of
+from experiments.common.networks import dropout, make_cell, make_network
 from experiments.stock_prediction.config import Config
 
 
@@ -54,12 +54,8 @@ class Model(NamedTuple):
 
 def recurrent_network(config: Config) -> drnn.DeepRNN:
     """Return the recurrent part."""
-    return drnn.deep_rnn(
-        make_cell(config.cell, config.hidden_size),
-        num_layers=config.num_layers,
-        skip=skip_of(config.skip),
-        dropout=config.dropout,
-    )
+    cell = make_cell(config.cell, config.hidden_size)
+    return make_network(cell, config.num_layers, skip=config.skip, dropout=config.dropout)
 
 
 def daily_model(config: Config, num_features: int) -> Model:

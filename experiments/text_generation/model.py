@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, skip_of
+from experiments.common.networks import dropout, make_cell, make_network
 from experiments.text_generation.config import Config
 
 State = Any  # the recurrent network's state, a pytree
@@ -74,12 +74,12 @@ def recurrent_network(config: Config) -> drnn.DeepRNN:
     cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
     # A tied readout multiplies by the embedding, so it needs vectors of its size.
     projected = config.tied_embeddings and config.embedding_size != config.hidden_size
-    return drnn.deep_rnn(
+    return make_network(
         cell,
-        num_layers=config.num_layers,
+        config.num_layers,
         output_size=config.embedding_size if projected else None,
-        skip=skip_of(config.skip),
-        layer_norm=config.layer_norm,
+        skip=config.skip,
+        normalize_inputs=config.layer_norm,
         dropout=config.dropout,
         compute_dtype=config.dtype,
     )

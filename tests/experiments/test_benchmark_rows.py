@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from deeprnn_jax.schedules import SCHEDULES
 from experiments.benchmarks import __main__ as cli
 from experiments.benchmarks import grid, growth
 from experiments.benchmarks.config import Config
@@ -98,7 +99,7 @@ def test_the_rows_that_rules_were_chosen_by_have_a_name(capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(set(grid.RULES)) == 27
     (*_, job) = make_plan(Config(rows=("rules",), schedules=True, peers=()))
     assert job.row == Row("rnn", 32, 2, 256, 16, 16)
-    assert job.entries == (OURS, ours("reference"), ours("layerwise"), ours("wavefront"))
+    assert job.entries == (OURS, *map(ours, SCHEDULES))
 
 
 def test_the_grid_can_be_listed(capsys):

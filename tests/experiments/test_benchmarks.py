@@ -85,20 +85,6 @@ def test_peers_agree_step_by_step(name):
     assert_agree(name, STREAMED[name], "stream")
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_single_steps_of_another_network_are_said(num_layers):
-    row = Row("lstm", num_layers, 2, 3, 4, 4)
-    built = programs.build_programs(row, [OURS], numbers="stream")
-    program = built.programs[OURS]
-    assert program.make_stream is not None
-    assert len(program.make_stream().state) == num_layers
-    stacked = num_layers > 2  # the first layer stands alone
-    assert ("stack_layers=False" in built.notes.get(OURS, "")) == stacked
-    timing = {"unit": "s", "samples": {}, "notes": built.notes}
-    result = {"groups": {"rows": {row.name: {"measures": {"stream-b2": timing}}}}}
-    assert (f"[{row.name} (stream-b2)]" in "\n".join(report.report(result))) == stacked
-
-
 def test_every_bias_is_put_to_use():
     for name in ("lstm/2x1x1x2x3", "gru/1x1x1x2x3", "lstm_norm/1x1x1x2x3"):
         leaves = jax.tree_util.tree_leaves_with_path(make_workload(parse_row(name)).params)
@@ -146,6 +132,18 @@ def test_who_disagrees_or_fails_is_not_timed(fakes):
     assert built.not_run == {"keras": "keras is not installed"}
     assert built.errors["torch"] == "RuntimeError: no kernel"
     assert "y differs from ours by 1.0e+00" in built.errors["linen"]
+
+
+def test_what_is_said_of_single_steps_stands_beside_them(monkeypatch):
+    program = fake_program(note="over a copy")._replace(stream_note="threads: 1")
+    monkeypatch.setattr(programs, "builder", lambda *_: lambda workload: program)
+    row = Row("lstm", 1, 1, 1, 1, 1)
+    said = {n: programs.build_programs(row, [OURS], numbers=n).notes for n in ("train", "stream")}
+    assert said == {"train": {OURS: "over a copy"}, "stream": {OURS: "threads: 1"}}
+    timing = {"unit": "s", "samples": {}, "notes": said["stream"]}
+    result = {"groups": {"rows": {row.name: {"measures": {"stream-b2": timing}}}}}
+    shown = "\n".join(report.report(result))
+    assert f"- {OURS}: threads: 1 [{row.name} (stream-b2)]" in shown
 
 
 def test_what_is_not_finite_disagrees():

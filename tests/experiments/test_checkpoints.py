@@ -165,3 +165,13 @@ def test_orders_by_a_number_of_the_meta_data(folder):
 def test_a_missing_step_is_named(folder):
     with pytest.raises(InputError, match=r"no checkpoint of step 15 .*\[10, 20, 30\]"):
         checkpoints.restore(folder, 15, make_state(0))
+
+
+@pytest.mark.parametrize(
+    "params", [{"w": jnp.zeros((1, 40, 30))}, {"w": jnp.zeros((40, 30)), "more": jnp.zeros(2)}]
+)
+def test_parameters_of_another_form_are_not_read(folder, params):
+    target = make_state(0)
+    target = target._replace(params=target.params | params)
+    with pytest.raises(InputError, match="written by another version"):
+        checkpoints.restore(folder, 20, target)

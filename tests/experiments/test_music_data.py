@@ -22,8 +22,8 @@ from experiments.music_generation.chorales import (
     next_probabilities,
 )
 from experiments.music_generation.data import IN_C, load_corpus, read_rolls
-from experiments.music_generation.keys import Key, estimate_key, move_to_c
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, transposable, transpose
+from experiments.music_generation.tonality import Key, estimate_key, move_to_c
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("DEEPRNN_DATA"), reason="DEEPRNN_DATA names no folder with the corpora"

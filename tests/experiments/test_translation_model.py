@@ -12,17 +12,16 @@ import pytest
 from experiments.machine_translation.attention import make_attention, masked_softmax
 from experiments.machine_translation.batches import Batch
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.model import make_translator
+from experiments.machine_translation.model import Translator
 from experiments.machine_translation.subwords import END, START
 from experiments.machine_translation.translate import (
     GREEDY,
     Search,
     attention_weights,
-    make_align,
-    make_search,
+    translate_batch,
     translate_ids,
 )
-from experiments.machine_translation.update import make_loss, make_score, smoothed_nats
+from experiments.machine_translation.update import make_loss, real_nats, smoothed_nats
 
 TINY = Config(
     encoder_layers=1,
@@ -61,7 +60,7 @@ class Made(NamedTuple):
 @cache
 def make(name: str = "luong") -> Made:
     """Return one of the models."""
-    model = make_translator(dataclasses.replace(TINY, **MODELS[name]), SIZE, SIZE)
+    model = Translator(dataclasses.replace(TINY, **MODELS[name]), SIZE, SIZE)
     params = drawn(model.init, jax.random.key(0))
     params = params._replace(b=params.b.at[END].add(2.0))  # translations come to an end
     return Made(model, params, jax.jit(model.apply))
@@ -72,6 +71,16 @@ def drawn(init, *args):
     rng = np.random.default_rng(7)
     shapes = jax.eval_shape(lambda: init(*args))
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(0.0, 0.7, x.shape), x.dtype), shapes)
+
+
+class GivenLogits:
+    """A model of which the logits are known."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def apply(self, *_):
+        return jnp.asarray(self.logits), None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,6 +167,18 @@ def test_the_source_decides_with_and_without_attention(name):
         np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
 
 
+def test_equal_models_share_what_is_compiled(monkeypatch):
+    traced = []
+    apply = Translator.apply
+    monkeypatch.setattr(Translator, "apply", lambda *args: traced.append(args) or apply(*args))
+    batch = Batch(SOURCE, LENGTHS, TARGET, TARGET, np.full(3, 5, np.int32))
+    params = make().params
+    for seed in (99, 99, 98):
+        model = Translator(dataclasses.replace(TINY, **MODELS["luong"], seed=seed), SIZE, SIZE)
+        real_nats(model, params, batch)
+    assert len(traced) == 2
+
+
 def test_dropout_needs_a_key_and_is_drawn_by_it():
     _, params, apply = make("dropout")
     plain, _ = make("luong").apply(params, SOURCE, LENGTHS, TARGET)
@@ -172,7 +193,7 @@ def test_dropout_needs_a_key_and_is_drawn_by_it():
 def test_smoothed_loss_over_real_tokens_by_brute_force():
     rng = np.random.default_rng(3)
     logits = rng.normal(size=(*TARGET.shape, SIZE)).astype(np.float32)
-    model = make().model._replace(apply=lambda *_: (jnp.asarray(logits), None))
+    model: Any = GivenLogits(logits)
     target_lengths = np.array([5, 0, 2], np.int32)
     labels = rng.integers(0, SIZE, TARGET.shape).astype(np.int32)
     batch = Batch(SOURCE, LENGTHS, TARGET, labels, target_lengths)
@@ -188,7 +209,7 @@ def test_smoothed_loss_over_real_tokens_by_brute_force():
                 exact[t, row] = -log_p[labels[t, row]]
         assert carry is None
         np.testing.assert_allclose(loss, total / 7, rtol=1e-5)
-    np.testing.assert_allclose(make_score(model)(None, batch), exact, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(real_nats(model, None, batch), exact, rtol=1e-4, atol=1e-5)
 
 
 def test_smoothing_has_the_right_gradient():
@@ -213,7 +234,7 @@ def read_again(tokens):
 
 def test_a_beam_of_one_is_greedy():
     model, params, _ = make()
-    tokens, lengths = make_search(model, GREEDY)(params, TWO, LENGTHS[[0, 2]])
+    tokens, lengths = translate_batch(model, GREEDY, params, TWO, LENGTHS[[0, 2]])
     logits = read_again(tokens)
     for row, n in enumerate(lengths):
         best = logits[:, row].argmax(-1)
@@ -233,7 +254,7 @@ def test_a_wider_beam_finds_what_is_more_probable():
         return np.where(np.arange(len(labels))[:, None] <= lengths, chosen, 0.0).sum(0)
 
     greedy, wide = (
-        jax.device_get(make_search(model, search)(params, TWO, LENGTHS[[0, 2]]))
+        jax.device_get(translate_batch(model, search, params, TWO, LENGTHS[[0, 2]]))
         for search in (GREEDY, WIDE)
     )
     better = log_probs(*wide) - log_probs(*greedy)
@@ -243,27 +264,27 @@ def test_a_wider_beam_finds_what_is_more_probable():
 
 def test_translations_keep_their_order_and_empty_lines_stay_empty():
     model, params, _ = make()
-    find = make_search(model, GREEDY)
+    greedy = partial(translate_batch, model, GREEDY)
     sources = [SOURCE[:n, i] for n, i in ((2, 0), (0, 0), (6, 1), (3, 2), (1, 1), (6, 0))]
-    together = translate_ids(find, params, sources, batch_size=2)
+    together = translate_ids(greedy, params, sources, batch_size=2)
     assert len(together[1]) == 0
     assert len(set(map(bytes, together))) > 3  # they do differ
     for chosen in ([0, 2], [5, 3], [4, 1, 2]):  # beside another each time
-        apart = translate_ids(find, params, [sources[i] for i in chosen], batch_size=2)
+        apart = translate_ids(greedy, params, [sources[i] for i in chosen], batch_size=2)
         for i, found in zip(chosen, apart, strict=True):
             np.testing.assert_array_equal(found, together[i])
-    assert translate_ids(find, params, [], 4) == []
+    assert translate_ids(greedy, params, [], 4) == []
 
 
 def test_very_long_lines_are_not_translated_side_by_side():
     shapes = []
 
-    def find(params, source, lengths):
+    def first_ids(params, source, lengths):
         shapes.append(source.shape)
         return source.T[:, :1], np.minimum(lengths, 1)  # each line's first id
 
     sources = [np.full(n, i, np.int32) for i, n in enumerate((9_000, 5, 30, 8_100, 0, 20_000))]
-    found = translate_ids(find, None, sources, batch_size=4)
+    found = translate_ids(first_ids, None, sources, batch_size=4)
     assert [ids.tolist() for ids in found] == [[0], [1], [2], [3], [], [5]]
     assert max(steps * rows for steps, rows in shapes if rows > 1) <= 16_384
     assert shapes[-1] == (20_000, 1)
@@ -271,7 +292,7 @@ def test_very_long_lines_are_not_translated_side_by_side():
 
 def test_weights_of_a_sentence_are_those_of_apply():
     model, params, apply = make()
-    weights = attention_weights(make_align(model), params, SOURCE[:, 0], TARGET[1:, 0])
+    weights = attention_weights(model, params, SOURCE[:, 0], TARGET[1:, 0])
     read = TARGET.copy()
     read[0, 0] = START
     expected = apply(params, SOURCE, LENGTHS, read)[1][:, 0]

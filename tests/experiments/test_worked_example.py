@@ -18,7 +18,7 @@ def test_weights_are_those_of_least_norm():
     cell = params.layers[0].cell
     h = worked_example.STATES[0]
     seen = np.concatenate([worked_example.X, np.vstack([[0, 0], h[:-1]]), np.ones((4, 1))], axis=1)
-    weights = np.concatenate([cell.w_x[0], cell.w_h[0], cell.b[0][None]])
+    weights = np.concatenate([cell.w_x, cell.w_h, cell.b[None]])
     within, *_ = np.linalg.lstsq(seen.T, weights, rcond=None)
     np.testing.assert_allclose(seen.T @ within, weights, rtol=0, atol=1e-5)
 

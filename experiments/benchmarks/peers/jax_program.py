@@ -19,11 +19,9 @@ class JaxModel(NamedTuple):
     apply: Callable[[Any, Any], Any]  # (params, x) -> y
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None  # (params, state, x_t)
     state: Any = None  # before the first step
-    step_params: Any = None  # what step is given; None: params
     batch_major: bool = False  # x and y are [B, T, size], not [T, B, size]
     input_dtype: Any = jnp.float32
     note: str = ""
-    stream_note: str = ""
 
 
 def make_program(workload: Workload, model: JaxModel) -> Program:
@@ -49,9 +47,8 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
     def make_stream() -> Stream:
         assert model.step is not None
         step = jit(model.step)
-        step_params = params if model.step_params is None else model.step_params
         return Stream(
-            step=lambda state, x_t: step(step_params, state, x_t),
+            step=lambda state, x_t: step(params, state, x_t),
             state=model.state,
             inputs=list(jnp.asarray(workload.x, model.input_dtype)),
         )
@@ -67,5 +64,4 @@ def make_program(workload: Workload, model: JaxModel) -> Program:
         train_arguments=(params, x),
         make_stream=None if model.step is None else make_stream,
         note=model.note,
-        stream_note=model.stream_note,
     )

@@ -14,7 +14,7 @@ from experiments.benchmarks.workload import DROPOUT_RATE, Workload, dropout_mask
 
 def make_cells(workload: Workload) -> tuple[list[Any], list[Any]]:
     """Return cells and their parameters, one a layer, of lstm_norm or lstm_dropout."""
-    layers = [layer.cell for layer in workload.rnn.unstack(workload.params.layers)]
+    layers = [layer.cell for layer in workload.params.layers]
     size, dtype = workload.row.hidden_size, jnp.dtype(workload.dtype)
     if workload.row.cell == "lstm_norm":
         return [_norm_cell(size, dtype) for _ in layers], [_norm_params(p) for p in layers]

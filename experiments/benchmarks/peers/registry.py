@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from deeprnn_jax.schedules import SCHEDULES
 from experiments.benchmarks.peers.contract import BuildFn
 
 OURS = "deeprnn_jax"
@@ -17,7 +18,6 @@ LAX_SCAN = "lax.scan"
 JAX_PEERS = ("linen", "nnx", "haiku", "equinox", "keras")
 PEERS = (*JAX_PEERS, "torch")
 
-SCHEDULES = ("reference", "layerwise", "wavefront")
 WAYS: dict[str, dict[str, Any]] = {
     **{schedule: {"schedule": schedule} for schedule in SCHEDULES},
     "checkpoint": {"checkpoint_every": "sqrt"},

@@ -36,7 +36,7 @@ def build(workload: Workload) -> Program:
         raise NotRunError(f"Equinox has no {row.cell} cell")
     directions = 2 if row.bidirectional else 1
     layers = []
-    for layer in workload.rnn.unstack(workload.params.layers):
+    for layer in workload.params.layers:
         arrays = jax.tree.map(np.asarray, layer.cell)
         parts = [jax.tree.map(lambda a, i=i: a[i], arrays) for i in range(2)]
         parts = parts if row.bidirectional else [arrays]

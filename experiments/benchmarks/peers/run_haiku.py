@@ -44,7 +44,7 @@ def _params(workload: Workload) -> dict[str, dict[str, Any]]:
             for direction, arrays in zip(names, directions, strict=False):
                 modules[f"layer_{index}{direction}{suffix}"] = arrays
         return modules
-    for index, layer in enumerate(workload.rnn.unstack(workload.params.layers)):
+    for index, layer in enumerate(workload.params.layers):
         both = workload.row.bidirectional
         for i, direction in enumerate(names[: 1 + both]):
             one = jax.tree.map(lambda a, i=i: a[i], layer.cell) if both else layer.cell

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from experiments.benchmarks.peers.contract import NotRunError, Program
 from experiments.benchmarks.peers.jax_program import JaxModel, make_program
-from experiments.benchmarks.workload import Workload, one_by_one
+from experiments.benchmarks.workload import Workload
 
 
 def build(workload: Workload, **options: Any) -> Program:
@@ -35,15 +35,6 @@ def build(workload: Workload, **options: Any) -> Program:
         raise NotRunError(f"apply: {error}") from None
     model = JaxModel(params=workload.params, apply=apply)
     if not row.bidirectional:
-        model = model._replace(**_streaming(workload))
+        state = rnn.initial_state(workload.params, row.batch_size)
+        model = model._replace(step=rnn.step, state=state)
     return make_program(workload, model)
-
-
-def _streaming(workload: Workload) -> dict[str, Any]:
-    """Give what a model needs for single steps, run as the README advises."""
-    rnn, params, note = workload.rnn, workload.params, ""
-    if len(params.layers) < workload.row.num_layers:  # some are stacked
-        rnn, params = one_by_one(workload)
-        note = "single steps of a network with stack_layers=False"
-    state = rnn.initial_state(params, workload.row.batch_size)
-    return {"step": rnn.step, "step_params": params, "state": state, "stream_note": note}

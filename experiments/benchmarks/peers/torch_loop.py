@@ -26,7 +26,7 @@ def make_loop(workload: Workload, device: str, dtype: Any) -> tuple[Run, list[An
         return torch.tensor(np.asarray(value), device=device, dtype=dtype)
 
     layers = []
-    for layer in workload.rnn.unstack(workload.params.layers):
+    for layer in workload.params.layers:
         cell = layer.cell.cell if norm else layer.cell
         values = [cell.w_x.T, cell.w_h.T, cell.b]
         values += [layer.cell.gain_x, layer.cell.gain_h] if norm else []
