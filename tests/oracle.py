@@ -164,15 +164,6 @@ def learned_initial_state(cell):
     return OracleCell(step, lambda p, like: dict(p.initial._asdict()))
 
 
-def unstack(runs):
-    """Give one entry a layer of what is stored stacked."""
-    return [
-        jax.tree.map(lambda leaf, k=k: leaf[k], run)
-        for run in runs
-        for k in range(len(jax.tree.leaves(run)[0]))
-    ]
-
-
 def sweep(cell, p, inputs, state, walls, backwards):
     """Run one direction over the real steps; its outputs stay in the order of time."""
     count = len(inputs)
@@ -197,8 +188,8 @@ def run_row(network, params, inputs, starts, walls):
     """
     row = Row([], [], [], [])
     below, current = [inputs], inputs
-    layers = unstack(params.layers)
-    for index, (cell, p, start) in enumerate(zip(network.cells, layers, starts, strict=True)):
+    each = zip(network.cells, params.layers, starts, strict=True)
+    for index, (cell, p, start) in enumerate(each):
         read = current
         if network.skip == "dense":
             read = [np.concatenate(parts) for parts in zip(*below, strict=True)]
@@ -238,7 +229,7 @@ def run(network, params, x, state, lengths=None, mask=None, resets=None):
         (a function), `skip` and `layer_norm`.
       params: `DeepParams`, leaves NumPy float64.
       x: [T, *B, I].
-      state: the library's state, leaves [L, (D,) *B, size].
+      state: the library's state, leaves [(D,) *B, size].
       lengths: int [*B] or None.
       mask: bool [T, *B] or None.
       resets: bool [T, *B] or None.
@@ -253,7 +244,7 @@ def run(network, params, x, state, lengths=None, mask=None, resets=None):
     if lengths is not None:
         for t in range(num_steps):
             real[t] &= t < lengths
-    layer_states = [one._asdict() for one in unstack(state)]
+    layer_states = [one._asdict() for one in state]
     result = None
     for b in np.ndindex(*batch):
         starts = [

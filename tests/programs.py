@@ -1,24 +1,57 @@
 """Compiled programs that many tests share: one a network, schedule and mode."""
 
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax.recurrence import rules
+from deeprnn_jax.recurrence import forward as forward_pass
+from deeprnn_jax.recurrence.jaxprs import Env
+from deeprnn_jax.recurrence.primitive import recurrence_p
+from deeprnn_jax.recurrence.rules import CPU
+from tests.jaxprs import eqns_of
 from tests.oracle import Outputs
 from tests.registry import Data, Network
 
+# What the engine does on CPU with large arrays, done with small ones.
+AS_IF_LARGE = CPU._replace(small_slices=0)
 
-@contextmanager
-def as_if_large():
-    """Let the engine do with small arrays, while compiling, what it does with large ones."""
-    with mock.patch.object(rules, "SMALL_SLICES", 0):
-        yield
+
+def as_if_large(function):
+    """Give the function with each of its recurrences run as if its arrays were large."""
+
+    def run(*args):
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        found = _run_as_if_large(closed, jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+    return run
+
+
+def _has_recurrences(closed):
+    return any(eqn.primitive is recurrence_p for eqn in eqns_of(closed.jaxpr))
+
+
+def _run_as_if_large(closed, operands):
+    env = Env(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    env.assign(closed.jaxpr.invars, operands)
+    for eqn in closed.jaxpr.eqns:
+        values = env.read(eqn.invars)
+        inner = eqn.params.get("jaxpr")
+        if eqn.primitive is recurrence_p:
+            env.assign(eqn.outvars, forward_pass.run(*values, rules=AS_IF_LARGE, **eqn.params))
+        elif eqn.primitive.name in ("jit", "pjit"):
+            env.assign(eqn.outvars, _run_as_if_large(inner, values))
+        elif eqn.primitive.name == "scan" and _has_recurrences(inner):
+            shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in inner.in_avals]
+            body = jax.make_jaxpr(lambda *a, c=inner: _run_as_if_large(c, a))(*shapes)
+            assert not body.consts
+            env.assign(eqn.outvars, eqn.primitive.bind(*values, **eqn.params | {"jaxpr": body}))
+        else:
+            env.do(eqn)
+    return env.read(closed.jaxpr.outvars)
 
 
 class Result(NamedTuple):
@@ -28,13 +61,13 @@ class Result(NamedTuple):
     grads: Any  # of sum(weights * outputs) by (params, x, state)
 
 
-def plain(rnn, state, y, trace) -> Outputs:
-    """Write what the library gives as the oracle does."""
+def plain(state, y, layers) -> Outputs:
+    """Write what `inspect` gives as the oracle does."""
     return Outputs(
         y=y,
-        finals=[one._asdict() for one in rnn.unstack(state)],
-        states=[one.state._asdict() for one in trace],
-        gates=[{} if one.gates is None else one.gates._asdict() for one in trace],
+        finals=[one._asdict() for one in state],
+        states=[one.state._asdict() for one in layers],
+        gates=[{} if one.gates is None else one.gates._asdict() for one in layers],
     )
 
 
@@ -44,7 +77,7 @@ def _program(network: Network, schedule: str, train: bool):
 
     def run(data: Data, weights: Outputs, key) -> Result:
         def loss(params, x, state):
-            state, y, trace = rnn.apply(
+            found = rnn.inspect(
                 params,
                 x,
                 state,
@@ -53,9 +86,8 @@ def _program(network: Network, schedule: str, train: bool):
                 resets=data.resets,
                 key=key if train else None,
                 schedule=schedule,
-                return_states=True,
             )
-            outputs = plain(rnn, state, y, trace)
+            outputs = plain(*found)
             terms = jax.tree.map(jnp.vdot, weights, outputs)
             return sum(jax.tree.leaves(terms)), outputs
 
@@ -79,10 +111,7 @@ def _forward(network: Network, schedule: str):
     rnn = network.build()
 
     def forward(params, x, state, flags, key):
-        state, y, trace = rnn.apply(
-            params, x, state, **flags, key=key, schedule=schedule, return_states=True
-        )
-        return plain(rnn, state, y, trace)
+        return plain(*rnn.inspect(params, x, state, **flags, key=key, schedule=schedule))
 
     return jax.jit(forward)
 

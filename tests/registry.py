@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import SCHEDULES
 from tests import oracle
 from tests.user_cells import deep_transition, leaky, oracle_deep_transition, oracle_leaky
 
@@ -85,6 +86,11 @@ MODIFIERS = {
 }
 
 
+def all_on(cell: str) -> str:
+    """Give the modifier of all together that a cell can have: without a split, no norm."""
+    return "all_but_norm" if CELLS[cell].make(H).project_state is None else "all"
+
+
 class Network(NamedTuple):
     """A network to test; hashable, so that its programs are made once."""
 
@@ -107,7 +113,7 @@ class Network(NamedTuple):
             bidirectional=self.bidirectional,
             merge=product if self.merge == "product" else self.merge,
             skip=self.skip,
-            layer_norm=self.layer_norm,
+            normalize_inputs=self.layer_norm,
             output_size=self.output_size,
             dropout=self.dropout,
             **({"param_dtype": jnp.float64} | options),
@@ -123,8 +129,8 @@ class Network(NamedTuple):
     @property
     def is_stochastic(self) -> bool:
         """Whether training draws anything."""
-        draws = {"none", "layer_norm", "learned_initial_state"}
-        return self.dropout > 0 or any(m not in draws for _, _, m in self.layers)
+        draws = (MODIFIERS[m].make(CELLS[c].make(size)).draw for c, size, m in self.layers)
+        return self.dropout > 0 or any(draws)
 
 
 class OracleNetwork(NamedTuple):
@@ -151,8 +157,9 @@ MERGES = {
 
 def scheduled(causal: Network, both: Network) -> dict[str, Network]:
     """Give a network for each schedule; after "-both", one that runs in both directions."""
-    one_way = dict.fromkeys(("reference", "layerwise", "wavefront"), causal)
-    return one_way | dict.fromkeys(("reference-both", "layerwise-both"), both)
+    plan = both.build(param_dtype=jnp.float32).plan
+    runs_both = [name for name, schedule in SCHEDULES.items() if schedule.refuse(plan) is None]
+    return dict.fromkeys(SCHEDULES, causal) | {f"{name}-both": both for name in runs_both}
 
 
 def stack_of(cell, modifier="none", depth=3, size=H, **options):
@@ -178,7 +185,7 @@ LSTM_OPTIONS = {"lstm_peepholes", "lstm_projection", "lstm_coupled"}
 for index, cell in enumerate(CELLS):
     if cell in LSTM_OPTIONS:
         continue
-    modifier = "all_but_norm" if cell == "deep_transition" else "all"
+    modifier = all_on(cell)
     if index % 2:
         NETWORKS[f"{modifier}({cell})-both"] = stack_of(
             cell, modifier, depth=1, bidirectional=True, merge="sum"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import SCHEDULES
 from tests import registry
 from tests.registry import IN, B, T
 from tests.user_cells import deep_transition
@@ -65,23 +66,21 @@ FACTORIES = {
     "zoneout: rate must be a probability in [0, 1), got 1": lambda: drnn.zoneout(cell, 1),
     "zoneout: rate...got -0.1": lambda: drnn.zoneout(cell, -0.1),
     "zoneout: rate['c']...got 2.0": lambda: drnn.zoneout(drnn.lstm(4), {"h": 0.1, "c": 2.0}),
-    "zoneout: its first argument must be a cell, got float": lambda: drnn.zoneout(0.1, cell),
+    "zoneout: cell must be a cell, got float": lambda: drnn.zoneout(0.1, cell),
     "variational_dropout: rate": lambda: drnn.variational_dropout(cell, 1.0),
     "variational_dropout: rate...nan": lambda: drnn.variational_dropout(cell, float("nan")),
-    "variational_dropout: its first": lambda: drnn.variational_dropout("lstm", 0.1),
+    "variational_dropout: cell must be a cell": lambda: drnn.variational_dropout("lstm", 0.1),
     "weight_drop: rate...got '0.5'": lambda: drnn.weight_drop(cell, "0.5"),
     "weight_drop: weights must be a tuple of names, got 'w_h'": lambda: drnn.weight_drop(
         cell, 0.5, weights="w_h"
     ),
-    "weight_drop: its first argument must be a cell, got DeepRNN": lambda: drnn.weight_drop(
-        RNN, 0.5
-    ),
-    "layer_norm: its first": lambda: drnn.layer_norm(4),
+    "weight_drop: cell must be a cell, got DeepRNN": lambda: drnn.weight_drop(RNN, 0.5),
+    "layer_norm: cell must be a cell": lambda: drnn.layer_norm(4),
     "layer_norm: epsilon must be a number above 0": lambda: drnn.layer_norm(cell, epsilon=0.0),
     "layer_norm: cell 'deep_transition' has no project_state...split_cell": lambda: drnn.layer_norm(
         deep_transition(4)
     ),
-    "learned_initial_state: its first": lambda: drnn.learned_initial_state(None),
+    "learned_initial_state: cell must be a cell": lambda: drnn.learned_initial_state(None),
     "uniform: bound": lambda: drnn.initializers.uniform(-1.0),
     "chrono: t_max must be above 2 steps, got 2": lambda: drnn.initializers.chrono(2),
     "chrono: t_max": lambda: drnn.initializers.chrono("100"),
@@ -105,7 +104,12 @@ NETWORKS = {
         cell, bidirectional="no"
     ),
     "deep_rnn: stack_layers must be True or False": lambda: drnn.deep_rnn(cell, stack_layers=0),
-    "deep_rnn: layer_norm must be True or False": lambda: drnn.deep_rnn(cell, layer_norm=1),
+    "deep_rnn: normalize_inputs must be True or False": lambda: drnn.deep_rnn(
+        cell, normalize_inputs=1
+    ),
+    "deep_rnn: locked_dropout must be True or False": lambda: drnn.deep_rnn(
+        cell, locked_dropout=None
+    ),
     "deep_rnn: merge must be 'concat', 'sum' or a function...'mean'": lambda: drnn.deep_rnn(
         cell, merge="mean"
     ),
@@ -148,11 +152,8 @@ NETWORKS = {
         RNN.initial_state(PARAMS, -1)
     ),
     "initial_state: batch_shape...(2.0,)": lambda: RNN.initial_state(PARAMS, (2.0,)),
-    "initial_state: params are not of this network": lambda: RNN.initial_state(
-        network(drnn.lstm(4))[1], 2
-    ),
-    "initial_state: params are not of this network...": lambda: RNN.initial_state(
-        network(num_layers=3)[1], 2
+    "initial_state: params are not of this network: params.layers...2...got 3": lambda: (
+        RNN.initial_state(network(num_layers=3)[1], 2)
     ),
     "initial_state: params": lambda: RNN.initial_state(None, 2),
     "stack: needs one entry for each of the 2 layers, got 1": lambda: RNN.stack([PARAMS]),
@@ -175,28 +176,45 @@ CALLS = {
     "x must be an array, got list; use jnp.asarray": {"x": X.tolist()},
     "x must be [T, *B, I], got shape (3,); use step for one step": {"x": X[0, 0]},
     "x has no steps, got shape (0, 5, 3); T must be 1 or more": {"x": X[:0]},
-    "params are not of this network: expected...[1, 4, 4]...got...[1, 4, 16]": {
+    "params are not of this network...params.layers[0].cell must be a ElmanParams, got a LSTM": {
         "params": network(drnn.lstm(4))[1]
     },
     "params are not of this network...use this network's init": {
         "params": network(drnn.elman(2))[1]
     },
-    "params are not of this network: expected": {"params": network(num_layers=3)[1]},
-    "params are not of this network": {"params": network(output_size=2)[1]},
+    "params are not of this network: params.layers must be a tuple of 2...got 3 entries": {
+        "params": network(num_layers=3)[1]
+    },
+    "params are not of this network: params.readout must be None, got": {
+        "params": network(output_size=2)[1]
+    },
+    "params are not of this network: params.layers[1].norm must be None": {
+        "params": network(normalize_inputs=True)[1]
+    },
     "params are": {"params": None},
     "every array of params must be floating point, got int32": {
         "params": jax.tree.map(lambda a: a.astype(np.int32), PARAMS)
     },
-    "state is not of this network and batch: expected [0].h [1, 5, 4]...got...c [1, 5, 4]...use": {
+    "state is not of this network and batch: state[0] must be a ElmanState, got a LSTMState; use": {
         "state": network(drnn.lstm(4))[2]
     },
-    "state is not of this network and batch...[1, 5, 4]...got...[1, 2, 4]": {
-        "state": jax.tree.map(lambda a: a[:, :2], STATE)
+    "state is not of this network and batch: state[0].h must be of shape (5, 4), got (2, 4)": {
+        "state": jax.tree.map(lambda a: a[:2], STATE)
     },
-    "state is not of this network and batch...got...[2, 5, 4]": {"state": network(num_layers=3)[2]},
-    "state is not of this network": {"state": np.zeros((B, 4), np.float32)},
-    "every array of state must be floating point": {
+    "state is not of this network and batch: state must have [0], [1], got [0], [1], [2]": {
+        "state": network(num_layers=3)[2]
+    },
+    "state is not of this network and batch: state must be a tuple, got an array": {
+        "state": np.zeros((B, 4), np.float32)
+    },
+    "state is not of this network and batch: state must be a tuple, got a list": {
+        "state": list(STATE)
+    },
+    "state is not of this network...state[0].h must be float32, got int32...initial_state": {
         "state": jax.tree.map(lambda a: a.astype(np.int32), STATE)
+    },
+    "state is not of this network...state[0].h must be float32, got bfloat16...use initial_state": {
+        "state": jax.tree.map(lambda a: a.astype(jnp.bfloat16), STATE)
     },
     "lengths must be an integer array, got float32": {"lengths": np.ones(B, np.float32)},
     "lengths must be an integer array, got list": {"lengths": [1] * B},
@@ -223,11 +241,9 @@ CALLS = {
         "key": jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
     },
     "train must be True, False or None, got 'yes'": {"train": "yes"},
-    "schedule must be 'auto' or one of ['layerwise', 'reference', 'wavefront'], got 'fast'": {
-        "schedule": "fast"
-    },
+    f"schedule must be 'auto' or one of {list(SCHEDULES)}, got 'fast'": {"schedule": "fast"},
     "schedule must be...None": {"schedule": None},
-    "schedule must be...['reference']": {"schedule": ["reference"]},
+    "schedule must be...got ['reference']": {"schedule": ["reference"]},
 }
 
 CHECKPOINTS = {
@@ -311,7 +327,7 @@ STEPS = {
     "params are not of this network": {"params": network(drnn.gru(4))[1]},
     "state is not of this network and batch": {"x_t": X[0, :2]},
     "state is not of this network and batch...": {"x_t": X},
-    "state is not of this network": {"state": None},
+    "state must be what initial_state gives, got None": {"state": None},
     "key must be one random key, got 0": {"key": 0},
 }
 
@@ -358,12 +374,17 @@ def test_training_what_is_random_needs_a_key(made):
 
 
 def test_training_what_is_not_random_needs_none():
-    """Dropout falls between layers: one layer has nothing to drop."""
-    for rnn, params, _ in (network(), network(num_layers=1, dropout=0.5)):
-        jax.eval_shape(lambda rnn=rnn, params=params: rnn.apply(params, X, train=True))
+    rnn, params, _ = network()
+    jax.eval_shape(lambda: rnn.apply(params, X, train=True))
 
 
 def test_the_message_for_batch_major_input_is_the_documented_one():
     rnn, params, _ = network(input_size=64)
     with refuses("apply: x must end in I=64 features...got 32; is it batch-major"):
         rnn.apply(params, np.ones((8, 100, 32), np.float32))
+
+
+def test_dropout_after_the_only_layer_is_warned_of():
+    """Nothing would be dropped, with no word: torch warns likewise."""
+    with pytest.warns(UserWarning, match="dropout=0.5 is between layers, and there is one"):
+        drnn.deep_rnn(cell, dropout=0.5)

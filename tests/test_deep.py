@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import SCHEDULES
 from tests import oracle, programs, registry
 from tests.comparing import assert_close
 from tests.registry import IN, NETWORKS, B, T
@@ -39,7 +40,7 @@ def test_chunks_and_steps_give_what_the_whole_gives(name):
 
     expected = oracle.run(network.oracle(), params, x, state)
     for end, y in run(params, x, state):
-        finals = [one._asdict() for one in oracle.unstack(end)]
+        finals = [one._asdict() for one in end]
         assert_close((y, finals), (expected.y, expected.finals))
 
 
@@ -76,10 +77,10 @@ def test_batch_axes_of_any_rank(schedule):
             )
 
         flat_flags = {k: flat(flag, 0 if k == "lengths" else 1) for k, flag in flags.items()}
-        expected = run(params, flat(x, 1), flat(state, 2), flat_flags)
+        expected = run(params, flat(x, 1), flat(state, 1), flat_flags)
         d_params, dx, d_state, end, y = run(params, x, state, flags)
         assert y.shape == (T, *batch_shape, 2)
-        assert_close((d_params, flat(dx, 1), flat(d_state, 2), flat(end, 2), flat(y, 1)), expected)
+        assert_close((d_params, flat(dx, 1), flat(d_state, 1), flat(end, 1), flat(y, 1)), expected)
         start = jax.eval_shape(lambda p, shape=batch_shape: rnn.initial_state(p, shape), params)
         assert jax.tree.map(jnp.shape, start) == jax.tree.map(np.shape, state)
 
@@ -99,7 +100,7 @@ def test_noise_is_drawn_for_batch_axes_of_any_rank(batch_shape):
             x,
         )
         assert y.shape == (T, *batch_shape, 4)
-        assert {leaf.shape[1:-1] for leaf in jax.tree.leaves(end)} == {batch_shape}
+        assert {leaf.shape[:-1] for leaf in jax.tree.leaves(end)} == {batch_shape}
 
 
 @pytest.mark.usefixtures("x64")
@@ -138,8 +139,8 @@ def test_init_and_state_go_through_vmap():
     keys = jax.random.split(jax.random.key(0), 3)
     params = jax.eval_shape(jax.vmap(lambda key: rnn.init(key, IN)), keys)
     state = jax.eval_shape(jax.vmap(lambda p: rnn.initial_state(p, B)), params)
-    assert params.layers[1].cell.w_h.shape == (3, 1, 4, 4)
-    assert state[1].h.shape == (3, 1, B, 4)
+    assert params.layers[1].cell.w_h.shape == (3, 4, 4)
+    assert state[1].h.shape == (3, B, 4)
 
 
 @pytest.mark.usefixtures("x64")
@@ -155,8 +156,7 @@ def test_apply_inside_scan_and_vmap_is_apply():
             pieces = x.reshape(3, 2, IN)
             return jax.lax.scan(lambda s, piece: rnn.apply(params, piece, s), state, pieces)
 
-        axes = (1, jax.tree.map(lambda _: 1, state))
-        end, y = jax.vmap(one_row, in_axes=axes, out_axes=(axes[1], 2))(x, state)
+        end, y = jax.vmap(one_row, in_axes=(1, 0), out_axes=(0, 2))(x, state)
         return (end, y.reshape(T, B, -1)), rnn.apply(params, x, state)
 
     assert_close(*run(params, x, state), 1e-12)
@@ -205,11 +205,13 @@ def test_one_trace_under_jit(schedule):
 @each_schedule
 @pytest.mark.parametrize("with_gradient", [False, True])
 def test_programs_do_not_grow_with_depth(schedule, with_gradient):
-    """Equal layers are one loop: 8 and 20 of them make programs of one size."""
+    """Equal layers are one loop: 9 and 20 of them, held stacked, make programs of one size."""
 
     def size_at(depth):
         cell = drnn.lstm(4)
-        rnn = drnn.deep_rnn(cell, depth, dropout=0.1, skip="residual", output_size=2)
+        rnn = drnn.deep_rnn(
+            cell, depth, dropout=0.1, skip="residual", output_size=2, stack_layers=True
+        )
         params, _ = registry.shapes_of(rnn)
         assert len(params.layers) == 2
         assert params.layers[1].cell.w_h.shape == (depth - 1, 4, 16)
@@ -222,81 +224,78 @@ def test_programs_do_not_grow_with_depth(schedule, with_gradient):
         lowered = jax.jit(run).lower(params, x, jax.random.key(0))
         return lowered.as_text().count("\n")  # an operation a line
 
-    assert size_at(8) == size_at(20)
+    assert size_at(9) == size_at(20)
 
 
-def test_equal_layers_are_stacked_and_others_are_not():
-    """Runs of neighbours that are equal; the first layer, which reads x, stands alone."""
+def test_equal_layers_are_a_group_and_others_are_not():
+    """Groups of neighbours that are equal; the first layer, which reads x, stands alone."""
     a, b = drnn.lstm(4), drnn.gru(4)
 
-    def runs(*args, **options):
-        return [run.size for run in drnn.deep_rnn(*args, **options).plan.runs]
+    def groups(*args, **options):
+        return [group.size for group in drnn.deep_rnn(*args, **options).plan.groups]
 
-    assert runs(a, 1) == [1]
-    assert runs(a, 4) == [1, 3]
-    assert runs([a, a, b, b, b, a]) == [1, 1, 3, 1]
-    assert runs([drnn.lstm(4), drnn.lstm(4), drnn.lstm(4)]) == [1, 2]
-    assert runs([drnn.lstm(4), drnn.lstm(4, forget_bias=2.0)]) == [1, 1]
-    assert runs([drnn.lstm(5), drnn.lstm(4), drnn.lstm(4)]) == [1, 1, 1]
-    assert runs(a, 4, skip="dense") == [1, 1, 1, 1]
-    assert runs(a, 4, bidirectional=True, skip="residual") == [1, 3]
+    assert groups(a, 1) == [1]
+    assert groups(a, 4) == [1, 3]
+    assert groups([a, a, b, b, b, a]) == [1, 1, 3, 1]
+    assert groups([drnn.lstm(4), drnn.lstm(4), drnn.lstm(4)]) == [1, 2]
+    assert groups([drnn.lstm(4), drnn.lstm(4, forget_bias=2.0)]) == [1, 1]
+    assert groups([drnn.lstm(5), drnn.lstm(4), drnn.lstm(4)]) == [1, 1, 1]
+    assert groups(a, 4, skip="dense") == [1, 1, 1, 1]
+    assert groups(a, 4, bidirectional=True, skip="residual") == [1, 3]
 
 
 def test_unstack_and_stack_are_inverse():
-    network = NETWORKS["unequal"]
+    network = registry.stack_of("lstm_peepholes", depth=4)
     rnn = network.build(param_dtype=jnp.float32)
     params, state = registry.fill(
         registry.seed_of("stack"), registry.shapes_of(rnn), dtype=np.float32
     )
-    for tree in (params.layers, state):
-        entries = rnn.unstack(tree)
-        assert len(entries) == len(network.layers)
-        assert jax.tree.map(np.shape, entries) == jax.tree.map(np.shape, oracle.unstack(tree))
-        again = rnn.stack(entries)
-        assert jax.tree.structure(again) == jax.tree.structure(tuple(tree))
-        jax.tree.map(np.testing.assert_array_equal, again, tuple(tree))
-    with pytest.raises(ValueError, match="leading axis of layers"):
+    for entries in (params.layers, state):
+        together = rnn.stack(entries)
+        assert [jax.tree.leaves(one)[0].shape[0] for one in together] == [1, 3]
+        again = rnn.unstack(together)
+        assert jax.tree.structure(again) == jax.tree.structure(entries)
+        jax.tree.map(np.testing.assert_array_equal, again, entries)
+    with pytest.raises(ValueError, match="needs one entry a group of equal layers"):
         rnn.unstack(((),))
+    with pytest.raises(ValueError, match="needs one entry for each of the 4 layers, got 2"):
+        rnn.stack(together)
 
 
 @pytest.mark.usefixtures("x64")
-def test_layers_stored_one_by_one_are_the_network():
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+@pytest.mark.parametrize("depth", [4, 7])  # written out, and a loop
+def test_layers_held_stacked_are_the_network(schedule, depth):
     """Outputs, states, gradients and draws; and what init gives."""
-    network = registry.stack_of("lstm", "zoneout", depth=4, size=3, dropout=0.3, output_size=2)
-    rnn, other = network.build(), network.build(stack_layers=False)
+    network = registry.stack_of("lstm", "zoneout", depth=depth, size=3, dropout=0.3, output_size=2)
+    apart, together = network.build(), network.build(stack_layers=True)
     params, x, state, lengths, _, resets = registry.data_for(network)
-    flags = {"lengths": lengths, "resets": resets, "key": jax.random.key(5)}
-
-    def apart(params, state):
-        layers = other.stack(rnn.unstack(params.layers))
-        return params._replace(layers=layers), other.stack(rnn.unstack(state))
-
-    def together(state):
-        return rnn.stack(other.unstack(state))
+    flags = {"lengths": lengths, "resets": resets, "key": jax.random.key(5), "schedule": schedule}
+    assert jax.tree.leaves(
+        together.initial_state(params._replace(layers=apart.stack(params.layers)), 2)
+    )[-1].shape == (depth - 1, 2, 3)
 
     @jax.jit
     def run(params, x, state):
-        def loss(one_by_one, params, x, state):
-            if one_by_one:
-                params, state = apart(params, state)
-            state, y = (other if one_by_one else rnn).apply(params, x, state, **flags)
-            return jnp.sum(jnp.sin(y)), (together(state) if one_by_one else state, y)
+        def loss(rnn, params, x, state):
+            if rnn is together:
+                params = params._replace(layers=apart.stack(params.layers))
+                state = apart.stack(state)
+            state, y = rnn.apply(params, x, state, **flags)
+            if rnn is together:
+                state = apart.unstack(state)
+            return jnp.sum(jnp.sin(y)), (state, y)
 
-        def step(params, state):
-            end, y = other.step(*apart(params, state), x[0])
-            return together(end), y
-
-        grads = [
-            jax.grad(partial(loss, one), argnums=(0, 1, 2), has_aux=True)(params, x, state)
-            for one in (True, False)
+        return [
+            jax.grad(partial(loss, rnn), argnums=(0, 1, 2), has_aux=True)(params, x, state)
+            for rnn in (apart, together)
         ]
-        return grads, (step(params, state), rnn.step(params, state, x[0]))
 
-    for got, expected in run(params, x, state):
-        assert_close(got, expected, 1e-12)
-    assert [run.size for run in other.plan.runs] == [1] * 4
+    assert_close(*run(params, x, state), 1e-12)
     key = jax.random.key(0)
-    assert_close(rnn.unstack(rnn.init(key, 2).layers), other.unstack(other.init(key, 2).layers), 0)
+    found = together.init(key, 2)
+    assert_close(together.unstack(found.layers), apart.init(key, 2).layers, 1e-14)
+    assert_close(found.readout, apart.init(key, 2).readout, 0)
 
 
 @pytest.mark.usefixtures("x64")
@@ -312,11 +311,10 @@ def test_layers_taken_apart_are_the_network(both):
     @jax.jit
     def run(params, x, state):
         y, ends = x, []
-        for layer, start in zip(rnn.unstack(params.layers), rnn.unstack(state), strict=True):
-            single = drnn.DeepParams(one.stack([layer]), None)
-            end, y = one.apply(single, y, one.stack([start]), **flags)
-            ends += one.unstack(end)
-        return (rnn.stack(ends), y), rnn.apply(params, x, state, **flags)
+        for layer, start in zip(params.layers, state, strict=True):
+            end, y = one.apply(drnn.DeepParams((layer,)), y, (start,), **flags)
+            ends += end
+        return (tuple(ends), y), rnn.apply(params, x, state, **flags)
 
     assert_close(*run(params, x, state), 1e-12)
 
@@ -327,13 +325,20 @@ def test_residual_of_a_cell_that_gives_zero_is_the_identity():
 
     def y_of(depth, skip, gate=None):
         rnn = registry.stack_of("elman", depth=depth, skip=skip).build()
-        params = registry.fill(registry.seed_of("skip"), registry.shapes_of(rnn)[0])
+        plain = registry.stack_of("elman", depth=depth).build()
+        params = registry.fill(registry.seed_of("skip"), registry.shapes_of(plain)[0])
         first, *rest = params.layers
-        if rest and gate is None:
-            rest = [rest[0]._replace(cell=jax.tree.map(np.zeros_like, rest[0].cell))]
-        elif rest and skip == "highway":
+        if skip == "highway":
+            gates = registry.fill(registry.seed_of("gates"), registry.shapes_of(rnn)[0]).layers
             rest = [
-                rest[0]._replace(highway=rest[0].highway._replace(b=0 * rest[0].highway.b + gate))
+                one._replace(highway=two.highway) for one, two in zip(rest, gates[1:], strict=True)
+            ]
+        if gate is None:
+            rest = [one._replace(cell=jax.tree.map(np.zeros_like, one.cell)) for one in rest]
+        elif skip == "highway":
+            rest = [
+                one._replace(highway=one.highway._replace(b=0 * one.highway.b + gate))
+                for one in rest
             ]
         params = params._replace(layers=(first, *rest))
         x = registry.seed_of("x").normal(size=(T, B, IN))
@@ -355,7 +360,7 @@ def test_a_network_of_one_direction_is_half_of_one_in_two(schedule):
     half = registry.stack_of("gru", depth=1)
 
     def direction(d):
-        cell = jax.tree.map(lambda leaf: leaf[:, d], params.layers[0].cell)
+        cell = jax.tree.map(lambda leaf: leaf[d], params.layers[0].cell)
         return params._replace(layers=(params.layers[0]._replace(cell=cell),))
 
     y = programs.forward(network, schedule, params, x).y
@@ -406,7 +411,7 @@ def test_empty_batches_are_empty():
         lambda p, x: rnn.apply(p, x), params, jax.ShapeDtypeStruct((T, 0, IN), jnp.float32)
     )
     assert y.shape == (T, 0, 8)
-    assert end[0].h.shape == (1, 2, 0, 4)
+    assert end[0].h.shape == (2, 0, 4)
 
 
 @pytest.mark.parametrize("schedule", ["layerwise", "wavefront"])
@@ -428,18 +433,18 @@ def test_the_gradient_of_an_empty_batch_is_zero(schedule):
         ({}, 5, [11]),
         ({"bidirectional": True}, 3, [11]),
         ({"skip": "residual"}, 3, [11]),
-        ({"layer_norm": True}, 3, [11]),
-        ({"stack_layers": False}, 3, []),
+        ({"normalize_inputs": True}, 3, [11]),
+        ({"stack_layers": True}, 3, [11]),
     ],
     ids=str,
 )
 def test_many_equal_layers_are_one_loop(options, input_size, lengths):
     rnn = drnn.deep_rnn(drnn.gru(3), 12, **options)
     params = jax.eval_shape(partial(rnn.init, input_size=input_size), jax.random.key(0))
-    (jitted,) = jax.make_jaxpr(rnn.apply)(params, jnp.zeros((5, 2, input_size))).eqns
+    eqns = jax.make_jaxpr(rnn.apply)(params, jnp.zeros((5, 2, input_size))).eqns
     loops = [
         eqn.params["length"]
-        for eqn in jitted.params["jaxpr"].eqns
+        for eqn in eqns
         if eqn.primitive.name == "scan" and eqn.params["length"] > 5
     ]
     assert loops == lengths
@@ -473,3 +478,14 @@ def test_a_step_with_a_key_is_a_sequence_of_one_with_that_key():
     outputs = [plain, *(y[0] for _, y in expected.values())]
     for one, other in itertools.combinations(outputs, 2):
         assert np.abs(one - other).max() > 1e-3
+
+
+def test_what_has_more_than_one_axis_is_a_matrix():
+    """The usual rule for weight decay: biases, gains and peepholes have one axis, alone."""
+    cell = drnn.learned_initial_state(drnn.layer_norm(drnn.lstm(4, peepholes=True)))
+    rnn = drnn.deep_rnn(cell, 4, skip="highway", normalize_inputs=True, output_size=2)
+    params, _ = registry.shapes_of(rnn)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = path[-1].name
+        assert (leaf.ndim > 1) == name.startswith("w"), (jax.tree_util.keystr(path), leaf.shape)
+    assert len(params.layers) == 4

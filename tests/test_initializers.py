@@ -113,7 +113,7 @@ def test_identity_weights_keep_a_relu_networks_state():
     cell = drnn.elman(H, jax.nn.relu, w_h_init=initializers.identity())
     rnn = drnn.deep_rnn(cell)
     params = jax.jit(lambda key: rnn.init(key, IN))(jax.random.key(0))
-    np.testing.assert_array_equal(params.layers[0].cell.w_h[0], np.eye(H))
+    np.testing.assert_array_equal(params.layers[0].cell.w_h, np.eye(H))
     start = jax.tree.map(
         lambda s: jnp.broadcast_to(jnp.arange(H, dtype=s.dtype), s.shape),
         rnn.initial_state(params),
@@ -138,7 +138,7 @@ def test_parameters_are_drawn_in_float32_and_then_cast():
             2,
             output_size=2,
             skip="highway",
-            layer_norm=True,
+            normalize_inputs=True,
             param_dtype=dtype,
         )
         for dtype in (jnp.float32, jnp.bfloat16)
@@ -156,11 +156,10 @@ def test_layers_and_directions_are_drawn_apart_and_anew_with_each_key():
     init = jax.jit(lambda key: rnn.init(key, 4))
     params, other = init(jax.random.key(0)), init(jax.random.key(1))
     matrices = [
-        np.asarray(w[layer, d])
+        np.asarray(w[d])
         for drawn in (params, other)
-        for run in drawn.layers
-        for w in (run.cell.w_x, run.cell.w_h)
-        for layer in range(len(w))
+        for layer in drawn.layers
+        for w in (layer.cell.w_x, layer.cell.w_h)
         for d in (0, 1)
     ]
     matrices += [np.asarray(drawn.readout.w) for drawn in (params, other)]
@@ -173,7 +172,7 @@ def test_layers_and_directions_are_drawn_apart_and_anew_with_each_key():
 
 def test_what_is_around_the_cells_begins_as_published():
     """Norms as the identity, highways mostly closed (Srivastava et al. 2015, 2.1)."""
-    rnn = drnn.deep_rnn(drnn.elman(4), 2, layer_norm=True, skip="highway")
+    rnn = drnn.deep_rnn(drnn.elman(4), 2, normalize_inputs=True, skip="highway")
     first, second = jax.jit(lambda key: rnn.init(key, IN))(jax.random.key(0)).layers
     assert first.norm is None
     assert first.highway is None

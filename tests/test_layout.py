@@ -12,20 +12,23 @@ import deeprnn_jax
 ROOT = Path(deeprnn_jax.__file__).parent
 # Each may import what stands before it, and its own package.
 ORDER = (
+    "made",
     "types",
     "checks",
     "arguments",
     "recurrence",
+    "random_keys",
+    "precision",
     "orthonormal",
     "initializers",
+    "factories",
     "cells",
     "modifiers",
     "sequences",
     "layers",
-    "network",
-    "stacking",
     "schedules",
-    "execution",
+    "parameters",
+    "running",
     "deep",
     "truncation",
     "decoding",
@@ -33,7 +36,7 @@ ORDER = (
 )
 MODULES = sorted(ROOT.rglob("*.py"))
 # What is in cells/ and modifiers/ but is no cell and no modifier that a user names.
-SHARED = {"cells.products", "modifiers.lift", "modifiers.precision"}
+SHARED = {"cells.units", "modifiers.lift"}
 
 
 def name_of(path):

@@ -37,6 +37,10 @@ def run(rnn, params, x, **options):
     return jax.tree.map(np.asarray, jax.jit(lambda p, x: rnn.apply(p, x, **options))(params, x))
 
 
+def inspect(rnn, params, x, **options):
+    return jax.tree.map(np.asarray, jax.jit(lambda p, x: rnn.inspect(p, x, **options))(params, x))
+
+
 def assert_frequency(drawn, probability, independent=None):
     """Compare a share of True with its probability, to five standard errors."""
     count = drawn.size if independent is None else independent
@@ -87,7 +91,7 @@ def test_weight_drop_keeps_one_mask_for_all_steps_and_rows(schedule):
     weights = np.random.default_rng(0).normal(size=(size, size)) / size
     params = with_weights(rnn, w_h=weights)
     state = jax.tree.map(
-        lambda s: np.eye(size, dtype=np.float32)[None],
+        lambda s: np.eye(size, dtype=np.float32),
         registry.shapes_of(rnn, batch_shape=(size,))[1],
     )
     x = np.zeros((3, size, IN), np.float32)
@@ -105,7 +109,8 @@ def test_weight_drop_of_two_weights_draws_two_masks():
     cell = drnn.weight_drop(drnn.elman(size), 0.5, weights=("w_x", "w_h"))
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), size))
     params = jax.tree.map(lambda s: jnp.ones(s.shape), params)
-    dropped = cell.prepare(params, jax.random.key(0), ())
+    dropped, noise = cell.draw(params, jax.random.key(0), (3,))
+    assert noise is None
     w_x, w_h = (np.asarray(w) > 0 for w in (dropped.w_x, dropped.w_h))
     np.testing.assert_array_equal(dropped.b, params.b)
     assert_frequency(w_x == w_h, 0.5)
@@ -138,8 +143,8 @@ def test_zoneout_draws_each_field_on_its_own_and_only_the_named():
         rnn = drnn.deep_rnn(drnn.zoneout(cell, rate))
         params = with_weights(rnn, w_x=1.0)
         final, y = run(rnn, params, x, key=jax.random.key(KEY))
-        np.testing.assert_array_equal(y[0], final[0].h[0])
-        return final[0].h[0] == 0, final[0].c[0] == 0
+        np.testing.assert_array_equal(y[0], final[0].h)
+        return final[0].h == 0, final[0].c == 0
 
     h, c = kept(0.5)
     assert_frequency(h == c, 0.5)
@@ -177,20 +182,18 @@ def test_dropout_between_layers_is_drawn_at_every_step_but_not_after_the_last(sc
     cell = drnn.elman(size, linear)
     rnn = drnn.deep_rnn(cell, 3, dropout=RATE)
     params = with_weights(rnn)
-    first, rest = params.layers
+    first, *rest = params.layers
     first = first._replace(cell=first.cell._replace(w_x=np.ones_like(first.cell.w_x) / IN))
-    rest = rest._replace(
-        cell=rest.cell._replace(
-            w_x=np.broadcast_to(np.eye(size, dtype=np.float32), (2, size, size))
-        )
-    )
-    params = params._replace(layers=(first, rest))
+    copying = [
+        one._replace(cell=one.cell._replace(w_x=np.eye(size, dtype=np.float32))) for one in rest
+    ]
+    params = params._replace(layers=(first, *copying))
     x = np.ones((steps, rows, IN), np.float32)
-    options = {"key": jax.random.key(KEY), "schedule": schedule, "return_states": True}
-    _, y, trace = run(rnn, params, x, **options)
-    np.testing.assert_allclose(trace[0].state.h, 1, rtol=1e-6)
-    masks = trace[1].state.h > 0, y > 0
-    np.testing.assert_allclose(trace[1].state.h, masks[0] / (1 - RATE), rtol=1e-5)
+    options = {"key": jax.random.key(KEY), "schedule": schedule}
+    _, y, layers = inspect(rnn, params, x, **options)
+    np.testing.assert_allclose(layers[0].state.h, 1, rtol=1e-6)
+    masks = layers[1].state.h > 0, y > 0
+    np.testing.assert_allclose(layers[1].state.h, masks[0] / (1 - RATE), rtol=1e-5)
     np.testing.assert_allclose(y, masks[1] / (1 - RATE) ** 2, rtol=1e-5)
     assert_frequency(masks[0], 1 - RATE)
     assert_frequency(masks[1], (1 - RATE) ** 2)
@@ -292,7 +295,7 @@ def test_a_given_state_takes_the_learned_ones_place_but_not_after_a_reset():
     resets[3] = True
     learned = rnn.initial_state(params, B)
     np.testing.assert_array_equal(
-        learned[0].h[0], np.broadcast_to(params.layers[0].cell.initial.h[0], (B, 4))
+        learned[0].h, np.broadcast_to(params.layers[0].cell.initial.h, (B, 4))
     )
     given = jax.tree.map(lambda a: np.asarray(a) + 1.0, learned)
     _, y = run(rnn, params, x, resets=resets)
@@ -312,7 +315,7 @@ def test_modifiers_of_one_rate_do_not_share_their_draws():
     state = jax.tree.map(lambda s: np.ones(s.shape), state)
     x = np.zeros((1, rows, IN))
     final, _ = run(rnn, params, x, state=state, key=jax.random.key(KEY))
-    masks = [np.asarray(final[layer].h[0, d]) > 0 for layer in (0, 1) for d in (0, 1)]
+    masks = [np.asarray(final[layer].h[d]) > 0 for layer in (0, 1) for d in (0, 1)]
     for a in range(4):
         for b in range(a):
             assert_frequency(masks[a] == masks[b], 0.5)
@@ -326,13 +329,13 @@ def test_names_of_modified_cells_tell_what_they_are():
 def test_equal_modified_cells_are_known_to_be_equal():
     """Made twice alike they are stacked; with another setting they are not."""
     made = [registry.MODIFIERS["all"].make(drnn.lstm(4)) for _ in range(3)]
-    assert len(drnn.deep_rnn(made).plan.runs) == 2
+    assert len(drnn.deep_rnn(made).plan.groups) == 2
     for other in (
         registry.MODIFIERS["all"].make(drnn.lstm(4, coupled=True)),
         drnn.zoneout(drnn.lstm(4), 0.3),
     ):
-        assert not made[0].is_same(other)
+        assert made[0] != other
     a, b, c = (drnn.zoneout(drnn.lstm(4), rate) for rate in ({"h": 0.1}, {"h": 0.1}, {"h": 0.2}))
-    assert a.is_same(b)
-    assert not a.is_same(c)
-    assert not drnn.layer_norm(a).is_same(drnn.layer_norm(a, epsilon=1e-3))
+    assert a == b
+    assert a != c
+    assert drnn.layer_norm(a) != drnn.layer_norm(a, epsilon=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax import layers
+from deeprnn_jax.layers import layer as layers
 from tests import registry
 from tests.registry import IN, B, T
 
@@ -39,10 +39,8 @@ def check_dtypes(network, declared, schedule):
 
     def loss(params, x, start, key):
         flags = {"lengths": lengths, "mask": mask, "resets": resets}
-        end, y, trace = rnn.apply(
-            params, x, start, **flags, key=key, schedule=schedule, return_states=True
-        )
-        return jnp.sum(y.astype(F32)), (end, y, [one.state for one in trace])
+        end, y, layers = rnn.inspect(params, x, start, **flags, key=key, schedule=schedule)
+        return jnp.sum(y.astype(F32)), (end, y, [one.state for one in layers])
 
     inputs = params, jax.ShapeDtypeStruct((T, B, IN), F32), start
     grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
@@ -62,7 +60,7 @@ def check_dtypes(network, declared, schedule):
 )
 def test_every_dtype_of_a_cell_is_the_declared_one(cell, declared, schedule):
     """All modifiers with it; outputs, states, steps and gradients; strict promotion."""
-    modifier = "all_but_norm" if cell == "deep_transition" else "all"
+    modifier = registry.all_on(cell)
     check_dtypes(registry.stack_of(cell, modifier, depth=1), declared, schedule)
 
 
@@ -113,7 +111,7 @@ def test_state_is_summed_wide_and_narrow_only_if_asked():
         params = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), registry.shapes_of(rnn, 1)[0])
         w_x = params.layers[0].cell.w_x
         w_x[..., 2] = 1  # the candidate is x
-        return float(rnn.apply(params, x)[0][0].c[0, 0])
+        return float(rnn.apply(params, x)[0][0].c[0])
 
     assert final_c() == pytest.approx(2.0, rel=1e-4)
     assert final_c(compute_dtype=BF16) == pytest.approx(2.0, rel=4e-3)
@@ -162,9 +160,9 @@ def far_from_zero():
 def test_layer_norm_between_layers_is_right_far_from_zero():
     """E[x²] - E[x]² would lose the deviation in float32."""
     z, expected = far_from_zero()
-    layer = drnn.deep_rnn(drnn.elman(64), 2, layer_norm=True).plan.runs[-1].layer
+    layer = drnn.deep_rnn(drnn.elman(64), 2, normalize_inputs=True).plan.layers[-1]
     norm = layers.NormParams(jnp.ones(64), jnp.zeros(64))
-    found = layers.normalise_input(layer, layers.LayerParams(None, norm, None), jnp.asarray(z))
+    found = layers.enter(layer, layers.LayerParams(None, norm, None), jnp.asarray(z))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 

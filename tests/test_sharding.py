@@ -57,7 +57,7 @@ def search(params, start):
     def step(state, tokens):
         return rnn.step(params, state, jax.nn.one_hot(tokens, 5))
     state = rnn.initial_state(params, start.shape)
-    return beam_search(step, state, start, end_token=1, beam_size=3, max_steps=6, state_axes=1)
+    return beam_search(step, state, start, end_token=1, beam_size=3, max_steps=6)
 
 @jax.jit
 def decode(logits, lengths):

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax import Cell, split_cell
-from deeprnn_jax.cells.products import dot
+from deeprnn_jax import factory, split_cell, step_cell
 from tests.oracle import OracleCell, sigmoid, zeros
 
 
@@ -21,6 +20,7 @@ class LeakyState(NamedTuple):
     h: jax.Array
 
 
+@factory
 def leaky(size):
     """h = (1 - a) ⊙ h + a ⊙ tanh(W_x x + W_h h), a = σ(leak): `update` has a parameter."""
 
@@ -38,13 +38,13 @@ def leaky(size):
         return LeakyState(h), h
 
     return split_cell(
-        "leaky",
-        size,
         init,
         initial_state,
-        project_input=lambda params, x: dot(x, params.w_x),
-        project_state=lambda params, state: dot(state.h, params.w_h),
+        project_input=lambda params, x: x @ params.w_x,
+        project_state=lambda params, state: state.h @ params.w_h,
         update=update,
+        output_size=size,
+        output="h",
     )
 
 
@@ -73,6 +73,7 @@ class TransitionGates(NamedTuple):
     u: jax.Array
 
 
+@factory
 def deep_transition(size):
     """u = tanh(W_x x + W_h h), h = tanh(W_deep u): no split, y of another width than h."""
 
@@ -89,26 +90,16 @@ def deep_transition(size):
         del params
         return TransitionState(jnp.zeros((*batch_shape, size)), jnp.zeros((*batch_shape, 2)))
 
-    def gates(params, state, x_proj, h_proj):
+    def gates(params, state, x, h_proj):
         assert h_proj is None
-        return TransitionGates(jnp.tanh(x_proj + dot(state.h, params.w_h)))
+        return TransitionGates(jnp.tanh(x @ params.w_x + state.h @ params.w_h))
 
-    def step(params, state, x_proj):
-        u = gates(params, state, x_proj, None).u
-        h = jnp.tanh(dot(u, params.w_deep))
-        return TransitionState(h, 0.5 * state.sum + h[..., :2]), dot(h, params.w_y)
+    def step(params, state, x):
+        u = gates(params, state, x, None).u
+        h = jnp.tanh(u @ params.w_deep)
+        return TransitionState(h, 0.5 * state.sum + h[..., :2]), h @ params.w_y
 
-    return Cell(
-        name="deep_transition",
-        output_size=3,
-        init=init,
-        initial_state=initial_state,
-        project_input=lambda params, x: dot(x, params.w_x),
-        project_state=None,
-        update=None,
-        step=step,
-        gates=gates,
-    )
+    return step_cell(init, initial_state, step, output_size=3, gates=gates, output=False)
 
 
 def oracle_deep_transition():

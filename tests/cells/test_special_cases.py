@@ -48,7 +48,7 @@ def test_lstm_with_zero_peepholes_is_lstm():
 
 def test_lstm_with_the_identity_as_projection_is_lstm():
     rnn, params = drawn(drnn.lstm(H, projection_size=H))
-    params = replace(params, w_p=np.eye(H)[None])
+    params = replace(params, w_p=np.eye(H))
     plain = drnn.deep_rnn(drnn.lstm(H), param_dtype=jnp.float64)
     assert_close(run(rnn, params), run(plain, replace(params, w_p=None)), 1e-13)
 
@@ -82,11 +82,11 @@ def test_the_two_grus_differ_but_not_where_the_reset_gate_is_open():
     """With r = 1, and no b_hn, the order of reset and product does not count."""
     after, params = drawn(drnn.gru(H))
     before = drnn.deep_rnn(drnn.gru(H, reset_after=False), param_dtype=jnp.float64)
-    params = replace(params, b_hn=np.zeros((1, H)))
+    params = replace(params, b_hn=np.zeros(H))
     other = replace(params, b_hn=None)
     assert np.abs(run(after, params)[0] - run(before, other)[0]).max() > 1e-3
     b = params.layers[0].cell.b.copy()
-    b[:, :H] = 100.0
+    b[:H] = 100.0
     params, other = replace(params, b=b), replace(other, b=b)
     assert_close(run(after, params), run(before, other), 1e-12)
 
@@ -109,7 +109,7 @@ def test_gru_whose_gates_are_shared_is_minimal_gated():
 @pytest.mark.parametrize("schedule", ["reference", "layerwise"])
 def test_independent_is_elman_with_a_diagonal_matrix(schedule):
     rnn, params = drawn(drnn.independent(H, jnp.tanh))
-    w_h = np.diag(params.layers[0].cell.w_h[0])[None]
+    w_h = np.diag(params.layers[0].cell.w_h)
     elman, other = drawn(drnn.elman(H))
     cell = params.layers[0].cell
     other = replace(other, w_x=cell.w_x, w_h=w_h, b=cell.b)
@@ -119,7 +119,7 @@ def test_independent_is_elman_with_a_diagonal_matrix(schedule):
 def test_linear_elman_is_a_sum_of_powers():
     """y_t = Σ_s W_h^(t-s) (W_x x_s + b), with no recurrence to compute it."""
     rnn, params = drawn(drnn.elman(H, lambda z: z))
-    cell = jax.tree.map(lambda a: a[0], params.layers[0].cell)
+    cell = params.layers[0].cell
     y, _ = run(rnn, params)
     x = registry.seed_of("x").normal(size=(T, B, IN))
     for t in range(T):

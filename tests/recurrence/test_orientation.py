@@ -71,15 +71,13 @@ def test_numbers_are_those_of_lax_scan(step):
         again = jax.grad(lambda *a: sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient(*a))))
         return loss(scan, step, *operands), gradient(*operands), again(*operands)
 
-    with as_if_large():
-        found = jax.jit(lambda *a: both(drnn.scan, *a))(*operands())
+    found = jax.jit(as_if_large(lambda *a: both(drnn.scan, *a)))(*operands())
     assert_close(found, jax.jit(lambda *a: both(lax.scan, *a))(*operands()))
 
 
 def steps_in(function, *operands):
     """Give the operations of the steps of all recurrences."""
-    with as_if_large():
-        eqns = jax.make_jaxpr(function)(*operands).jaxpr.eqns
+    eqns = jax.make_jaxpr(function)(*operands).jaxpr.eqns
     return [
         inner
         for eqn in eqns

@@ -11,7 +11,6 @@ from deeprnn_jax.recurrence.jaxprs import close
 from deeprnn_jax.recurrence.linearize import linearize
 from deeprnn_jax.recurrence.residuals import choose_residuals
 from tests.compiling import compile_as_users_do
-from tests.programs import as_if_large
 
 B, H = 2, 8
 
@@ -60,15 +59,9 @@ def step_of(cell):
     ids=["lstm", "lstm coupled", "gru", "elman"],
 )
 def test_what_is_kept_of_a_step(cell, packs):
-    with as_if_large():
-        found, there = residuals_of(*step_of(cell))
+    found, there = residuals_of(*step_of(cell))
     assert found == packs
     assert there == ["before", "x"] or there == ["x", "before"]
-
-
-def test_small_arrays_are_not_packed():
-    packs, _ = residuals_of(*step_of(drnn.lstm(H)))
-    assert packs == [[H]] * 5
 
 
 def test_a_large_value_is_computed_again_from_a_small_one():

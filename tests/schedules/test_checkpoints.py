@@ -41,7 +41,7 @@ def case(name, num_steps):
 
     def run(every, *operands):
         def loss(params, x, state):
-            state, y, trace = rnn.apply(
+            found = rnn.inspect(
                 params,
                 x,
                 state,
@@ -50,9 +50,8 @@ def case(name, num_steps):
                 key=jax.random.key(3),
                 schedule=name.removesuffix("-both"),
                 checkpoint_every=every,
-                return_states=True,
             )
-            outputs = plain(rnn, state, y, trace)
+            outputs = plain(*found)
             return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(outputs)), outputs
 
         return jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(*operands)

@@ -13,13 +13,14 @@ import pytest
 from jax.test_util import check_grads
 
 import deeprnn_jax as drnn
+from deeprnn_jax import schedules
 from tests import registry
 from tests.comparing import assert_close
 from tests.registry import IN
 
 pytestmark = pytest.mark.usefixtures("x64")
 STEPS, ROWS, SIZE = 4, 3, 3
-SCHEDULES = ("layerwise", "wavefront")
+SCHEDULES = [name for name in schedules.SCHEDULES if name != "reference"]
 
 
 def tower(*layers):
@@ -30,7 +31,7 @@ def tower(*layers):
 # Every cell alone and with all modifiers at once; a modifier does not look at an LSTM's
 # options, so all of these have them, and none.
 TOWERS = {
-    cell: tower((cell, "none"), (cell, "all_but_norm" if cell == "deep_transition" else "all"))
+    cell: tower((cell, "none"), (cell, registry.all_on(cell)))
     for cell in registry.CELLS
     if cell not in registry.LSTM_OPTIONS
 }
@@ -69,7 +70,7 @@ def cases():
         (name, schedule, None, ROUTES)
         for name in NETWORKS.keys() - TOWERS.keys() - {"one elman", "one gru"}
         for schedule in SCHEDULES
-        if not (schedule == "wavefront" and name in ("dense", "gru_before-both"))
+        if schedules.SCHEDULES[schedule].refuse(NETWORKS[name].build().plan) is None
     ]
     found += [
         (name, schedule, None, (ROUTES[(index + place) % 2],))

@@ -4,20 +4,19 @@ Nothing is run. A machine without an accelerator lowers for one just as well.
 """
 
 import re
-from contextlib import nullcontext
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
 import deeprnn_jax as drnn
 from deeprnn_jax.recurrence.forward import run
 from deeprnn_jax.recurrence.primitive import recurrence_p
 from tests import registry
-from tests.programs import as_if_large
+from tests.jaxprs import eqns_of, jaxprs_in
+from tests.programs import AS_IF_LARGE, as_if_large
 from tests.registry import IN
 from tests.user_cells import leaky
 
@@ -106,24 +105,6 @@ def test_loops_of_a_gradient(schedule, expected):
     assert loops_of(jax.jit(function).lower(*shapes).compile()) == expected
 
 
-def jaxprs_in(value):
-    if isinstance(value, ClosedJaxpr):
-        yield value.jaxpr
-    elif isinstance(value, Jaxpr):
-        yield value
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from jaxprs_in(one)
-
-
-def eqns_of(jaxpr):
-    """Give every operation, those inside others with them."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for inner in jaxprs_in(list(eqn.params.values())):
-            yield from eqns_of(inner)
-
-
 def products_in_loops(function, shapes):
     """Give the shapes of the operands of all products in each loop, as on CPU."""
     recurrences = [
@@ -131,13 +112,12 @@ def products_in_loops(function, shapes):
         for eqn in eqns_of(jax.make_jaxpr(function)(*shapes).jaxpr)
         if eqn.primitive is recurrence_p
     ]
-    with as_if_large():
-        lowered = [
-            jax.make_jaxpr(partial(run, in_place=True, **eqn.params))(
-                *(jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars)
-            ).jaxpr
-            for eqn in recurrences
-        ]
+    lowered = [
+        jax.make_jaxpr(partial(run, rules=AS_IF_LARGE, **eqn.params))(
+            *(jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars)
+        ).jaxpr
+        for eqn in recurrences
+    ]
     loops = [
         eqn
         for jaxpr in lowered
@@ -161,9 +141,7 @@ def test_products_are_as_precise_as_their_author_asks(schedule):
     cell = leaky(3)
     precise = cell._replace(
         project_input=lambda params, x: jnp.dot(x, params.w_x, precision="highest"),
-        step=lambda params, state, x_proj: cell.update(
-            params, state, x_proj, jnp.dot(state.h, params.w_h, precision="highest")
-        ),
+        project_state=lambda params, state: jnp.dot(state.h, params.w_h, precision="highest"),
     )
     rnn = drnn.deep_rnn(precise, 3)
     params, state = registry.shapes_of(rnn, IN, (ROWS,))
@@ -171,10 +149,8 @@ def test_products_are_as_precise_as_their_author_asks(schedule):
     forward = partial(rnn.apply, schedule=schedule)
     highest = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
     for function in (forward, with_gradient(forward)):
-        for large in (nullcontext(), as_if_large()):
-            with large:
-                jax.clear_caches()
-                jaxpr = jax.make_jaxpr(function)(*shapes).jaxpr
+        for one in (function, as_if_large(function)):
+            jaxpr = jax.make_jaxpr(one)(*shapes).jaxpr
             products = [eqn for eqn in eqns_of(jaxpr) if eqn.primitive.name == "dot_general"]
             assert products
             assert {eqn.params["precision"] for eqn in products} == {highest}

@@ -4,7 +4,6 @@ A configuration is drawn from its index alone. 37 and the like are repeated by
 `--configurations 37:38`; more than the usual 24 are tried by `--configurations 2000`.
 """
 
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import deeprnn_jax as drnn
+from deeprnn_jax.schedules import SCHEDULES
 from tests import registry
 from tests.comparing import assert_close
 from tests.programs import as_if_large
 from tests.user_cells import deep_transition, leaky
 
 PER_TEST = 5
+OTHERS = [name for name in SCHEDULES if name not in ("reference", "layerwise")]
 # A cell by its name and the width of its output.
 CELLS = {
     "elman": drnn.elman,
@@ -61,8 +62,8 @@ class Configuration(NamedTuple):
     train: bool
     given_state: bool
     checkpoint_every: Any
-    return_states: bool
-    trace_in_loss: bool
+    inspected: bool  # states and gates as well
+    states_in_loss: bool
     schedule: str  # where the network refuses it, "layerwise"
     vmapped: str | None  # "params", or "all": with x
     grad_of_vmap: bool  # or vmap of the gradient
@@ -107,7 +108,7 @@ def draw(index: int) -> Configuration:
         layers = (draw_layer(),) * depth
     num_steps = int(rng.integers(1, 10))
     flags = tuple(name for name in ("lengths", "mask", "resets") if chance(0.4))
-    return_states = chance(0.3)
+    inspected = chance(0.3)
     return Configuration(
         precision=precision_of(index),
         layers=layers,
@@ -115,9 +116,11 @@ def draw(index: int) -> Configuration:
             "bidirectional": both,
             "merge": merge,
             "skip": skip,
-            "layer_norm": chance(0.25),
+            "normalize_inputs": chance(0.25),
             "output_size": choose(None, 1, 3),
-            "dropout": choose(0.0, 0.3),
+            "dropout": choose(0.0, 0.3) if len(layers) > 1 else 0.0,
+            "locked_dropout": chance(0.3),
+            "stack_layers": chance(0.3),
         },
         input_size=layers[0][1] if chance(0.3) else int(rng.integers(1, 6)),
         num_steps=num_steps,
@@ -128,9 +131,9 @@ def draw(index: int) -> Configuration:
         train=chance(0.5),
         given_state=chance(0.6),
         checkpoint_every=choose(None, None, 1, 2, 3, "sqrt", num_steps, num_steps + 5),
-        return_states=return_states,
-        trace_in_loss=return_states and chance(0.5),
-        schedule=choose("layerwise", "layerwise", "auto", "wavefront", "wavefront", "wavefront"),
+        inspected=inspected,
+        states_in_loss=inspected and chance(0.5),
+        schedule=choose("layerwise", "layerwise", "auto", *OTHERS * 3),
         vmapped=choose(None, None, None, None, "params", "all"),
         grad_of_vmap=chance(0.5),
         as_if_large=chance(0.5),
@@ -151,8 +154,9 @@ def build(chosen: Configuration) -> drnn.DeepRNN:
 
 def schedules_of(chosen: Configuration) -> list[str]:
     """Name what is compared with the reference: one schedule, a third less to compile."""
-    refused = chosen.options["bidirectional"] or chosen.options["skip"] == "dense"
-    return ["layerwise" if refused and chosen.schedule == "wavefront" else chosen.schedule]
+    if chosen.schedule == "auto" or SCHEDULES[chosen.schedule].refuse(build(chosen).plan) is None:
+        return [chosen.schedule]
+    return ["layerwise"]
 
 
 def draw_flags(rng, chosen: Configuration) -> tuple[dict, np.ndarray]:
@@ -199,7 +203,8 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
     def program(params, x, start, flags, key):
         def apply(schedule, params, x, start):
             every = None if schedule == "reference" else chosen.checkpoint_every
-            state, y, *trace = rnn.apply(
+            run = rnn.inspect if chosen.inspected else rnn.apply
+            state, y, *layers = run(
                 params,
                 x,
                 start,
@@ -207,11 +212,10 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
                 **known,
                 key=key if chosen.train else None,
                 schedule=schedule,
-                return_states=chosen.return_states,
                 checkpoint_every=every,
             )
-            outputs = {"y": y, "state": state, "trace": trace}
-            seen = jax.tree.leaves(outputs if chosen.trace_in_loss else (y, state))
+            outputs = {"y": y, "state": state, "layers": layers}
+            seen = jax.tree.leaves(outputs if chosen.states_in_loss else (y, state))
             rng = np.random.default_rng([9, index])  # the same functional each time
             weights = registry.fill(rng, seen, scale=1.0, dtype=dtype)
             terms = jax.tree.map(lambda w, a: jnp.vdot(w, a.astype(dtype)), weights, seen)
@@ -246,6 +250,7 @@ def run(index: int, chosen: Configuration) -> dict[str, Any]:
             results[schedule] = outputs | named
         return results
 
+    program = as_if_large(program) if chosen.as_if_large else program
     found = jax.jit(program)(params, x, start, flags, jax.random.key(index))
     return jax.tree.map(np.asarray, found)
 
@@ -297,8 +302,7 @@ def test_schedules_agree_on_random_configurations(indices):
     found = {}
     for index in indices:
         chosen = draw(index)
-        sizes = as_if_large() if chosen.as_if_large else nullcontext()
-        with jax.enable_x64(chosen.precision == "float64"), sizes:
+        with jax.enable_x64(chosen.precision == "float64"):
             try:
                 differences = check(chosen, run(index, chosen))
             except Exception as error:

@@ -1,9 +1,12 @@
-"""What "auto" stands for."""
+"""What "auto" stands for, on which platform, and with which shapes."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.execution import choose_schedule
+from deeprnn_jax.schedules import choose
+from deeprnn_jax.schedules.rules import CPU, Rules, rules_of
 
 
 @pytest.mark.parametrize(
@@ -18,15 +21,31 @@ from deeprnn_jax.execution import choose_schedule
         ("layerwise", 16, (1, 4, 32)),
     ],
 )
-def test_auto_on_cpu(expected, num_layers, shape, monkeypatch):
+def test_auto(expected, num_layers, shape):
     plan = drnn.deep_rnn(drnn.gru(32), num_layers).plan
-    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
-    assert choose_schedule(plan, "auto", shape) == expected
-    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert choose_schedule(plan, "auto", shape) == "layerwise"
+    assert choose("apply", plan, "auto", shape, CPU).name == expected
+    assert choose("apply", plan, "auto", shape, Rules()).name == "layerwise"  # not measured there
 
 
 @pytest.mark.parametrize("options", [{"bidirectional": True}, {"skip": "dense"}])
 def test_auto_goes_layer_by_layer_where_it_must(options):
     plan = drnn.deep_rnn(drnn.gru(32), 16, **options).plan
-    assert choose_schedule(plan, "auto", (256, 4, 32)) == "layerwise"
+    assert choose("apply", plan, "auto", (256, 4, 32), CPU).name == "layerwise"
+
+
+def test_auto_goes_layer_by_layer_where_it_cannot_know():
+    """Of symbolic dimensions nothing is asked."""
+    plan = drnn.deep_rnn(drnn.gru(32), 16).plan
+    t, b = jax.export.symbolic_shape("t, b")
+    for shape in ((256, b, 32), (t, 4, 32), (t, b, 32)):
+        assert choose("apply", plan, "auto", shape, CPU).name == "layerwise"
+
+
+def test_rules_follow_the_arrays_and_else_jaxs_default():
+    cpu = jax.devices("cpu")[0]
+    assert rules_of(jax.device_put(jnp.ones(3), cpu)) == CPU
+    with jax.default_device(cpu):
+        assert rules_of(3.0) == CPU
+    seen = []
+    jax.make_jaxpr(lambda x: seen.append(rules_of(x)) or x)(1.0)
+    assert seen == [CPU if jax.default_backend() == "cpu" else Rules()]
