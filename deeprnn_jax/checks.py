@@ -170,11 +170,10 @@ def check_lengths(
         )
     if not isinstance(lengths, np.ndarray):
         return
-    values = lengths
-    if values.size and (values.min() < 0 or values.max() > num_steps):
+    if lengths.size and (lengths.min() < 0 or lengths.max() > num_steps):
         raise ValueError(
             f"{function}: lengths must be in [0, T={num_steps}], got values from "
-            f"{values.min()} to {values.max()}"
+            f"{lengths.min()} to {lengths.max()}"
         )
 
 

@@ -38,7 +38,7 @@ class Plan:
         return hash((self.layers, self.is_dense, self.output_size, self.precision))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the fields alone: hashes are others in another process."""
+        """Pickle the fields alone: a hash is another in another process, the rest is derived."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -61,18 +61,18 @@ class Plan:
         """How two directions are joined; None with one direction."""
         return self.layers[0].merge
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The width of the last layer's output."""
         return layers.merged_size(self.merge, self.layers[-1].cell.output_size)
 
-    @property
+    @cached_property
     def is_stochastic(self) -> bool:
         """Whether training draws anything."""
         drops = self.layers[0].dropout > 0 and len(self.layers) > 1
         return drops or any(layer.cell.draw is not None for layer in self.layers)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Neighbouring layers that are equal.
 
