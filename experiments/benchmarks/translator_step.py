@@ -22,11 +22,11 @@ import deeprnn_jax as drnn
 from experiments.benchmarks.statistics import paired_ratios, spread
 from experiments.benchmarks.timing import interleave
 from experiments.common.optimizers import adamw_of
-from experiments.common.updates import make_train_step
+from experiments.common.updates import initial_train_state, make_train_step
 from experiments.machine_translation.batches import Batch
 from experiments.machine_translation.configs.multi30k import CONFIG
-from experiments.machine_translation.model import Translator
-from experiments.machine_translation.update import first_state, make_loss
+from experiments.machine_translation.model import Model
+from experiments.machine_translation.problem import make_loss
 
 STEPS, VOCABULARY, ROUNDS = 17, 5000, 12
 
@@ -47,10 +47,12 @@ def draw_batch() -> Batch:
 def compiled_step(scan: Callable[..., Any], batch: Batch) -> tuple[Callable[[], Any], float]:
     """Return a call of the step with its decoder by a scan, and its temporary megabytes."""
     with mock.patch.object(drnn, "scan", scan):
-        model = Translator(CONFIG, VOCABULARY, VOCABULARY)
+        model = Model(CONFIG, VOCABULARY, VOCABULARY)
         loss = make_loss(model, CONFIG.label_smoothing)
-        step: Any = make_train_step(loss, *adamw_of(CONFIG), ema_decay=CONFIG.ema_decay)
-        state = first_state(CONFIG, model)
+        tx, schedule = adamw_of(CONFIG)
+        step: Any = make_train_step(loss, tx, schedule, ema_decay=CONFIG.ema_decay)
+        key = jax.random.key(CONFIG.seed)
+        state = initial_train_state(key, model.init, tx, ema_decay=CONFIG.ema_decay)
         compiled = step.lower(state, batch).compile()
     megabytes = compiled.memory_analysis().temp_size_in_bytes / 1e6
 

@@ -7,18 +7,17 @@ settings; options that are given always win.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
 
 from experiments.common.errors import InputError
+from experiments.common.experiment import Experiment
 from experiments.common.records import RUN_FILE, new_run, newest_run, read_json
-from experiments.common.settings import config_from_dict, differing_fields
-
-T = TypeVar("T", bound="Task")
-C = TypeVar("C")
+from experiments.common.settings import config_from_dict, differing_fields, option
+from experiments.common.training import load_trained, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,56 +33,96 @@ class Task:
     resume: bool = False
     """Go on with a run that was interrupted, with its own settings."""
 
+    # What asks for a trained model; else the first field that the experiment adds. Its other
+    # fields belong to that one.
+    WISHES: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+          InputError: names the options.
+        """
+        asked = [field.name for field in self._own if getattr(self, field.name) != field.default]
+        wishes = self.WISHES or tuple(field.name for field in self._own[:1])
+        named = [option(name) for name in wishes if name in asked]
+        if asked and not named:
+            belong = ", ".join(map(option, asked))
+            raise InputError(f"Task: {belong} goes with {' or '.join(map(option, wishes))}; add it")
+        if len(named) > 1:
+            raise InputError(f"Task: give one of {' and '.join(named)}, got both")
+        if named and self.resume:
+            raise InputError(f"Task: --resume goes on with a training; leave it or {named[0]} away")
+
     @property
-    def needs_run(self) -> bool:
-        """Whether there must be a run already; say so for what a trained model does."""
-        return self.resume
+    def uses_trained(self) -> bool:
+        """Whether a trained model is to be used, in place of training one."""
+        return any(getattr(self, field.name) != field.default for field in self._own)
+
+    @property
+    def _own(self) -> list[dataclasses.Field[Any]]:
+        """Return the fields that the experiment adds."""
+        common = ("preset", "workdir", "resume")
+        return [field for field in dataclasses.fields(self) if field.name not in common]
 
 
-def parse(
-    arguments: Sequence[str],
-    *,
-    name: str,
-    about: str,
-    task: type[T],
-    presets: Mapping[str, C],
-    runs: Path,
-    data_field: str = "data",
-    located: Callable[[str], str] = str,
-) -> tuple[T, C]:
+def main(experiment: Experiment, arguments: Sequence[str]) -> None:
+    """Run an experiment's command line: parse, then train or use a trained model."""
+    with plain_errors(after_stop=None):
+        task, config = parse(experiment, arguments)
+        if task.uses_trained:
+            assert experiment.use is not None  # else nothing could be asked for
+            experiment.use(task, load_trained(experiment, task.workdir, config, to_stderr))
+            return
+        path = Path(config.data)
+        data = (path.stem if path.is_file() else path.name).replace(":", "-") or "own"
+        name = f"{data}-{config.cell}" if hasattr(config, "cell") else data
+        with (
+            plain_errors(),
+            run_folder_for(task.workdir, experiment.runs, name) as workdir,
+        ):
+            train(experiment, config, workdir, resume=task.resume)
+
+
+def to_stderr(line: str) -> None:
+    """Say what does not belong to the output, which may be piped."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Any]:
     """Return what is asked for, with the folder and the settings that follow from it.
 
     Which run is used, where there must be one, is told on the standard error: it may not be
     the one that the user thinks of, and the standard output may be piped.
 
     Args:
+      experiment: whose command line it is.
       arguments: the words of the command line.
-      name: the experiment, as in `experiments.<name>`.
-      about: what it does, for `--help`.
-      task: the experiment's own Task.
-      presets: configs by name, "default" among them.
-      runs: where the experiment's runs are.
-      data_field: the setting that `--data` stands for.
-      located: from what `--data` names to what the settings hold of it; see `own_data`.
 
     Raises:
       InputError: a value out of range, or no run where one is needed, or one of another
         corpus or preset than the command line says.
       SystemExit: an unknown option, a malformed value, or --help.
     """
-    options: dict[str, Any] = {"prog": f"python -m experiments.{name}", "args": arguments}
+    task = _task_type(experiment)
+    options: dict[str, Any] = {
+        "prog": f"python -m experiments.{experiment.name}",
+        "args": arguments,
+    }
     # The task is read first, because the settings' defaults follow from it.
-    wanted, _ = tyro.cli(task, add_help=False, return_unknown_args=True, **options)
+    # Inside a dataclass, for of the outermost one tyro would tell errors in its own way.
+    task_field = ("task", Annotated[task, tyro.conf.arg(name="")])
+    alone = dataclasses.make_dataclass("Alone", [task_field])
+    wanted = tyro.cli(alone, add_help=False, return_unknown_args=True, **options)[0].task
     named = any(word.split("=")[0] == "--preset" for word in arguments)
-    corpus = located(data_asked_for(arguments, data_field))
-    stored = None
-    if wanted.needs_run:
-        preset = wanted.preset if named else None
-        meant = _Meant(presets, data_field, located, preset, corpus)
-        workdir, stored = _run_meant(wanted, name, runs, meant)
+    corpus = experiment.data_at(_data_asked_for(arguments))
+    presets, stored = experiment.presets_on(corpus), None
+    if wanted.resume or wanted.uses_trained:
+        meant = _Meant(experiment, wanted.preset if named else None, corpus)
+        workdir, stored = _run_meant(wanted, meant)
         wanted = dataclasses.replace(wanted, workdir=workdir)
     if stored is None and not named:
-        suited = [key for key, one in presets.items() if getattr(one, data_field) == corpus]
+        suited = [key for key, one in presets.items() if one.data == corpus]
         wanted = dataclasses.replace(wanted, preset=suited[0] if suited else "default")
     config = presets[wanted.preset]
     if stored is not None:
@@ -91,22 +130,33 @@ def parse(
     both = dataclasses.make_dataclass(
         "Command",
         [
-            ("task", Annotated[task, tyro.conf.arg(name="")]),
+            task_field,
             ("config", Annotated[type(config), tyro.conf.arg(name="")]),
         ],
     )
-    command = tyro.cli(both, default=both(wanted, config), description=about, **options)
+    command = tyro.cli(both, default=both(wanted, config), description=experiment.about, **options)
     if stored is not None:
-        print(f"using {wanted.workdir}, trained on {stored.get(data_field)}", file=sys.stderr)
-    return command.task, command.config
+        to_stderr(f"using {wanted.workdir}, trained on {stored.get('data')}")
+    return command.task, dataclasses.replace(
+        command.config, data=experiment.data_at(command.config.data)
+    )
+
+
+def _task_type(experiment: Experiment) -> type[Task]:
+    """Return the experiment's task, with the names of its presets as the choices."""
+    names = Literal[tuple(experiment.presets)]  # type: ignore[valid-type]
+    return dataclasses.make_dataclass(
+        "Task",
+        [("preset", names, dataclasses.field(default="default"))],
+        bases=(experiment.task or Task,),
+        frozen=True,
+    )
 
 
 class _Meant(NamedTuple):
     """What a command line tells of the run that it means."""
 
-    presets: Mapping[str, Any]
-    data_field: str
-    located: Callable[[str], str]
+    experiment: Experiment
     preset: str | None  # None: not named
     corpus: str  # "": not named
 
@@ -116,28 +166,23 @@ class _Meant(NamedTuple):
         A run is of the preset from which it differs in the fewest settings but the corpus: who
         trained with `--preset ptb-small --seed 1` means that run.
         """
-        corpus = self.corpus if self.preset is None else self.corpus or self._corpus_of(self.preset)
-        if corpus not in ("", self.located(str(stored.get(self.data_field)))):
+        presets, corpus = self.experiment.presets_on(self.corpus), self.corpus
+        if self.preset is not None and not corpus:
+            corpus = presets[self.preset].data
+        if corpus not in ("", self.experiment.data_at(str(stored.get("data")))):
             return False
         if self.preset is None:
             return True
-        nearest = min(
-            self.presets,
-            key=lambda key: len(differing_fields(self.presets[key], stored, (self.data_field,))),
-        )
+        but = frozenset({"data"})
+        nearest = min(presets, key=lambda key: len(differing_fields(presets[key], stored, but)))
         return nearest == self.preset
-
-    def _corpus_of(self, preset: str) -> str:
-        return getattr(self.presets[preset], self.data_field)
 
     def __str__(self) -> str:
         preset = f" of --preset {self.preset}" if self.preset is not None else ""
         return preset + (f" trained on {self.corpus}" if self.corpus else "")
 
 
-def _run_meant(
-    task: Task, name: str, runs: Path, meant: _Meant
-) -> tuple[Path, dict[str, Any] | None]:
+def _run_meant(task: Task, meant: _Meant) -> tuple[Path, dict[str, Any] | None]:
     """Return the folder of the run to go on with: the one named, or the newest that suits.
 
     With it, the settings that its file holds, or None where there is no file.
@@ -146,6 +191,7 @@ def _run_meant(
       InputError: there is none, or the one named was trained on something else than the
         command line says.
     """
+    name, runs = meant.experiment.name, meant.experiment.runs
     workdir = task.workdir or newest_run(runs, meant.suits)
     if workdir is None or not workdir.is_dir():
         raise InputError(
@@ -157,24 +203,15 @@ def _run_meant(
     if stored is not None and not meant.suits(stored):
         raise InputError(
             f"{name}: the run in {workdir} is none{meant}, it was trained on "
-            f"{stored.get(meant.data_field)}; name another --workdir, or leave --preset and "
-            "--data away"
+            f"{stored.get('data')}; name another --workdir, or leave --preset and --data away"
         )
     return workdir, stored
 
 
-def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:
-    """Return what `--data` names, or an empty string.
+def _data_asked_for(arguments: Sequence[str]) -> str:
+    """Return what `--data` names, or an empty string."""
 
-    Args:
-      arguments: the words of the command line.
-      data_field: the setting that it stands for.
-    """
-    names = tyro.conf.arg(
-        name=data_field, aliases=() if data_field == "data" else ("--data",), metavar="NAME"
-    )
-
-    def read(data: Annotated[str, names] = "") -> str:
+    def read(data: str = "") -> str:
         return data
 
     data, _ = tyro.cli(read, add_help=False, return_unknown_args=True, args=arguments)
@@ -185,7 +222,8 @@ def data_asked_for(arguments: Sequence[str], data_field: str = "data") -> str:
 def run_folder_for(workdir: Path | None, runs: Path, name: str) -> Iterator[Path]:
     """Give the folder to train in: the one asked for, or a new one below `runs`.
 
-    A new one is removed again where the training ends before it has written anything.
+    Where the training ends before it has written anything, a new one is removed again, with
+    the folders around it that are empty then.
     """
     if workdir is not None:
         yield workdir
@@ -195,7 +233,8 @@ def run_folder_for(workdir: Path | None, runs: Path, name: str) -> Iterator[Path
         yield folder
     finally:
         with contextlib.suppress(OSError):  # it holds a run, and stays
-            folder.rmdir()
+            for empty in (folder, runs, runs.parent):
+                empty.rmdir()
 
 
 @contextlib.contextmanager

@@ -171,7 +171,9 @@ def _evaluate(training: Training, state: TrainState, step: int) -> dict[str, flo
     """
     if not _due(training, step, training.eval_interval):
         return {}
-    found = dict(training.evaluate(state, step))
+    found = {name: float(value) for name, value in training.evaluate(state, step).items()}
+    if training.selection not in found:
+        raise ValueError(f"evaluate must give {training.selection}, got {', '.join(found)}")
     flags = {name: math.isfinite(value) for name, value in found.items()}
     check_finite(step, flags, tuple(found))
     return found

@@ -5,9 +5,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.settings import Skip
+from experiments.common.settings import NetworkSettings
 
 CELLS: Mapping[str, Callable[[int], drnn.Cell]] = {
     "elman": drnn.elman,
@@ -30,24 +31,20 @@ def make_cell(name: str, size: int, weight_drop: float = 0.0) -> drnn.Cell:
     return drnn.weight_drop(cell, weight_drop) if weight_drop > 0.0 else cell
 
 
-def make_network(
-    cell: drnn.Cell, num_layers: int, *, dropout: float, skip: Skip = "none", **options: Any
-) -> drnn.DeepRNN:
-    """Return a deep network.
+def make_network(settings: NetworkSettings, **options: Any) -> drnn.DeepRNN:
+    """Return the deep network of some settings, but for what drops its outputs: `dropout`.
 
     Args:
-      cell: a layer's cell.
-      num_layers: L.
-      dropout: the rate between layers, of which a single one has none; what drops its
-        outputs is `dropout` below.
-      skip: what goes around each layer from the second on.
+      settings: what it is made of. A single layer has no dropout between layers.
       **options: further ones of `deep_rnn`.
     """
     return drnn.deep_rnn(
-        cell,
-        num_layers,
-        dropout=dropout if num_layers > 1 else 0.0,
-        skip=None if skip == "none" else skip,
+        make_cell(settings.cell, settings.hidden_size, settings.weight_drop),
+        settings.num_layers,
+        dropout=settings.dropout if settings.num_layers > 1 else 0.0,
+        skip=None if settings.skip == "none" else settings.skip,
+        normalize_inputs=settings.normalize_inputs,
+        compute_dtype=jnp.dtype(settings.compute_dtype),
         **options,
     )
 
@@ -58,3 +55,8 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
         return x
     layer: Any = nn.Dropout(rate, deterministic=False)
     return layer.apply({}, x, rngs={"dropout": key})
+
+
+def split_or_none(key: jax.Array | None, number: int) -> Any:
+    """Return so many keys, or as many times None where there is no key: dropout is off."""
+    return (None,) * number if key is None else jax.random.split(key, number)

@@ -1,7 +1,9 @@
 """A run's folder and the small JSON files in it."""
 
 import datetime
+import hashlib
 import json
+import operator
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -19,10 +22,13 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader, or a kill, never meets half a file.
 
+    NumPy's and JAX's numbers and arrays become plain ones.
+
     Raises:
       ValueError: the content has a number that is not finite, which JSON lacks.
     """
-    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    plain = operator.methodcaller("tolist")
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=plain) + "\n"
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
@@ -31,6 +37,14 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read what `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest_of(arrays: Any) -> str:
+    """Return a SHA-256 of a pytree's arrays, their shapes and dtypes: other data, another one."""
+    digest = hashlib.sha256()
+    for leaf in map(np.asarray, jax.tree.leaves(arrays)):
+        digest.update(f"{leaf.dtype.str}{leaf.shape}".encode() + leaf.tobytes())
+    return digest.hexdigest()
 
 
 def new_run(root: Path, name: str) -> Path:

@@ -10,13 +10,18 @@
 Together they are enough to go on with the run after a kill at any moment.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from experiments.common import checkpoints
 from experiments.common.errors import InputError
-from experiments.common.records import RESULT_FILE, RUN_FILE, read_json, write_json
+from experiments.common.metrics import read_metrics
+from experiments.common.records import RUN_FILE, read_json, write_json
 from experiments.common.settings import as_stored, differing_fields
 from experiments.common.updates import TrainState
 
@@ -46,20 +51,18 @@ def open_run(
     folder: Path,
     config: Any,
     *,
-    free: Collection[str],
+    facts: Mapping[str, Any],
     data_sha256: str,
     resume: bool,
-    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a new run's description, or check that a resumed run is the same one.
 
     Args:
       folder: the run's folder.
-      config: the settings, a dataclass.
-      free: names of the settings that may change when a run goes on.
+      config: the settings, a dataclass; those that are free may change.
+      facts: what of the data the model is built from, as JSON: a vocabulary for example.
       data_sha256: a checksum of what is learned from, after all preparation.
       resume: whether a run that is there is meant.
-      extra: what else `run.json` is to hold, as JSON: a vocabulary for example.
 
     Raises:
       InputError: a run is there and `resume` is False; or it has other settings, which
@@ -69,7 +72,7 @@ def open_run(
     if not file.is_file():  # new, or killed before it had begun
         folder.mkdir(parents=True, exist_ok=True)
         described = {"config": as_stored(config), "data_sha256": data_sha256}
-        write_json(file, described | dict(extra or {}))
+        write_json(file, described | {"facts": dict(facts)})
         return
     if not resume:
         raise InputError(
@@ -77,7 +80,7 @@ def open_run(
             "another --workdir"
         )
     stored = read_json(file)
-    names = differing_fields(config, stored["config"], free)
+    names = differing_fields(config, stored["config"])
     if names:
         pairs = [
             f"{name} is {getattr(config, name)!r}, was {stored['config'].get(name)!r}"
@@ -87,34 +90,11 @@ def open_run(
             f"train: cannot resume {folder} with other settings: {'; '.join(pairs)}; "
             "leave them as they were or start a new run"
         )
-    if stored.get("data_sha256") != data_sha256:
+    if stored.get("data_sha256") != data_sha256 or stored.get("facts") != facts:
         raise InputError(
             f"train: the data are not those that {folder} was started on (data made by a "
             "package may differ between its versions); start a new run"
         )
-
-
-def finished_or_trained(
-    train: Callable[..., dict[str, Any]], config: Any, folder: Path
-) -> dict[str, Any]:
-    """Return a run's result: that of the folder, if it is of these settings, else a training's.
-
-    So the command that compares many runs goes on, after a kill, with the one it was at. A
-    finished run's data are not looked at: who changes them starts a new folder.
-
-    Args:
-      train: an experiment's `train(config, workdir, resume=...)`.
-      config: the settings.
-      folder: the run's folder.
-
-    Raises:
-      InputError: a run of other settings is there, or see `train`.
-    """
-    if (folder / RESULT_FILE).is_file():
-        result = read_json(folder / RESULT_FILE)
-        if result["config"] == as_stored(config):
-            return result
-    return train(config, folder, resume=True)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -134,7 +114,6 @@ def save(
     standing: Standing,
     *,
     keep: int,
-    meta: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint and delete those that are not to be kept.
 
@@ -143,7 +122,6 @@ def save(
       state: the state at `standing.step`.
       standing: where the run stands.
       keep: how many of the last checkpoints stay; the best one stays as well.
-      meta: small values that belong to the state, as JSON.
     """
     best = standing.best
     described = {
@@ -151,7 +129,7 @@ def save(
         "best": best._asdict() if best.step else None,
         "seconds": standing.seconds,
     }
-    checkpoints.save(folder / CHECKPOINTS, standing.step, state, dict(meta or {}) | described)
+    checkpoints.save(folder / CHECKPOINTS, standing.step, state, described)
     checkpoints.keep_only(folder / CHECKPOINTS, keep, also=(best.step,))
 
 
@@ -197,19 +175,48 @@ def restore_best(
     return restored
 
 
-def validated(restored: checkpoints.Restored) -> Best:
-    """Return which step a model is of and its own validation, for a result to tell.
+def restore_best_of_each(
+    folder: Path, target: TrainState, names: Sequence[str], warn: Callable[[str], None] = print
+) -> tuple[TrainState, list[int]]:
+    """Read of models side by side each one's own best state, and the step that it is of.
 
-    `Standing.best` is of the best there was, which may not be what could be read: one
-    model's validation must not stand beside another's test.
+    Every evaluation leaves a checkpoint; model m is taken from the one where its own scalar
+    `validation_<name>` was smallest.
+
+    Args:
+      folder: the run's folder.
+      target: states of the structure that was saved, leaves `[M, ...]`.
+      names: of the models, M of them.
+      warn: is given a line for each damaged checkpoint; another one is taken then.
 
     Raises:
-      InputError: it has not been evaluated, for those that were are damaged.
+      InputError: no evaluation has left a checkpoint that can be read.
     """
-    value = restored.meta["value"]
-    if value is None:
-        raise InputError(
-            "validated: no checkpoint that has been evaluated is undamaged, only that of "
-            f"step {restored.step}; start a new run"
+    kept = folder / CHECKPOINTS
+    losses = {
+        int(record["step"]): np.array([record[f"validation_{name}"] for name in names])
+        for record in read_metrics(folder)
+        if f"validation_{names[0]}" in record
+    }
+    steps = [step for step in checkpoints.steps(kept) if step in losses]
+    while steps:
+        table = np.stack([losses[step] for step in steps])  # [evaluations, M]
+        best = [steps[i] for i in table.argmin(axis=0)]  # of equal ones the first
+        states: dict[int, TrainState] = {}
+        try:
+            for step in sorted(set(best)):
+                states[step] = checkpoints.restore(kept, step, target).state
+        except checkpoints.DamagedCheckpointError as error:
+            damaged = min(set(best) - set(states))
+            warn(f"checkpoint of step {damaged} is damaged and left out: {error}")
+            steps.remove(damaged)
+            continue
+        of_each = [states[step] for step in best]
+        state = jax.tree.map(
+            lambda *leaves: jnp.stack([leaf[m] for m, leaf in enumerate(leaves)]), *of_each
         )
-    return Best(restored.step, value)
+        return state, best
+    raise InputError(
+        f"restore_best_of_each: {folder} has no checkpoint of an evaluation that can be read; "
+        "train on first"
+    )

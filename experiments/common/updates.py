@@ -43,33 +43,6 @@ TrainStep = Callable[[TrainState, Any], tuple[TrainState, StepReport]]
 
 
 def initial_train_state(
-    params: Any,
-    tx: optax.GradientTransformation,
-    key: jax.Array,
-    *,
-    carry: Any = None,
-    ema_decay: float = 0.0,
-) -> TrainState:
-    """Return the state before the first step.
-
-    Args:
-      params: the first parameters.
-      tx: the optimiser.
-      key: what all steps' noise is drawn from.
-      carry: what the first batch is handed.
-      ema_decay: decay of the parameters' running mean; 0: none is kept.
-    """
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=tx.init(params),
-        ema=optax.ema(ema_decay).init(params) if ema_decay else None,
-        carry=carry,
-        key=key,
-    )
-
-
-def drawn_train_state(
     seed_key: jax.Array,
     init: Callable[[jax.Array], Any],
     tx: optax.GradientTransformation,
@@ -83,13 +56,19 @@ def drawn_train_state(
       seed_key: what parameters and all steps' noise are drawn from.
       init: from a key to parameters.
       tx: the optimiser.
-      carry_of: from the parameters to what the first batch is handed.
-      ema_decay: as for `initial_train_state`.
+      carry_of: from the parameters to what the first batch is handed; None: nothing.
+      ema_decay: decay of the parameters' running mean; 0: none is kept.
     """
     init_key, key = jax.random.split(seed_key)
     params = init(init_key)
-    carry = None if carry_of is None else carry_of(params)
-    return initial_train_state(params, tx, key, carry=carry, ema_decay=ema_decay)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=tx.init(params),
+        ema=optax.ema(ema_decay).init(params) if ema_decay else None,
+        carry=None if carry_of is None else carry_of(params),
+        key=key,
+    )
 
 
 def evaluated_params(state: TrainState, ema_decay: float) -> Any:
@@ -99,20 +78,25 @@ def evaluated_params(state: TrainState, ema_decay: float) -> Any:
     return optax.tree.bias_correction(state.ema.ema, ema_decay, state.ema.count)
 
 
-def train_step_fn(
+def make_train_step(
     loss_fn: LossFn,
     tx: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
     ema_decay: float = 0.0,
+    many: bool = False,
 ) -> TrainStep:
-    """Return the step `(state, batch) -> (state, report)`, to be jitted or vmapped.
+    """Return the compiled step `(state, batch) -> (state, report)`.
+
+    The state's buffers are given up to the result: a caller must not use it again.
 
     Args:
       loss_fn: `(params, batch, carry, key) -> (loss, carry)`.
       tx: the optimiser.
       schedule: its learning rate, which the report tells.
       ema_decay: as for `initial_train_state`.
+      many: whether state, batch and report have a leading axis of models, each of which is
+        clipped and draws its noise by itself: none sees another.
     """
     ema = optax.ema(ema_decay)
 
@@ -134,21 +118,7 @@ def train_step_fn(
         )
         return TrainState(state.step + 1, params, opt_state, averages, carry, state.key), report
 
-    return train_step
-
-
-def make_train_step(
-    loss_fn: LossFn,
-    tx: optax.GradientTransformation,
-    schedule: optax.Schedule,
-    *,
-    ema_decay: float = 0.0,
-) -> TrainStep:
-    """Return `train_step_fn` compiled.
-
-    The state's buffers are given up to the result: a caller must not use it again.
-    """
-    return jax.jit(train_step_fn(loss_fn, tx, schedule, ema_decay=ema_decay), donate_argnums=0)
+    return jax.jit(jax.vmap(train_step) if many else train_step, donate_argnums=0)
 
 
 def num_parameters(params: Any) -> int:

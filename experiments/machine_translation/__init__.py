@@ -14,12 +14,11 @@
 | `lines.py` | files of lines that belong together |
 | `subwords.py`, `batches.py` | lines to ids; ragged pairs to batches of few shapes |
 | `model.py`, `decoder.py`, `attention.py` | the translator around `deeprnn_jax.deep_rnn` |
-| `update.py`, `run.py`, `train.py` | loss and optimiser; a run, its training, its files |
-| `translate.py`, `trained.py` | beam search; a trained run at work on new lines |
-| `evaluate.py`, `baselines.py` | BLEU and nats; translations without a network |
-| `predict.py` | a user's sentences and test sets |
-| `report.py`, `heat_map.py` | what is said and drawn |
+| `problem.py` | the loss, and what the training loop asks |
+| `translate.py` | beam search; a trained model at work on lines |
+| `evaluate.py`, `measure.py`, `baselines.py` | BLEU and nats; a finished run; without a network |
+| `report.py` | what is said and drawn |
+| `use.py` | a user's sentences and test sets |
+| `experiment.py` | all of it as one record |
 | `findings.py` | short runs that differ in one thing, in a table |
-
-From Python: `from experiments.machine_translation.train import train`.
 """

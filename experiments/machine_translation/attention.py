@@ -14,13 +14,11 @@ query is the decoder's output of this step, as in Luong, where Bahdanau takes th
 step before.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-
-AttentionKind = Literal["luong", "bahdanau", "none"]
 
 
 class Memory(NamedTuple):
@@ -43,21 +41,20 @@ class AttentionParams(NamedTuple):
 class Attention(NamedTuple):
     """An attention as pure functions."""
 
+    context_size: int  # D
     init: Any  # (key, memory_size, query_size) -> AttentionParams
     remember: Any  # (params, encoded [S, B, M], lengths [B]) -> Memory
     attend: Any  # (params, memory, queries [B, N, Q]) -> contexts [B, N, D], weights [B, N, S]
 
 
-def make_attention(kind: AttentionKind, query_size: int, context_size: int) -> Attention:
+def make_attention(kind: str, query_size: int, context_size: int) -> Attention:
     """Return the attention of a kind.
 
     Args:
-      kind: "luong", "bahdanau", or "none": no weights and a context of size 0.
+      kind: "luong" or "bahdanau".
       query_size: Q, of the decoder's outputs.
       context_size: D, of the contexts; also A, the hidden units of Bahdanau's score.
     """
-    if kind == "none":
-        return _no_attention()
     additive = kind == "bahdanau"
     keys: Any = nn.Dense(context_size if additive else query_size, use_bias=False)
     values: Any = nn.Dense(context_size, use_bias=False)
@@ -93,7 +90,7 @@ def make_attention(kind: AttentionKind, query_size: int, context_size: int) -> A
         weights = masked_softmax(scores, memory.is_real[:, None])
         return jnp.einsum("bns,bsd->bnd", weights, memory.values), weights
 
-    return Attention(init, remember, attend)
+    return Attention(context_size, init, remember, attend)
 
 
 def masked_softmax(scores: jax.Array, is_real: jax.Array) -> jax.Array:
@@ -108,22 +105,3 @@ def masked_softmax(scores: jax.Array, is_real: jax.Array) -> jax.Array:
     # `where` inside softmax alone would leave NaN, of 0 / 0, in rows of length 0.
     weights = jax.nn.softmax(jnp.where(is_real, scores, -1e30), axis=-1)
     return jnp.where(is_real, weights, 0.0)
-
-
-def _no_attention() -> Attention:
-    """Return one that gives nothing: contexts of size 0, weights over no positions."""
-
-    def init(key: jax.Array, memory_size: int) -> AttentionParams:
-        return AttentionParams(None, None, None, None)
-
-    def remember(params: AttentionParams, encoded: jax.Array, lengths: jax.Array) -> Memory:
-        nothing = jnp.zeros((encoded.shape[1], 0, 0))
-        return Memory(nothing, nothing, jnp.zeros((encoded.shape[1], 0), bool))
-
-    def attend(
-        params: AttentionParams, memory: Memory, queries: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        nothing = jnp.zeros((*queries.shape[:2], 0))
-        return nothing, nothing
-
-    return Attention(init, remember, attend)

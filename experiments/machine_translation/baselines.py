@@ -119,16 +119,16 @@ def _unit_rows(matrix: Any) -> Any:
     return (sparse.diags(1.0 / np.maximum(norms, 1e-12)) @ matrix).tocsr()
 
 
-def word_by_word(train: Pairs, lines: Sequence[str]) -> list[str]:
+def word_by_word(train: Pairs, lines: Sequence[str], most_links: int = MOST_LINKS) -> list[str]:
     """Return each line with its words replaced by their most probable translations.
 
     A word that the training sources lack stays as it is; one that most likely
     translates to nothing is not known to this model, and gives its best word. Of a text of
-    more than `MOST_LINKS` pairs of words, only the first lines are learned from.
+    more than `most_links` pairs of words, only the first lines are learned from.
     """
     sources, targets = [words(s) for s in train.sources], [words(t) for t in train.targets]
     links = np.cumsum([len(s) * len(t) for s, t in zip(sources, targets, strict=True)])
-    number = max(1, int(np.searchsorted(links, MOST_LINKS, side="right")))
+    number = max(1, int(np.searchsorted(links, most_links, side="right")))
     best = best_translations(sources[:number], targets[:number])
     return [" ".join(best.get(word, word) for word in words(line)) for line in lines]
 

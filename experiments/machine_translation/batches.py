@@ -7,13 +7,13 @@ once, in an order drawn from the seed and the epoch; the last batch of a bucket 
 up with rows of length 0, which have no part in the loss.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.common.padding import best_bounds
 from experiments.machine_translation.subwords import END, PAD, START, Encoded, Ids
 
 
@@ -26,6 +26,11 @@ class Batch(NamedTuple):
     labels: Any  # [T, B], the tokens and END: at each step what follows
     target_lengths: Any  # [B], labels that count
 
+    @property
+    def is_real(self) -> Any:
+        """Tell which labels count, bool `[T, B]`."""
+        return np.arange(self.labels.shape[0])[:, None] < self.target_lengths
+
 
 class Bucket(NamedTuple):
     """Pairs that are padded to one shape."""
@@ -35,16 +40,48 @@ class Bucket(NamedTuple):
     target_length: int  # T, with END
 
 
-def make_buckets(pairs: Encoded, number: int, batch_size: int) -> list[Bucket]:
+class Batches(NamedTuple):
+    """The pairs of a split in batches of few shapes."""
+
+    pairs: Encoded
+    buckets: list[Bucket]
+    size: int  # B
+
+    @property
+    def per_epoch(self) -> int:
+        """Return how many steps visit every pair once."""
+        return sum(-(-len(bucket.rows) // self.size) for bucket in self.buckets)
+
+    def at(self, step: int, seed: int) -> Batch:
+        """Return what a step, counted from 0, reads: a function of step and seed alone."""
+        epoch, place = divmod(step, self.per_epoch)
+        rng = np.random.default_rng((seed, epoch))
+        shuffled = [bucket._replace(rows=rng.permutation(bucket.rows)) for bucket in self.buckets]
+        cut = [batch for bucket in shuffled for batch in self._cut(bucket)]
+        return pack(self.pairs, cut[rng.permutation(len(cut))[place]], self.size)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yield batches that have every pair once, the shortest first."""
+        for bucket in self.buckets:
+            for batch in self._cut(bucket):
+                yield pack(self.pairs, batch, self.size)
+
+    def _cut(self, bucket: Bucket) -> list[Bucket]:
+        """Return a bucket's batches, each as one of its own."""
+        starts = range(0, len(bucket.rows), self.size)
+        return [bucket._replace(rows=bucket.rows[i : i + self.size]) for i in starts]
+
+
+def make_batches(pairs: Encoded, number: int, batch_size: int) -> Batches:
     """Sort pairs into buckets of the least padding.
 
     Args:
-      pairs: the pairs.
+      pairs: the pairs, at least one.
       number: how many buckets, at most.
       batch_size: B; the rows that fill a bucket's last batch up are padding, too.
 
     Returns:
-      The buckets, the shortest first.
+      The batches, their buckets with the shortest first.
     """
     sources = np.array([len(ids) for ids in pairs.sources])
     targets = np.array([len(ids) + 1 for ids in pairs.targets])
@@ -52,82 +89,20 @@ def make_buckets(pairs: Encoded, number: int, batch_size: int) -> list[Bucket]:
     bounds = best_bounds(longest, number, batch_size)
     of_pair = np.searchsorted(bounds, longest)
     rows = [np.flatnonzero(of_pair == i) for i in range(len(bounds))]
-    return [Bucket(r, int(sources[r].max()), int(targets[r].max())) for r in rows]
+    buckets = [Bucket(r, int(sources[r].max()), int(targets[r].max())) for r in rows]
+    return Batches(pairs, buckets, batch_size)
 
 
-def best_bounds(lengths: NDArray[np.integer], number: int, batch_size: int) -> list[int]:
-    """Return the upper bounds of at most `number` buckets that cost the least steps x rows.
-
-    By dynamic programming over the lengths that there are: the best `k + 1` buckets up
-    to one length are the best k up to a shorter one, and a bucket from there.
-    """
-    present, counts = np.unique(lengths, return_counts=True)
-    up_to = np.concatenate([[0], np.cumsum(counts)])
-
-    def cost(first: int, last: int) -> int:
-        """Of one bucket from length number `first` to number `last`, both in it."""
-        batches = -(-(up_to[last + 1] - up_to[first]) // batch_size)
-        return int(batches * batch_size * present[last])
-
-    # best[j]: the cost and the bounds' numbers of all lengths up to number j
-    best = [(cost(0, j), (j,)) for j in range(len(present))]
-    for _ in range(number - 1):
-        best = [
-            min([best[j]] + [(best[i][0] + cost(i + 1, j), (*best[i][1], j)) for i in range(j)])
-            for j in range(len(present))
-        ]
-    return [int(present[i]) for i in best[-1][1]]
-
-
-def batches_per_epoch(buckets: Sequence[Bucket], batch_size: int) -> int:
-    """Return how many steps visit every pair once."""
-    return sum(-(-len(bucket.rows) // batch_size) for bucket in buckets)
-
-
-def epoch_order(
-    buckets: Sequence[Bucket], batch_size: int, seed: int, epoch: int
-) -> list[tuple[int, NDArray[np.intp]]]:
-    """Return an epoch's batches: for each its bucket's number and its pairs."""
-    rng = np.random.default_rng((seed, epoch))
-    batches = []
-    for i, bucket in enumerate(buckets):
-        rows = rng.permutation(bucket.rows)
-        batches += [(i, rows[j : j + batch_size]) for j in range(0, len(rows), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def make_batch_at(
-    pairs: Encoded, buckets: Sequence[Bucket], batch_size: int, seed: int
-) -> Callable[[int], Batch]:
-    """Return the function from a step, counted from 0, to what it reads."""
-    order_of = lru_cache(maxsize=1)(
-        lambda epoch: epoch_order(buckets, batch_size, seed, epoch)
-    )  # of an epoch's steps all but the first find it there
-    steps = batches_per_epoch(buckets, batch_size)
-
-    def batch_at(step: int) -> Batch:
-        epoch, place = divmod(step, steps)
-        i, rows = order_of(epoch)[place]
-        return pack(pairs, rows, buckets[i], batch_size)
-
-    return batch_at
-
-
-def pack(
-    pairs: Encoded, rows: Sequence[int] | NDArray[np.intp], bucket: Bucket, size: int
-) -> Batch:
+def pack(pairs: Encoded, bucket: Bucket, size: int) -> Batch:
     """Lay pairs out side by side.
 
     Args:
       pairs: all pairs.
-      rows: which of them, at most `size`.
-      bucket: whose shape to take.
+      bucket: which of them, at most `size`, and the shape to take.
       size: B; rows of length 0 fill up what is missing.
     """
-    nothing = np.zeros(0, np.int32)
-    missing = size - len(rows)
-    sources = [pairs.sources[i] for i in rows] + [nothing] * missing
-    targets = [pairs.targets[i] for i in rows] + [nothing] * missing
+    rows, nothing = bucket.rows, np.zeros(0, np.int32)
+    sources, targets = ([side[i] for i in rows] + [nothing] * (size - len(rows)) for side in pairs)
     lengths = np.array([len(ids) + 1 for ids in targets], np.int32)
     lengths[len(rows) :] = 0
     return Batch(

@@ -9,11 +9,12 @@ reads q and c, after it. Without input feeding x_t alone is read, and there is n
 the network runs over the whole target, and attends to the memory at all steps at once.
 """
 
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 import deeprnn_jax as drnn
 from experiments.machine_translation.attention import Attention, AttentionParams, Memory
@@ -23,7 +24,7 @@ class DecoderParams(NamedTuple):
     """The parameters."""
 
     rnn: Any
-    attention: AttentionParams
+    attention: AttentionParams | None
 
 
 class DecoderState(NamedTuple):
@@ -41,86 +42,88 @@ class DecoderSteps(NamedTuple):
     weights: jax.Array  # [T, B, S], of the attention
 
 
-class Decoder(NamedTuple):
-    """A decoder as pure functions."""
+@dataclass(frozen=True)
+class Decoder:
+    """A decoder as pure functions.
 
-    init: Any  # (key, input_size, memory_size) -> DecoderParams
-    state_size: Any  # (params) -> how many numbers a row's first state has
-    first_state: Any  # (params, flat [B, state_size]) -> DecoderState
-    remember: Any  # (params, encoded [S, B, M], lengths [B]) -> Memory
-    run: Any  # (params, memory, state, x [T, B, E], key) -> DecoderSteps
-    step: Any  # (params, memory, state, x [*B, E]) -> (DecoderState, q [*B, H])
-
-
-def make_decoder(
-    rnn: drnn.DeepRNN, attention: Attention, context_size: int, input_feeding: bool
-) -> Decoder:
-    """Return a decoder of a deep network and an attention.
-
-    Args:
+    Attributes:
       rnn: the network, without a readout.
-      attention: what it attends by.
-      context_size: D; 0 without attention.
+      attention: what it attends by; None: contexts and weights of size 0, and no memory.
       input_feeding: whether the network reads the last context.
     """
 
-    def init(key: jax.Array, input_size: int, memory_size: int) -> DecoderParams:
+    rnn: drnn.DeepRNN
+    attention: Attention | None
+    input_feeding: bool
+
+    @property
+    def context_size(self) -> int:
+        """Return D."""
+        return self.attention.context_size if self.attention else 0
+
+    def init(self, key: jax.Array, input_size: int, memory_size: int) -> DecoderParams:
+        """Draw the parameters."""
         rnn_key, attention_key = jax.random.split(key)
-        fed = context_size if input_feeding else 0
+        fed = self.context_size if self.input_feeding else 0
         return DecoderParams(
-            rnn.init(rnn_key, input_size + fed), attention.init(attention_key, memory_size)
+            rnn=self.rnn.init(rnn_key, input_size + fed),
+            attention=self.attention and self.attention.init(attention_key, memory_size),
         )
 
-    def state_size(params: DecoderParams) -> int:
-        one = jax.eval_shape(lambda: rnn.initial_state(params.rnn))
+    def state_size(self, params: DecoderParams) -> int:
+        """Return how many numbers a row's first state has."""
+        one = jax.eval_shape(lambda: self.rnn.initial_state(params.rnn))
         return sum(leaf.size for leaf in jax.tree.leaves(one))
 
-    def first_state(params: DecoderParams, flat: jax.Array) -> DecoderState:
-        leaves, tree = jax.tree.flatten(rnn.initial_state(params.rnn, len(flat)))
-        ends = list(accumulate(leaf.shape[-1] for leaf in leaves))
-        parts = jnp.split(flat, ends[:-1], axis=-1)
-        return DecoderState(jax.tree.unflatten(tree, parts), jnp.zeros((len(flat), context_size)))
-
-    def remember(params: DecoderParams, encoded: jax.Array, lengths: jax.Array) -> Memory:
-        return attention.remember(params.attention, encoded, lengths)
-
-    def attend(params: DecoderParams, memory: Memory, q: jax.Array) -> Any:
-        """Attend for q `[B, H]` or `[B, K, H]`: contexts and weights of the same axes."""
-        if q.ndim == 3:
-            return attention.attend(params.attention, memory, q)
-        contexts, weights = attention.attend(params.attention, memory, q[:, None])
-        return contexts[:, 0], weights[:, 0]
-
-    def advance(
-        params: DecoderParams, memory: Memory, state: DecoderState, x: jax.Array, key: Any
-    ) -> tuple[DecoderState, jax.Array, jax.Array]:
-        if input_feeding:
-            x = jnp.concatenate([x, state.context], axis=-1)
-        rnn_state, q = rnn.step(params.rnn, state.rnn, x, key=key)
-        context, weights = attend(params, memory, q)
-        return DecoderState(rnn_state, context), q, weights
+    def first_state(self, params: DecoderParams, flat: jax.Array) -> DecoderState:
+        """Return the state that has these numbers, `[B, state_size]`, and no context."""
+        _, unravel = ravel_pytree(self.rnn.initial_state(params.rnn))
+        return DecoderState(jax.vmap(unravel)(flat), jnp.zeros((len(flat), self.context_size)))
 
     def run(
-        params: DecoderParams, memory: Memory, state: DecoderState, x: jax.Array, key: Any
+        self,
+        params: DecoderParams,
+        memory: Memory | None,
+        state: DecoderState,
+        x: jax.Array,
+        key: jax.Array | None,
     ) -> DecoderSteps:
-        if not input_feeding:
-            _, q = rnn.apply(params.rnn, x, state.rnn, key=key)
-            found = attention.attend(params.attention, memory, jnp.swapaxes(q, 0, 1))
+        """Read a whole target `[T, B, E]`; a key turns dropout on."""
+        if not self.input_feeding:
+            _, q = self.rnn.apply(params.rnn, x, state.rnn, key=key)
+            found = self._attend(params, memory, jnp.swapaxes(q, 0, 1))
             return DecoderSteps(q, *(jnp.swapaxes(leaf, 0, 1) for leaf in found))
 
-        def body(state: DecoderState, entry: tuple) -> tuple[DecoderState, tuple]:
+        def body(state: DecoderState, entry: tuple) -> tuple[DecoderState, DecoderSteps]:
             x_t, key_t = entry
-            state, q, weights = advance(params, memory, state, x_t, key_t)
-            return state, (q, state.context, weights)
+            state, q, weights = self._advance(params, memory, state, x_t, key_t)
+            return state, DecoderSteps(q, state.context, weights)
 
         keys = None if key is None else jax.random.split(key, len(x))
-        _, steps = drnn.scan(body, state, (x, keys))
-        return DecoderSteps(*steps)
+        return drnn.scan(body, state, (x, keys))[1]
 
     def step(
-        params: DecoderParams, memory: Memory, state: DecoderState, x: jax.Array
+        self, params: DecoderParams, memory: Memory | None, state: DecoderState, x: jax.Array
     ) -> tuple[DecoderState, jax.Array]:
-        state, q, _ = advance(params, memory, state, x, None)
-        return state, q
+        """Read one token a row `[*B, E]`: the next state, and q `[*B, H]`."""
+        return self._advance(params, memory, state, x, None)[:2]
 
-    return Decoder(init, state_size, first_state, remember, run, step)
+    def _advance(
+        self, params: DecoderParams, memory: Memory | None, state: DecoderState, x: Any, key: Any
+    ) -> tuple[DecoderState, jax.Array, jax.Array]:
+        """Return the next state, q and the attention's weights."""
+        if self.input_feeding:
+            x = jnp.concatenate([x, state.context], axis=-1)
+        rnn_state, q = self.rnn.step(params.rnn, state.rnn, x, key=key)
+        if q.ndim == 2:  # one hypothesis a row
+            context, weights = (leaf[:, 0] for leaf in self._attend(params, memory, q[:, None]))
+        else:
+            context, weights = self._attend(params, memory, q)
+        return DecoderState(rnn_state, context), q, weights
+
+    def _attend(self, params: DecoderParams, memory: Memory | None, q: jax.Array) -> Any:
+        """Attend for q `[B, N, H]`: contexts and weights of the same first axes."""
+        if self.attention is None:
+            nothing = jnp.zeros((*q.shape[:-1], 0))
+            return nothing, nothing
+        return self.attention.attend(params.attention, memory, q)

@@ -1,14 +1,18 @@
 """How well a model translates: nats a token, BLEU, exact matches."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from sacrebleu.metrics.bleu import BLEU
 
-from experiments.machine_translation.batches import Batch, make_buckets, pack
+from experiments.machine_translation.batches import Batch, make_batches
 from experiments.machine_translation.lines import normalise
+from experiments.machine_translation.model import Model, ModelParams
 from experiments.machine_translation.subwords import Encoded
 
 LABELS = {"exact": "exact matches, %", "bleu": "BLEU"}
@@ -63,31 +67,23 @@ def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score
     return Score(100.0 * share, f"whole lines, lower-cased, of {len(references):,}")
 
 
-def nats_per_token(
-    nats_of: Callable[[Any, Batch], jax.Array],
-    params: Any,
-    pairs: Encoded,
-    *,
-    buckets: int,
-    batch_size: int,
-) -> float:
-    """Return the mean nats a target token, END counted in, without dropout.
+@partial(jax.jit, static_argnames="model")
+def real_nats(model: Model, params: ModelParams, batch: Batch) -> jax.Array:
+    """Return the cross-entropy of each label `[T, B]`, in nats: not smoothed, 0 for padding."""
+    logits, _ = model.apply(params, batch.source, batch.source_lengths, batch.target)
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+    return jnp.where(batch.is_real, nats, 0.0)
 
-    Args:
-      nats_of: `real_nats` of a model.
-      params: the parameters.
-      pairs: the split.
-      buckets: how many shapes of batches there are, at most.
-      batch_size: pairs that are read side by side.
 
-    Returns:
-      Nats, summed in float64.
+def nats_per_token(model: Model, params: ModelParams, pairs: Encoded) -> float:
+    """Return the mean nats a target token of a split, END counted in, without dropout.
+
+    The nats are summed in float64.
     """
-    size = min(batch_size, len(pairs.sources))
+    config = model.config
+    size = min(config.eval_batch_size, len(pairs.sources))
     total, count = 0.0, 0
-    for bucket in make_buckets(pairs, buckets, size):
-        for start in range(0, len(bucket.rows), size):
-            batch = pack(pairs, bucket.rows[start : start + size], bucket, size)
-            total += np.asarray(nats_of(params, batch), np.float64).sum()
-            count += int(batch.target_lengths.sum())
+    for batch in make_batches(pairs, config.eval_buckets, size).in_order():
+        total += np.asarray(real_nats(model, params, batch), np.float64).sum()
+        count += int(batch.target_lengths.sum())
     return total / count

@@ -20,25 +20,23 @@ beside a folder for each run, there will be:
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 
-from experiments.common import command
-from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
-from experiments.common.records import environment, write_json
-from experiments.common.run_folder import finished_or_trained
-from experiments.common.settings import as_stored, check_settings
+from experiments.common import sweep
+from experiments.common.settings import as_stored, require
+from experiments.common.sweep import Results, Sweep
 from experiments.machine_translation.config import Config
 from experiments.machine_translation.configs.findings import SHORT
 from experiments.machine_translation.data import load_corpus
 from experiments.machine_translation.evaluate import LABELS, score_lines, score_of
+from experiments.machine_translation.experiment import EXPERIMENT
 from experiments.machine_translation.lines import Pairs, read_lines
-from experiments.machine_translation.train import TRANSLATION_PACKAGES, TRANSLATIONS_FILE, train
+from experiments.machine_translation.report import TRANSLATIONS_FILE
 
 _LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -67,43 +65,55 @@ class Options:
     """The folder of all the runs."""
 
 
-def compare(options: Options, base: Config) -> Iterator[dict[str, Any]]:
-    """Train what is not trained yet and yield a row for each variant.
-
-    Args:
-      options: what to compare.
-      base: the settings that the variants change.
-
-    Yields:
-      For each variant its name and, as means over seeds, of the test split: the figure by
-      beam search as `score`, that of the longer half of its sentences as `longer`, and
-      nats a token; `deviation` of the first with several seeds.
-    """
-    test = load_corpus(base.data, base.data_dir).test
-    for name, changes in VARIANTS.items():
-        results, longer = [], []
-        for seed in range(options.seeds):
-            config = dataclasses.replace(base, seed=seed, **changes)
-            folder = run_folder(options, name, seed)
-            print(f"\n== {name}, seed {seed}", flush=True)
-            results.append(finished_or_trained(train, config, folder))
-            longer.append(score_of_longer(base.data, read_lines(folder / TRANSLATIONS_FILE), test))
-        scores = [result["test"]["beam"] for result in results]
-        yield {
-            "name": name,
-            "score": float(np.mean(scores)),
-            "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-            "longer": float(np.mean(longer)),
-            "nats": float(np.mean([result["test"]["nats"] for result in results])),
-            "parameters": results[0]["parameters"],
-            "seconds": float(np.mean([result["seconds"] for result in results])),
-        }
+def findings_of(options: Options, base: Config) -> Sweep:
+    """Return what is compared: each change of `base`, with each seed."""
+    score = score_of(base.data)
+    return Sweep(
+        experiment=EXPERIMENT,
+        rows={
+            name: {
+                run_name(name, seed): dataclasses.replace(base, seed=seed, **changes)
+                for seed in range(options.seeds)
+            }
+            for name, changes in VARIANTS.items()
+        },
+        figures=partial(_figures, base.data, load_corpus(base.data, base.data_dir).test),
+        head=lambda _: {"config": as_stored(base), "seeds": options.seeds},
+        table=table,
+        draw=sweep.curves(
+            f"validation_{score}",
+            f"validation {LABELS[score]}, greedy",
+            f"{base.data}: what is read",
+        ),
+        files=("table.md", "findings.json", "validation.png"),
+    )
 
 
-def run_folder(options: Options, name: str, seed: int) -> Path:
-    """Return where the run of a variant and a seed is."""
+def run_name(name: str, seed: int) -> str:
+    """Return the name of the folder of a variant's run."""
     words = name.replace(",", "").replace("'s", "").replace(" ", "-").lower()
-    return options.workdir / options.data / f"{words}-{seed}"
+    return f"{words}-{seed}"
+
+
+def _figures(corpus: str, test: Pairs, name: str, results: Results) -> dict[str, Any]:
+    """Return a variant's row: means over seeds, of the test split.
+
+    `score` is the figure by beam search and `deviation` its own with several seeds; `longer`
+    is that of the longer half of the sentences, `nats` are those a token.
+    """
+    scores = [result["test"]["beam"] for result in results.values()]
+    longer = [
+        score_of_longer(corpus, read_lines(folder / TRANSLATIONS_FILE), test) for folder in results
+    ]
+    return {
+        "name": name,
+        "score": float(np.mean(scores)),
+        "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+        "longer": float(np.mean(longer)),
+        "nats": float(np.mean([result["test"]["nats"] for result in results.values()])),
+        "parameters": next(iter(results.values()))["parameters"],
+        "seconds": float(np.mean([result["seconds"] for result in results.values()])),
+    }
 
 
 def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> float:
@@ -114,59 +124,27 @@ def score_of_longer(corpus: str, translations: Sequence[str], test: Pairs) -> fl
     return score_lines(corpus, *map(list, zip(*chosen, strict=True))).value
 
 
-def table(rows: Sequence[Mapping[str, Any]], label: str) -> str:
-    """Return rows as a table in Markdown."""
-    lines = [
-        f"| network | {label} | longer half | nats a token | parameters |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
+def table(content: Mapping[str, Any]) -> str:
+    """Return the table as Markdown, a row a network."""
+    label = LABELS[score_of(content["config"]["data"])]
+    rows = [["network", f"test {label}", "longer half", "nats a token", "parameters"]]
+    for row in content["rows"]:
         score = f"{row['score']:.2f}"
         if row["deviation"] is not None:
             score += f" ± {row['deviation']:.2f}"
-        figures = f"{score} | {row['longer']:.2f} | {row['nats']:.3f} | {row['parameters']:,}"
-        lines.append(f"| {row['name']} | {figures} |")
-    return "\n".join(lines)
-
-
-def write(options: Options, base: Config, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the files on the runs that there are, and return the table."""
-    folder, score = options.workdir / options.data, score_of(options.data)
-    text = table(rows, f"test {LABELS[score]}")
-    (folder / "table.md").write_text(text + "\n", encoding="utf-8")
-    content = {
-        "config": as_stored(base),
-        "seeds": options.seeds,
-        "rows": rows,
-        "environment": environment(TRANSLATION_PACKAGES),
-    }
-    write_json(folder / "findings.json", content)
-    curves = {
-        row["name"]: curve_of(
-            read_metrics(run_folder(options, row["name"], 0)), f"validation_{score}"
-        )
-        for row in rows
-    }
-    label = f"validation {LABELS[score]}, greedy"
-    learning_curve(folder / "validation.png", curves, {}, label, f"{options.data}: what is read")
-    return text
+        others = f"{row['longer']:.2f}", f"{row['nats']:.3f}", f"{row['parameters']:,}"
+        rows.append([row["name"], score, *others])
+    return sweep.markdown(*rows)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
-    with command.plain_errors():
-        options = tyro.cli(
-            Options, prog="python -m experiments.machine_translation.findings", args=arguments
-        )
-        check_settings(options, at_least_one=("seeds",))
+    with sweep.command_line(Options, "machine_translation.findings", arguments) as options:
+        require(options.seeds >= 1, options, "seeds", ">= 1")
         base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
         if options.steps is not None:
             base = dataclasses.replace(base, steps=options.steps)
-        rows = []
-        for row in compare(options, base):  # the table grows, for who stops it early
-            rows.append(row)
-            text = write(options, base, rows)
-            print(f"\n{text}\n\nfiles: {options.workdir / options.data}/", flush=True)
+        sweep.run(findings_of(options, base), options.workdir / options.data)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ The softmax is part of the loss. Logits are one product over all steps, after th
 decoder's loop.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,10 +19,12 @@ import jax
 import jax.numpy as jnp
 
 import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, make_network
+from experiments.common.networks import dropout, make_network, split_or_none
+from experiments.common.settings import NetworkSettings
 from experiments.machine_translation.attention import Memory, make_attention
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.decoder import Decoder, DecoderState, make_decoder
+from experiments.machine_translation.decoder import Decoder, DecoderParams, DecoderState
+from experiments.machine_translation.subwords import vocabularies_of
 
 
 class ModelParams(NamedTuple):
@@ -36,19 +39,9 @@ class ModelParams(NamedTuple):
     b: jax.Array  # [V]
 
 
-class _Parts(NamedTuple):
-    """What a translator is made of."""
-
-    embed_source: Any
-    encoder: drnn.DeepRNN
-    embed_target: Any
-    decoder: Decoder
-    readout: Any
-
-
 @dataclass(frozen=True)
-class Translator:
-    """A model as pure functions; equal ones share what is compiled.
+class Model:
+    """A translator as pure functions; equal ones share what is compiled.
 
     Attributes:
       config: the settings.
@@ -62,19 +55,18 @@ class Translator:
 
     def init(self, key: jax.Array) -> ModelParams:
         """Draw the parameters."""
-        config, parts, memory_size = self.config, self._parts, _memory_size(self.config)
+        config, memory_size = self.config, self._memory_size
         keys = jax.random.split(key, 6)
         no_tokens = jnp.zeros((0,), jnp.int32)
-        decoder = parts.decoder.init(keys[0], config.embedding_size, memory_size)
-        bridge = nn.Dense(parts.decoder.state_size(decoder))
-        read = config.decoder_size + _context_size(config)
+        decoder = self._decoder.init(keys[0], config.embedding_size, memory_size)
+        read = config.decoder_size + self._decoder.context_size
         return ModelParams(
-            source_embedding=parts.embed_source.init(keys[1], no_tokens),
-            encoder=parts.encoder.init(keys[2], config.embedding_size),
-            bridge=bridge.init(keys[3], jnp.zeros((0, memory_size))),
-            target_embedding=parts.embed_target.init(keys[4], no_tokens),
+            source_embedding=self._embed_source.init(keys[1], no_tokens),
+            encoder=self._encoder.init(keys[2], config.embedding_size),
+            bridge=self._bridge(decoder).init(keys[3], jnp.zeros((0, memory_size))),
+            target_embedding=self._embed_target.init(keys[4], no_tokens),
             decoder=decoder,
-            readout=parts.readout.init(keys[5], jnp.zeros((0, read))),
+            readout=self._readout.init(keys[5], jnp.zeros((0, read))),
             b=jnp.zeros(self.target_size),
         )
 
@@ -84,20 +76,20 @@ class Translator:
         source: jax.Array,
         lengths: jax.Array,
         key: jax.Array | None = None,
-    ) -> tuple[Memory, DecoderState]:
+    ) -> tuple[Memory | None, DecoderState]:
         """Read source tokens `[S, B]`, of which each row has `lengths [B]`.
 
         A key turns dropout on. Gives what the decoder attends to and begins with.
         """
-        config, parts, keys = self.config, self._parts, _keys(key, 3)
-        x = parts.embed_source.apply(params.source_embedding, source)
+        config, attention, keys = self.config, self._decoder.attention, split_or_none(key, 3)
+        x = self._embed_source.apply(params.source_embedding, source)
         x = dropout(x, config.embedding_dropout, keys[0])
-        _, y = parts.encoder.apply(params.encoder, x, lengths=lengths, key=keys[1])
-        bridge: Any = nn.Dense(parts.decoder.state_size(params.decoder))
-        flat = jnp.tanh(bridge.apply(params.bridge, _both_ends(y, lengths, config)))
+        _, y = self._encoder.apply(params.encoder, x, lengths=lengths, key=keys[1])
+        ends = _both_ends(y, lengths, config)
+        flat = jnp.tanh(self._bridge(params.decoder).apply(params.bridge, ends))
         y = dropout(y, config.dropout, keys[2])
-        memory = parts.decoder.remember(params.decoder, y, lengths)
-        return memory, parts.decoder.first_state(params.decoder, flat)
+        memory = attention and attention.remember(params.decoder.attention, y, lengths)
+        return memory, self._decoder.first_state(params.decoder, flat)
 
     def apply(
         self,
@@ -119,63 +111,74 @@ class Translator:
         Returns:
           The logits, and the attention's weights `[T, B, S]`.
         """
-        decoder, keys = self._parts.decoder, _keys(key, 4)
+        decoder, keys = self._decoder, split_or_none(key, 4)
         memory, state = self.encode(params, source, lengths, keys[0])
-        x = self._parts.embed_target.apply(params.target_embedding, target)
+        x = self._embed_target.apply(params.target_embedding, target)
         x = dropout(x, self.config.embedding_dropout, keys[1])
         steps = decoder.run(params.decoder, memory, state, x, keys[2])
         return self._read_out(params, steps.outputs, steps.contexts, keys[3]), steps.weights
 
     def step(
-        self, params: ModelParams, memory: Memory, state: DecoderState, tokens: jax.Array
+        self, params: ModelParams, memory: Memory | None, state: DecoderState, tokens: jax.Array
     ) -> tuple[DecoderState, jax.Array]:
         """Read one target token a row `[*B]`: the next state and the logits `[*B, V]`."""
-        x = self._parts.embed_target.apply(params.target_embedding, tokens)
-        state, q = self._parts.decoder.step(params.decoder, memory, state, x)
+        x = self._embed_target.apply(params.target_embedding, tokens)
+        state, q = self._decoder.step(params.decoder, memory, state, x)
         return state, self._read_out(params, q, state.context, None)
 
     def _read_out(
         self, params: ModelParams, q: jax.Array, context: jax.Array, key: jax.Array | None
     ) -> jax.Array:
-        embed_target, readout = self._parts.embed_target, self._parts.readout
-        h = jnp.tanh(readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
+        h = jnp.tanh(self._readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
         h = dropout(h, self.config.readout_dropout, key)
-        logits = embed_target.apply(params.target_embedding, h, method="attend")
+        logits = self._embed_target.apply(params.target_embedding, h, method="attend")
         return logits + jax.lax.broadcast_to_rank(params.b, logits.ndim)
 
+    @property
+    def _memory_size(self) -> int:
+        return self.config.encoder_size * (2 if self.config.bidirectional else 1)
+
+    @property
+    def _embed_source(self) -> Any:
+        return nn.Embed(self.source_size, self.config.embedding_size)
+
+    @property
+    def _embed_target(self) -> Any:
+        size = self.config.embedding_size
+        return nn.Embed(self.target_size, size, embedding_init=nn.initializers.normal(size**-0.5))
+
+    @property
+    def _readout(self) -> Any:
+        return nn.Dense(self.config.embedding_size)
+
+    def _bridge(self, decoder: DecoderParams) -> Any:
+        return nn.Dense(self._decoder.state_size(decoder))
+
     @cached_property
-    def _parts(self) -> _Parts:
-        config, context_size = self.config, _context_size(self.config)
-        small = nn.initializers.normal(config.embedding_size**-0.5)
-        return _Parts(
-            embed_source=nn.Embed(self.source_size, config.embedding_size),
-            encoder=make_network(
-                make_cell(config.cell, config.encoder_size),
-                config.encoder_layers,
-                bidirectional=config.bidirectional,
-                dropout=config.dropout,
-            ),
-            embed_target=nn.Embed(self.target_size, config.embedding_size, embedding_init=small),
-            decoder=make_decoder(
-                make_network(
-                    make_cell(config.cell, config.decoder_size),
-                    config.decoder_layers,
-                    dropout=config.dropout,
-                ),
-                make_attention(config.attention, config.decoder_size, context_size),
-                context_size,
-                config.input_feeding and context_size > 0,
-            ),
-            readout=nn.Dense(config.embedding_size),
+    def _encoder(self) -> drnn.DeepRNN:
+        config = self.config
+        return _network(
+            config, config.encoder_layers, config.encoder_size, bidirectional=config.bidirectional
         )
 
+    @cached_property
+    def _decoder(self) -> Decoder:
+        config, attention = self.config, None
+        if config.attention != "none":
+            attention = make_attention(config.attention, config.decoder_size, config.context_size)
+        rnn = _network(config, config.decoder_layers, config.decoder_size)
+        return Decoder(rnn, attention, config.input_feeding and attention is not None)
 
-def _memory_size(config: Config) -> int:
-    return config.encoder_size * (2 if config.bidirectional else 1)
+
+def _network(config: Config, num_layers: int, size: int, **options: Any) -> drnn.DeepRNN:
+    settings = NetworkSettings(config.cell, num_layers, size, dropout=config.dropout)
+    return make_network(settings, **options)
 
 
-def _context_size(config: Config) -> int:
-    return 0 if config.attention == "none" else config.context_size
+def build(config: Config, facts: Mapping[str, Any]) -> Model:
+    """Return the model of a config for the pieces of a run."""
+    vocabularies = vocabularies_of(facts)
+    return Model(config, len(vocabularies.source), len(vocabularies.target))
 
 
 def _both_ends(y: jax.Array, lengths: jax.Array, config: Config) -> jax.Array:
@@ -186,7 +189,3 @@ def _both_ends(y: jax.Array, lengths: jax.Array, config: Config) -> jax.Array:
         return forward
     size = config.encoder_size
     return jnp.concatenate([forward[:, :size], y[0, :, size:]], axis=-1)
-
-
-def _keys(key: jax.Array | None, number: int) -> Any:
-    return (None,) * number if key is None else jax.random.split(key, number)

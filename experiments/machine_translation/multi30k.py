@@ -52,8 +52,6 @@ def fetch_split(split: str, data_dir: str | None = None) -> tuple[Path, Path]:
     Raises:
       InputError: a file is missing, damaged or cannot be downloaded.
     """
-    name = SPLITS[split]
-    english, german = (
-        corpora.fetch(SOURCES[f"{name}.{language}"], data_dir) for language in ("en", "de")
-    )
+    names = (f"{SPLITS[split]}.{language}" for language in ("en", "de"))
+    english, german = (corpora.fetch(SOURCES[name], data_dir) for name in names)
     return english, german

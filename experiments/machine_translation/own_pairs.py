@@ -30,7 +30,6 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Sequence, Set
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +38,14 @@ import sentencepiece
 from experiments.common import own_data
 from experiments.common.errors import InputError
 from experiments.common.left_out import LeftOut
+from experiments.machine_translation.config import CORPORA
 from experiments.machine_translation.lines import Pairs, normalise, read_pairs
 
-CORPORA = ("dates", "multi30k")  # the names that are no folders
 MOST_SIGNS = 1_000  # characters of a line; a sentence has some 100
 MOST_HELD_OUT = 1_000  # pairs of each split, as many as Multi30k has
 _SHARE = 20  # one pair of so many is held out, for each split
 _TOLD_APART = ("src", "tgt")  # endings that say themselves which the source is
+_NORMALIZER = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
 
 
 class Place(NamedTuple):
@@ -83,11 +83,14 @@ def located(data: str) -> str:
     return f"{folder}:{place.languages}" if place.languages else folder
 
 
-def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
+def read_own(
+    place: Place, most_held_out: int = MOST_HELD_OUT
+) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
     """Return the pairs of training, validation and test, and what was done to them.
 
     Args:
       place: what `place_of` gave.
+      most_held_out: how many pairs a split has at most that there are no files of.
 
     Raises:
       InputError: which side is the source cannot be told, a file is missing or cannot be
@@ -113,7 +116,7 @@ def read_own(place: Place) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
     notes = [f"pairs left out: {left_out}"] if left_out else []
     missing = [split for split in ("test", "valid") if split not in given]
     if missing:
-        _hold_out(place, given, missing)
+        _hold_out(place, given, missing, most_held_out)
         sizes = " and ".join(f"{len(given[split]):,} for {split}" for split in missing)
         notes.append(f"pairs held out of training: {sizes}")
     train, valid, test = (
@@ -188,18 +191,15 @@ def _usable(pairs: Pairs, split: str, seen: Set[str], left_out: LeftOut) -> list
     return rows
 
 
-@cache
-def _normalizer() -> sentencepiece.SentencePieceNormalizer:
-    return sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
-
-
 def _read(line: str) -> str:
     """Return a line as pieces are made of it: zero-width signs, for one, leave nothing."""
-    return _normalizer().normalize(normalise(line))
+    return _NORMALIZER.normalize(normalise(line))
 
 
-def _hold_out(place: Place, given: dict[str, list[_Row]], missing: Sequence[str]) -> None:
-    """Move pairs from training to the splits that are missing.
+def _hold_out(
+    place: Place, given: dict[str, list[_Row]], missing: Sequence[str], most: int
+) -> None:
+    """Move pairs from training to the splits that are missing, at most `most` to each.
 
     Raises:
       InputError: there are too few source lines for all of these and for training.
@@ -215,7 +215,7 @@ def _hold_out(place: Place, given: dict[str, list[_Row]], missing: Sequence[str]
             f"its translations, and one is to train on, so that {len(missing) + 1} are needed; "
             f"give pairs of other source lines, or files {files}"
         )
-    wanted = min(MOST_HELD_OUT, max(1, len(rows) // _SHARE))
+    wanted = min(most, max(1, len(rows) // _SHARE))
     left = sorted(counts, key=lambda read: hashlib.sha256(read.encode()).digest())
     split_of: dict[str, str] = {}
     for i, split in enumerate(missing):

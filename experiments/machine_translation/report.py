@@ -1,95 +1,85 @@
 """What a run says and draws: its data, its figures beside the baselines, examples."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
-from experiments.machine_translation.batches import batches_per_epoch
-from experiments.machine_translation.data import Corpus
-from experiments.machine_translation.evaluate import LABELS, score_of
-from experiments.machine_translation.heat_map import draw_attention
-from experiments.machine_translation.lines import normalise
-from experiments.machine_translation.run import Run
-from experiments.machine_translation.trained import Trained, align_line
+from experiments.common import plots
+from experiments.common.experiment import Trained
+from experiments.machine_translation.data import Data
+from experiments.machine_translation.evaluate import LABELS
+from experiments.machine_translation.lines import Pairs, normalise
+from experiments.machine_translation.measure import Findings
+from experiments.machine_translation.translate import Alignment, align_line
 
-SAMPLES_FILE, ATTENTION_FILE, CURVE_FILE = "samples.txt", "attention.png", "learning_curve.png"
+TRANSLATIONS_FILE, SAMPLES_FILE, ATTENTION_FILE = "translations.txt", "samples.txt", "attention.png"
 
 
-def describe(run: Run) -> str:
+def describe(data: Data) -> str:
     """Return what is learned from, its licence and how it is cut into pieces."""
-    corpus, vocabularies = run.corpus, run.vocabularies
-    sizes = ", ".join(
-        f"{len(pairs):,} {split}"
-        for split, pairs in (
-            ("training", corpus.train),
-            ("validation", corpus.valid),
-            ("test", corpus.test),
-        )
+    corpus, vocabularies, train = data.corpus, data.vocabularies, data.train
+    splits = {"training": corpus.train, "validation": corpus.valid, "test": corpus.test}
+    sizes = ", ".join(f"{len(pairs):,} {split}" for split, pairs in splits.items())
+    mean = [np.mean([len(ids) for ids in side]) for side in train.pairs]
+    shapes = ", ".join(f"{b.source_length} x {b.target_length}" for b in train.buckets)
+    lines = [
+        f"corpus {corpus.name}: {sizes} pairs; licence: {corpus.licence}",
+        *corpus.notes,
+        f"pieces: {len(vocabularies.source):,} of the source ({mean[0]:.1f} a line), "
+        f"{len(vocabularies.target):,} of the target ({mean[1]:.1f}); "
+        f"shapes of batches: {shapes}",
+        f"{train.per_epoch:,} steps are an epoch",
+    ]
+    return "\n".join(lines)
+
+
+def report(trained: Trained, data: Data, result: Mapping[str, Any], found: Findings) -> str:
+    """Write translations, samples, pieces and pictures; return the text that ends a run."""
+    folder, test = trained.folder, data.corpus.test
+    text = "".join(f"{line}\n" for line in found.ours)
+    (folder / TRANSLATIONS_FILE).write_text(text, encoding="utf-8")
+    shown = chosen_examples(len(test), trained.config.examples)
+    samples = examples(test, found, shown)
+    (folder / SAMPLES_FILE).write_text(samples, encoding="utf-8")
+    for side in ("source", "target"):  # for sentencepiece's own programs
+        subwords = getattr(data.vocabularies, side)
+        (folder / f"{side}.model").write_bytes(subwords.proto)
+    plots.draw_run(
+        folder,
+        result["score"],
+        {f"{name} (test)": value for name, value in result["baselines"].items()},
+        ylabel=LABELS[result["score"]],
+        title=f"machine translation: {Path(data.corpus.name).name}, greedy",
     )
-    steps = batches_per_epoch(run.buckets, run.config.batch_size)
-    mean = [np.mean([len(ids) for ids in side]) for side in run.train]
-    shapes = ", ".join(f"{b.source_length} x {b.target_length}" for b in run.buckets)
-    return (
-        f"corpus {corpus.name}: {sizes} pairs; licence: {corpus.licence}\n"
-        + "".join(f"{note}\n" for note in corpus.notes)
-        + f"pieces: {len(vocabularies.source):,} of the source ({mean[0]:.1f} a line), "
-        f"{len(vocabularies.target):,} of the target ({mean[1]:.1f}); shapes of batches: {shapes}\n"
-        f"{run.config.steps:,} steps, {run.config.steps / steps:.1f} epochs"
-    )
-
-
-def plot_curve(run: Run, levels: Mapping[str, float]) -> None:
-    """Draw the validation's figure over the steps, beside the baselines'."""
-    figure = score_of(run.corpus.name)
-    learning_curve(
-        run.folder / CURVE_FILE,
-        {"validation, greedy": curve_of(read_metrics(run.folder), f"validation_{figure}")},
-        {f"{name} (test)": value for name, value in levels.items()},
-        ylabel=LABELS[figure],
-        title=f"machine translation: {Path(run.corpus.name).name}",
-    )
-
-
-def chosen_examples(corpus: Corpus, number: int) -> list[int]:
-    """Return which test lines to show: evenly spaced ones."""
-    number = min(number, len(corpus.test))
-    return [int(i) for i in np.linspace(0, len(corpus.test) - 1, number)] if number else []
-
-
-def write_samples(
-    run: Run, translations: Sequence[str], others: Mapping[str, Sequence[str]]
-) -> str:
-    """Write and return examples of the test split: source, reference, ours, the baselines'.
-
-    Args:
-      run: the run.
-      translations: of all test sources.
-      others: the same by each baseline.
-    """
-    corpus, width = run.corpus, max(map(len, (*others, "reference")))
-    lines = []
-    for i in chosen_examples(corpus, run.config.examples):
-        rows = {"source": normalise(corpus.test.sources[i])}
-        rows |= {"reference": normalise(corpus.test.targets[i]), "ours": translations[i]}
-        rows |= {name: normalise(found[i]) for name, found in others.items()}
-        lines += [f"{name:{width}}  {text}" for name, text in rows.items()] + [""]
-    text = "\n".join(lines)
-    (run.folder / SAMPLES_FILE).write_text(text, encoding="utf-8")
-    return text
-
-
-def draw_example(run: Run, trained: Trained, translations: Sequence[str]) -> None:
-    """Draw the attention over the first example, where there is attention."""
-    for i in chosen_examples(run.corpus, run.config.examples)[:1]:
-        source = normalise(run.corpus.test.sources[i])
-        alignment = align_line(trained, source, translations[i])
+    for i in shown[:1]:
+        alignment = align_line(trained, test.sources[i], found.ours[i])
         if alignment is not None:
-            title = f"{source}\n{translations[i]}"
-            draw_attention(run.folder / ATTENTION_FILE, alignment, title)
+            title = f"{normalise(test.sources[i])}\n{found.ours[i]}"
+            draw_attention(folder / ATTENTION_FILE, alignment, title)
+    return summary(result, samples, folder)
+
+
+def chosen_examples(lines: int, number: int) -> list[int]:
+    """Return which of so many test lines to show: evenly spaced ones."""
+    number = min(number, lines)
+    return [int(i) for i in np.linspace(0, lines - 1, number)] if number else []
+
+
+def examples(test: Pairs, found: Findings, shown: list[int]) -> str:
+    """Return some of the test's lines: source, reference, ours, the baselines'."""
+    width, lines = max(map(len, (*found.others, "reference"))), []
+    for i in shown:
+        rows = {
+            "source": normalise(test.sources[i]),
+            "reference": normalise(test.targets[i]),
+            "ours": found.ours[i],
+            **{name: normalise(others[i]) for name, others in found.others.items()},
+        }
+        lines += [f"{name:{width}}  {text}" for name, text in rows.items()] + [""]
+    return "\n".join(lines)
 
 
 def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
@@ -97,7 +87,7 @@ def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
 
     Args:
       result: what `train` returns.
-      samples: what `write_samples` gave.
+      samples: what `examples` gave.
       folder: where the files are.
     """
     label, test = LABELS[result["score"]], result["test"]
@@ -119,10 +109,35 @@ def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
     lines += ["", samples]
     lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
     attention = "" if result["config"]["attention"] == "none" else f"{ATTENTION_FILE}, "
-    lines.append(f"files: {folder}/ (checkpoints, metrics.jsonl, tensorboard, {CURVE_FILE},")
-    lines.append(f"       {SAMPLES_FILE}, {attention}translations.txt, result.json)")
+    lines.append(f"files: {folder}/ (checkpoints, metrics.jsonl, tensorboard, learning_curve.png,")
+    lines.append(f"       {SAMPLES_FILE}, {attention}{TRANSLATIONS_FILE}, result.json)")
     lines.append(
         "translate with: python -m experiments.machine_translation "
         f'--workdir {folder} --translate "..."'
     )
     return "\n".join(lines)
+
+
+def draw_attention(path: Path, alignment: Alignment, title: str) -> None:
+    """Draw weights as a grey map, the source from left to right.
+
+    Args:
+      path: the PNG file to write.
+      alignment: pieces of both sides and weights.
+      title: the picture's title.
+    """
+    rows, columns = alignment.weights.shape
+    picture, axes = plots.figure(size=(2.0 + 0.32 * columns, 1.6 + 0.28 * rows))
+    axes.imshow(alignment.weights, cmap="gray_r", vmin=0.0, vmax=1.0, aspect="auto")
+    axes.set_xticks(range(columns), [_plain(p) for p in alignment.source], rotation=90)
+    axes.set_yticks(range(rows), [_plain(p) for p in alignment.target])
+    axes.set_xlabel("source, ▁ for a space")
+    axes.set_title(_plain(title), fontsize=9)
+    with warnings.catch_warnings():
+        # An empty box says as much about a sign that the picture's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        picture.savefig(path, dpi=120)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # not the begin of a formula

@@ -1,27 +1,24 @@
-"""Subwords by sentencepiece: learned from the training split, kept in the run's folder.
+"""Subwords by sentencepiece: learned from the training split, kept in the run's file.
 
 Byte-pair encoding (Sennrich et al. 2016): from characters on, the most frequent
 neighbours become one piece, until there are as many pieces as wanted. Learning draws
 nothing at random, so that equal lines give equal pieces.
 """
 
+import base64
 import dataclasses
-import hashlib
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
-from experiments.machine_translation.config import Config
+from experiments.machine_translation.config import CORPORA, Config
 from experiments.machine_translation.lines import Pairs, normalise
-from experiments.machine_translation.own_pairs import CORPORA
 
 Ids = NDArray[np.int32]
 
@@ -34,7 +31,6 @@ class Encoded(NamedTuple):
 
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
-SOURCE_FILE, TARGET_FILE = "source.model", "target.model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +66,7 @@ class Subwords:
     def unseen(self, text: str) -> list[str]:
         """Return the pieces of a line that the model never saw, each once, in order."""
         pieces = self.processor.encode(normalise(text), out_type=str)
-        ids = self.processor.encode(normalise(text))
-        found = [piece for piece, i in zip(pieces, ids, strict=True) if i == UNKNOWN]
+        found = (p for p, i in zip(pieces, self.encode(text), strict=True) if i == UNKNOWN)
         return list(dict.fromkeys(found))
 
 
@@ -120,16 +115,10 @@ class Vocabularies:
     target: Subwords
 
     @property
-    def digest(self) -> str:
-        """Return a SHA-256 of both."""
-        return hashlib.sha256(self.source.proto + b"\0" + self.target.proto).hexdigest()
-
-    def save(self, folder: Path) -> None:
-        """Write both files into a run's folder, each whole or not at all."""
-        for name, subwords in ((SOURCE_FILE, self.source), (TARGET_FILE, self.target)):
-            temporary = folder / f"{name}.tmp"
-            temporary.write_bytes(subwords.proto)
-            os.replace(temporary, folder / name)
+    def facts(self) -> dict[str, str]:
+        """Return both as JSON, for `vocabularies_of`."""
+        sides = {"source_model": self.source, "target_model": self.target}
+        return {name: base64.b64encode(side.proto).decode() for name, side in sides.items()}
 
     def encode(self, pairs: Pairs, reverse_source: bool) -> Encoded:
         """Return pairs as ids, the sources from their end to their start if asked for."""
@@ -159,27 +148,7 @@ def learn_vocabularies(train: Pairs, config: Config) -> Vocabularies:
     )
 
 
-def load_vocabularies(folder: Path, digest: str) -> Vocabularies:
-    """Read what `Vocabularies.save` wrote.
-
-    Args:
-      folder: the run's folder.
-      digest: what their digest was.
-
-    Raises:
-      InputError: a file is missing or another than it was.
-    """
-    try:
-        protos = [(folder / name).read_bytes() for name in (SOURCE_FILE, TARGET_FILE)]
-    except OSError as error:
-        raise InputError(
-            f"load_vocabularies: cannot read {error.filename}: {error.strerror}; the run "
-            "is not usable without it: bring it back or train anew"
-        ) from error
-    vocabularies = Vocabularies(*map(Subwords, protos))
-    if vocabularies.digest != digest:
-        raise InputError(
-            f"load_vocabularies: {folder / SOURCE_FILE} or {folder / TARGET_FILE} is not what "
-            "the run was trained with; bring it back or train anew"
-        )
-    return vocabularies
+def vocabularies_of(facts: Mapping[str, Any]) -> Vocabularies:
+    """Return the subwords of a run from what its file holds."""
+    source, target = (base64.b64decode(facts[f"{side}_model"]) for side in ("source", "target"))
+    return Vocabularies(Subwords(source), Subwords(target))

@@ -1,4 +1,7 @@
-"""Translating: a beam search over the decoder's steps, sentences of like length together."""
+"""Translating: a beam search over the decoder's steps, sentences of like length together.
+
+First what is about ids, then a trained model at work on lines.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,43 +12,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from deeprnn_jax.decoding import beam_search, gnmt_penalty
+from experiments.common.errors import InputError
+from experiments.common.experiment import Trained
 from experiments.machine_translation.batches import Batch, Bucket, pack, pad
-from experiments.machine_translation.config import Config
-from experiments.machine_translation.model import Translator
-from experiments.machine_translation.subwords import END, START, Encoded, Ids
+from experiments.machine_translation.lines import Pairs
+from experiments.machine_translation.model import Model, ModelParams
+from experiments.machine_translation.subwords import (
+    END,
+    START,
+    Encoded,
+    Ids,
+    Vocabularies,
+    vocabularies_of,
+)
 
-# Sources are padded to a multiple of this, so that few shapes are compiled.
-_LENGTH_STEP = 16
+MOST_PIECES = 2_000  # of a line; a sentence of the corpora has some 50 at most
 _MOST_TOKENS = 16_384  # of the sources of one batch: lines that are very long stand apart
 
 # (params, source [S, B], lengths [B]) -> (tokens, lengths), as `translate_batch` of a model
-TranslateFn = Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]
+TranslateFn = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-class Search(NamedTuple):
-    """How a translation is looked for."""
-
-    beam_size: int = 5
-    length_penalty: float = 0.6
-
-
-GREEDY = Search(beam_size=1, length_penalty=0.0)
-
-
-def search_of(config: Config) -> Search:
-    """Return how a config's translations are looked for; a beam of one is greedy."""
-    return GREEDY if config.beam_size == 1 else Search(config.beam_size, config.length_penalty)
-
-
-@partial(jax.jit, static_argnames=("model", "search"))
+@partial(jax.jit, static_argnames=("model", "greedy"))
 def translate_batch(
-    model: Translator, search: Search, params: Any, source: jax.Array, lengths: jax.Array
+    model: Model, greedy: bool, params: ModelParams, source: jax.Array, lengths: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Translate a batch.
 
     Args:
-      model: the translator.
-      search: how the translations are looked for.
+      model: the translator; its config has the beam's size, and the penalty for length.
+      greedy: with a beam of one instead, which has no penalty.
       params: the parameters.
       source: int32 `[S, B]`.
       lengths: int32 `[B]`, the real tokens of each row.
@@ -54,6 +50,8 @@ def translate_batch(
       The best hypothesis of each row, int32 `[B, max_steps]`, and how many tokens it has
       before END, `[B]`: at most 1.5 S + 10.
     """
+    config = model.config
+    beam_size, penalty = (1, 0.0) if greedy else (config.beam_size, config.length_penalty)
     # The memory is closed over: all hypotheses of a row share it.
     memory, state = model.encode(params, source, lengths)
     best = beam_search(
@@ -61,25 +59,26 @@ def translate_batch(
         state,
         jnp.full(lengths.shape, START),
         end_token=END,
-        beam_size=search.beam_size,
+        beam_size=beam_size,
         max_steps=source.shape[0] * 3 // 2 + 10,
         num_results=1,
-        length_penalty=gnmt_penalty(search.length_penalty),
+        length_penalty=gnmt_penalty(penalty),
     )
     ended = best.finished[:, 0].astype(jnp.int32)
     return best.tokens[:, 0], best.lengths[:, 0] - ended
 
 
 def translate_ids(
-    translate: TranslateFn, params: Any, sources: Sequence[Ids], batch_size: int
+    translate: TranslateFn, params: Any, sources: Sequence[Ids], batch_size: int, padding: int
 ) -> list[Ids]:
     """Translate sentences; an empty one becomes an empty one.
 
     Args:
-      translate: `translate_batch` of a model and a search.
+      translate: `translate_batch` of a model.
       params: the parameters.
       sources: ids `[N]` of each.
       batch_size: how many are translated side by side, of lines that are very long fewer.
+      padding: lengths are rounded up to a multiple of it, so that few shapes are compiled.
 
     Returns:
       For each, in their order, its translation's ids, without END.
@@ -88,9 +87,11 @@ def translate_ids(
     order = sorted((i for i, ids in enumerate(sources) if len(ids)), key=lambda i: len(sources[i]))
     batch_size = min(batch_size, len(order))
     while order:
-        number = _how_many([len(sources[i]) for i in order[:batch_size]])
-        rows, order = order[:number], order[number:]
-        longest = _padded(len(sources[rows[-1]]))
+        padded = [_rounded_up(len(sources[i]), padding) for i in order[:batch_size]]
+        # The first ones that fit side by side; one does in any case.
+        fit = [n for n, length in enumerate(padded, 1) if n * length <= _MOST_TOKENS]
+        number = max(fit, default=1)
+        rows, order, longest = order[:number], order[number:], padded[number - 1]
         # The same size wherever it can be, so that it is compiled once a length.
         size = batch_size if batch_size * longest <= _MOST_TOKENS else number
         chosen = [sources[i] for i in rows] + [np.zeros(0, np.int32)] * (size - len(rows))
@@ -101,27 +102,81 @@ def translate_ids(
     return found
 
 
-def _how_many(lengths: Sequence[int]) -> int:
-    """Return how many of the next sources, the shortest first, fit side by side; one does."""
-    fit = [n for n, length in enumerate(lengths, 1) if n * _padded(length) <= _MOST_TOKENS]
-    return max(fit, default=1)
-
-
-def _padded(length: int) -> int:
-    return -(-length // _LENGTH_STEP) * _LENGTH_STEP
+def _rounded_up(length: int, multiple_of: int) -> int:
+    return -(-length // multiple_of) * multiple_of
 
 
 @partial(jax.jit, static_argnames="model")
-def align(model: Translator, params: Any, batch: Batch) -> jax.Array:
+def align(model: Model, params: ModelParams, batch: Batch) -> jax.Array:
     """Return what each step of a batch attends to, weights `[T, B, S]`."""
     return model.apply(params, batch.source, batch.source_lengths, batch.target)[1]
 
 
-def attention_weights(model: Translator, params: Any, source: Ids, target: Ids) -> np.ndarray:
+def attention_weights(model: Model, params: ModelParams, source: Ids, target: Ids) -> np.ndarray:
     """Return the attention over a source while a target is read, `[T + 1, S]`.
 
     Row t is what token t was written by, the last one END. Without attention S is 0.
     """
-    shape = Bucket(np.arange(1), _padded(len(source)), _padded(len(target) + 1))
-    batch = pack(Encoded([source], [target]), [0], shape, 1)
+    lengths = (
+        _rounded_up(length, model.config.eval_padding) for length in (len(source), len(target) + 1)
+    )
+    batch = pack(Encoded([source], [target]), Bucket(np.arange(1), *lengths), 1)
     return np.asarray(align(model, params, batch))[: len(target) + 1, 0, : len(source)]
+
+
+def translate_pieces(
+    model: Model,
+    params: ModelParams,
+    vocabularies: Vocabularies,
+    sources: Sequence[Ids],
+    *,
+    greedy: bool = False,
+) -> list[str]:
+    """Return the translations of lines in pieces, by greedy or by beam search."""
+    config = model.config
+    translate = partial(translate_batch, model, greedy or config.beam_size == 1)
+    found = translate_ids(translate, params, sources, config.eval_batch_size, config.eval_padding)
+    return [vocabularies.target.decode(ids) for ids in found]
+
+
+def translate_lines(trained: Trained, lines: Sequence[str], *, greedy: bool = False) -> list[str]:
+    """Translate lines; an empty one becomes an empty one.
+
+    A character that the training text lacks is read as unknown; see `Subwords.unseen`.
+
+    Raises:
+      InputError: a line has more than `MOST_PIECES`.
+    """
+    vocabularies = vocabularies_of(trained.facts)
+    sources = vocabularies.encode(Pairs([*lines], []), trained.config.reverse_source).sources
+    for number, ids in enumerate(sources, 1):
+        if len(ids) > MOST_PIECES:
+            raise InputError(
+                f"translate_lines: line {number:,} has {len(ids):,} pieces, a line may have "
+                f"{MOST_PIECES:,}; write a sentence a line"
+            )
+    return translate_pieces(trained.model, trained.params, vocabularies, sources, greedy=greedy)
+
+
+class Alignment(NamedTuple):
+    """What the decoder attended to while it wrote a line."""
+
+    source: list[str]  # pieces, in the line's own order
+    target: list[str]  # pieces, the last one the end
+    weights: np.ndarray  # [target, source]
+
+
+def align_line(trained: Trained, line: str, translation: str) -> Alignment | None:
+    """Return the attention while a line is translated so, or None without any, or words.
+
+    The translation is read again, cut into pieces anew, which is nearly always how it
+    was written.
+    """
+    config, vocabularies = trained.config, vocabularies_of(trained.facts)
+    source, target = vocabularies.source.encode(line), vocabularies.target.encode(translation)
+    if config.attention == "none" or not len(source):
+        return None
+    order = slice(None, None, -1 if config.reverse_source else 1)
+    weights = attention_weights(trained.model, trained.params, source[order], target)
+    pieces = [*vocabularies.target.pieces(target), "(end)"]
+    return Alignment(vocabularies.source.pieces(source), pieces, weights[:, order])

@@ -12,11 +12,12 @@
 | `data.py`, `chorales.py` | corpora as piano rolls; the rules of the generated chorales |
 | `folder.py` | a folder of the user's own MIDI files |
 | `batches.py` | the windows of the pieces that a step reads |
+| `rolls.py`, `tonality.py`, `midi.py`, `picture.py` | rolls, their key, MIDI files, PNGs |
 | `model.py` | `deeprnn_jax.deep_rnn`, and a logit for each of 88 keys |
-| `evaluate.py`, `baselines.py` | nats a frame over whole pieces; the figures to pass |
-| `train.py`, `report.py` | several seeds at once, and what is said at the end |
-| `generate.py`, `midi.py`, `picture.py` | composing; MIDI files in and out; PNGs |
+| `problem.py` | the loss, and what the training loop asks, of several seeds at once |
+| `evaluate.py`, `measure.py`, `baselines.py` | nats a frame; a finished run; figures to pass |
+| `report.py` | what is said and drawn |
+| `use.py` | composing |
+| `experiment.py` | all of it as one record |
 | `compare.py` | RNN, LSTM and GRU with 1, 2 and 3 layers |
-
-From Python: `from experiments.music_generation.train import train`.
 """

@@ -13,39 +13,27 @@ Shares are of the training split's frames, with half a count added to either out
 that nothing has probability 0.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.music_generation.evaluate import Nll, mean_nll
-from experiments.music_generation.rolls import Roll
+from experiments.music_generation.evaluate import mean_nll
+from experiments.music_generation.rolls import NUM_KEYS, Roll
 
-Probabilities = NDArray[np.float64]
 _SMOOTHING = 0.5
 
 
-class Counts(NamedTuple):
-    """What happens to each key from one frame to the next, `[88]` each."""
+def count(pieces: Sequence[Roll]) -> NDArray[np.int64]:
+    """Count what happens to each key from one frame of a piece to the next.
 
-    on_on: NDArray[np.int64]
-    on_off: NDArray[np.int64]
-    off_on: NDArray[np.int64]
-    off_off: NDArray[np.int64]
-
-
-def count(pieces: Sequence[Roll]) -> Counts:
-    """Count over all pairs of neighbouring frames of all pieces."""
-    before = np.concatenate([piece[:-1] for piece in pieces]).astype(bool)
-    after = np.concatenate([piece[1:] for piece in pieces]).astype(bool)
-    pairs = (before & after, before & ~after, ~before & after, ~before & ~after)
-    return Counts(*(pair.sum(axis=0) for pair in pairs))
-
-
-def share(yes: NDArray[np.int64], no: NDArray[np.int64]) -> Probabilities:
-    """Return yes / (yes + no), smoothed."""
-    return (yes + _SMOOTHING) / (yes + no + 2.0 * _SMOOTHING)
+    Returns:
+      `[2, 2, 88]`: `[i, j, k]` is how often key k was silent (i = 0) or sounded (i = 1) in
+      a frame and was silent (j = 0) or sounded (j = 1) in the next.
+    """
+    before = np.concatenate([piece[:-1] for piece in pieces])
+    after = np.concatenate([piece[1:] for piece in pieces])
+    return np.array([[((before == i) & (after == j)).sum(axis=0) for j in (0, 1)] for i in (0, 1)])
 
 
 def baselines(train: Sequence[Roll], pieces: Sequence[Roll]) -> dict[str, float]:
@@ -56,32 +44,24 @@ def baselines(train: Sequence[Roll], pieces: Sequence[Roll]) -> dict[str, float]
       pieces: the split to score.
     """
     each = count(train)
-    every = Counts(*(part.sum() for part in each))
-    frequency = share(each.on_on + each.off_on, each.on_off + each.off_off)
-    chains = {
-        "note frequencies": (frequency, frequency),
-        "repeat the last frame": (
-            share(every.on_on, every.on_off),
-            share(every.off_on, every.off_off),
-        ),
-        "Markov chain a note": (share(each.on_on, each.on_off), share(each.off_on, each.off_off)),
+    counts = {
+        "note frequencies": each.sum(axis=0, keepdims=True),
+        "repeat the last frame": each.sum(axis=-1, keepdims=True),
+        "Markov chain a note": each,
     }
-    return {name: float(_chain_nll(pieces, on, off).frames) for name, (on, off) in chains.items()}
+    return {name: _nll_of(pieces, _share(of)) for name, of in counts.items()}
 
 
-def _chain_nll(pieces: Sequence[Roll], if_on: Probabilities, if_off: Probabilities) -> Nll:
-    """Score a key's probability to sound if it did and if it did not in the frame before."""
-
-    def of_frames(before: Roll) -> Probabilities:
-        return np.where(before == 1, if_on, if_off)
-
-    return nll_of(pieces, of_frames)
+def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the probability to sound, smoothed, `[2, 88]`: after silence and after a sound."""
+    p = (counts[:, 1] + _SMOOTHING) / (counts.sum(axis=1) + 2.0 * _SMOOTHING)
+    return np.broadcast_to(p, (2, NUM_KEYS))
 
 
-def nll_of(pieces: Sequence[Roll], guess: Callable[[Roll], Probabilities]) -> Nll:
-    """Return the nats a frame of guesses `[T - 1, 88]` from the frames before them."""
+def _nll_of(pieces: Sequence[Roll], p_of: NDArray[np.float64]) -> float:
+    """Score the probabilities of keys to sound, `[2, 88]` by what they did before."""
     nats = []
     for piece in pieces:
-        p = guess(piece[:-1])
+        p = np.where(piece[:-1] == 1, p_of[1], p_of[0])
         nats.append(-np.log(np.where(piece[1:] == 1, p, 1.0 - p)).sum())
-    return mean_nll(np.array(nats), [len(piece) for piece in pieces])
+    return float(mean_nll(np.array(nats), [len(piece) for piece in pieces]).frames)

@@ -15,12 +15,14 @@ buckets' order is common to all of them, since they are trained together. So the
 of a seed do not depend on which others are trained beside it.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.music_generation.config import Config
 from experiments.music_generation.rolls import NUM_KEYS, Roll, transposable, transpose
 
 _ROUND = 8  # bucket lengths are multiples of it
@@ -52,8 +54,9 @@ class Bucket(NamedTuple):
 class Plan(NamedTuple):
     """What an epoch reads."""
 
+    pieces: Sequence[Roll]
     buckets: tuple[Bucket, ...]
-    batch_size: int
+    config: Config
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,103 +66,67 @@ class Plan(NamedTuple):
     @property
     def bucket_of_batch(self) -> NDArray[np.int64]:
         """Return the bucket of each of an epoch's batches, in order."""
-        counts = [-(-len(bucket.windows) // self.batch_size) for bucket in self.buckets]
+        counts = [-(-len(bucket.windows) // self.config.batch_size) for bucket in self.buckets]
         return np.repeat(np.arange(len(counts)), counts)
 
 
-def make_plan(
-    lengths: Sequence[int], *, batch_size: int, crop_frames: int, num_buckets: int
-) -> Plan:
-    """Cut pieces into windows and sort these into buckets.
+def make_plan(pieces: Sequence[Roll], config: Config) -> Plan:
+    """Cut pieces into windows and share these out to buckets, equally.
 
     Args:
-      lengths: the frames of each piece.
-      batch_size: B, windows a step reads.
-      crop_frames: the most frames a window has.
-      num_buckets: how many padded lengths there are at most; the windows are shared out
-        to them equally.
+      pieces: the training pieces, `[T, 88]`.
+      config: `crop_frames`, `num_buckets`, and what `batch_at` goes by.
     """
     windows = []
-    for piece, length in enumerate(lengths):
-        parts = -(-length // crop_frames)
-        each = -(-length // parts)
-        windows += [
-            Window(piece, i * (length - each) / max(parts - 1, 1), each) for i in range(parts)
-        ]
+    for i, piece in enumerate(pieces):
+        parts = -(-len(piece) // config.crop_frames)
+        each = -(-len(piece) // parts)
+        apart = (len(piece) - each) / max(parts - 1, 1)
+        windows += [Window(i, n * apart, each) for n in range(parts)]
     windows.sort(key=lambda window: window.length)
-    cuts = [len(windows) * (i + 1) // num_buckets for i in range(num_buckets)]
-    frames = sorted({-(-windows[cut - 1].length // _ROUND) * _ROUND for cut in cuts if cut})
-    buckets, low = [], 0
-    for high in frames:
-        mine = tuple(window for window in windows if low < window.length <= high)
-        buckets.append(Bucket(high, mine))
-        low = high
-    return Plan(tuple(buckets), batch_size)
+    cuts = [len(windows) * (i + 1) // config.num_buckets for i in range(config.num_buckets)]
+    frames = {-(-windows[cut - 1].length // _ROUND) * _ROUND for cut in cuts if cut}
+    buckets = [
+        Bucket(high, tuple(window for window in windows if low < window.length <= high))
+        for low, high in itertools.pairwise((0, *sorted(frames)))
+    ]
+    return Plan(pieces, tuple(buckets), config)
 
 
-def batch_at(
-    pieces: Sequence[Roll],
-    plan: Plan,
-    step: int,
-    seeds: Sequence[int],
-    most_semitones: int = 0,
-    share: float = 1.0,
-) -> Batch:
-    """Return what step `step`, counted from 0, reads.
+def batch_at(plan: Plan, step: int) -> Batch:
+    """Return what step `step`, counted from 0, reads: `[S, T, B, 88]` twice and `[S, B]`.
 
-    Args:
-      pieces: the training pieces, of which `plan` was made.
-      plan: what an epoch reads.
-      step: the step.
-      seeds: S of them, of each model's own draws.
-      most_semitones: how far a window may be transposed either way; each shift that
-        keeps all notes of the piece on the keyboard is drawn equally often.
-      share: of the windows that are transposed, drawn by chance.
-
-    Returns:
-      The batch, `[S, T, B, 88]` twice and `[S, B]`.
+    A window is transposed by chance, `config.transpose_share` of them are; each shift of at
+    most `config.transpose` that keeps all notes of its piece is drawn equally often.
     """
     epoch, place = divmod(step, plan.steps_per_epoch)
     order = np.random.default_rng((epoch,)).permutation(plan.bucket_of_batch)
     bucket = int(order[place])
     nth = int((order[:place] == bucket).sum())  # of this bucket's batches in this epoch
     rows = []
-    for seed in seeds:
+    for seed in plan.config.seeds:
         rng = np.random.default_rng((seed, epoch, bucket))
-        rows.append(_rows(pieces, plan, bucket, nth, rng, most_semitones, share))
+        rows.append(_rows(plan, bucket, nth, rng))
     return Batch(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 
-def _rows(
-    pieces: Sequence[Roll],
-    plan: Plan,
-    bucket: int,
-    nth: int,
-    rng: np.random.Generator,
-    most_semitones: int,
-    share: float,
-) -> Batch:
+def _rows(plan: Plan, bucket: int, nth: int, rng: np.random.Generator) -> Batch:
     """Return the n-th batch of a bucket; the generator is that of a seed and an epoch."""
-    frames, windows = plan.buckets[bucket]
+    (frames, windows), config = plan.buckets[bucket], plan.config
     order = rng.permutation(len(windows))
     draws = rng.random((3, len(windows)))  # of every window, wherever in the order it is
-    num_batches = -(-len(windows) // plan.batch_size)
-    filled = np.resize(order, num_batches * plan.batch_size)
-    mine = filled[nth * plan.batch_size : (nth + 1) * plan.batch_size]
-    x = np.zeros((frames, plan.batch_size, NUM_KEYS), np.uint8)
+    mine = order[(nth * config.batch_size + np.arange(config.batch_size)) % len(order)]
+    x = np.zeros((frames, config.batch_size, NUM_KEYS), np.uint8)
     labels = np.zeros_like(x)
     for row, i in enumerate(mine):
-        window, piece = windows[i], pieces[windows[i].piece]
-        start = _start(window, len(piece), draws[0, i])
-        low, high = transposable(piece, most_semitones if draws[2, i] < share else 0)
+        window, piece = windows[i], plan.pieces[windows[i].piece]
+        most = config.transpose if draws[2, i] < config.transpose_share else 0
+        low, high = transposable(piece, most)
         moved = transpose(piece, low + int(draws[1, i] * (high - low + 1)))
-        labels[: window.length, row] = moved[start : start + window.length]
-        first = 1 if start == 0 else 0  # a piece begins after a silent frame
-        x[first : window.length, row] = moved[start + first - 1 : start + window.length - 1]
+        # Moved by up to half the window's length.
+        start = round(window.start + (draws[0, i] - 0.5) * window.length)
+        start = min(max(start, 0), len(piece) - window.length)
+        own = slice(start, start + window.length)
+        labels[: window.length, row] = moved[own]
+        x[: window.length, row] = np.pad(moved, ((1, 0), (0, 0)))[own]  # silence before a piece
     return Batch(x, labels, np.array([windows[i].length for i in mine], np.int32))
-
-
-def _start(window: Window, num_frames: int, draw: float) -> int:
-    """Return the frame at which a window begins, moved by up to half its length."""
-    moved = window.start + (draw - 0.5) * window.length
-    return int(np.clip(round(moved), 0, num_frames - window.length))

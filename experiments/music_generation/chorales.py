@@ -15,7 +15,7 @@ what a model of these pieces can be compared with.
 """
 
 import itertools
-from functools import cache
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -61,13 +61,14 @@ class Voicings(NamedTuple):
 
 def compose_chorales(count: int, seed: int) -> list[Chorale]:
     """Return `count` chorales, each drawn from the seed and its own number."""
-    return [compose(np.random.default_rng((seed, i))) for i in range(count)]
+    keys = {(t, mode): list_voicings(t, mode) for t in range(12) for mode in CHORDS}
+    return [compose(np.random.default_rng((seed, i)), keys) for i in range(count)]
 
 
-def compose(rng: np.random.Generator) -> Chorale:
-    """Return one chorale."""
+def compose(rng: np.random.Generator, keys: Mapping[tuple[int, str], Voicings]) -> Chorale:
+    """Return one chorale in one of the keys, given by tonic and mode."""
     mode = "major" if rng.random() < 0.6 else "minor"
-    voicings = list_voicings(int(rng.integers(12)), mode)
+    voicings = keys[int(rng.integers(12)), mode]
     num_frames = PHRASE_FRAMES * int(rng.integers(3, 7))
     roll = np.zeros((num_frames, NUM_KEYS), np.uint8)
     marginals = np.zeros((num_frames, NUM_KEYS))
@@ -147,7 +148,6 @@ def moves_in_parallel(held: NDArray[np.int64], notes: NDArray[np.int64]) -> NDAr
     return found
 
 
-@cache
 def list_voicings(tonic: int, mode: str) -> Voicings:
     """Return the voicings of a key's chords.
 

@@ -20,24 +20,17 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import tyro
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from experiments.common.command import plain_errors, run_folder_for
-from experiments.common.records import environment, write_json
-from experiments.common.run_folder import finished_or_trained
+from experiments.common import plots, sweep
+from experiments.common.command import run_folder_for
 from experiments.common.settings import as_stored
+from experiments.common.sweep import Results, Sweep
 from experiments.music_generation.config import Config
-from experiments.music_generation.data import DataName
-from experiments.music_generation.report import PUBLISHED
-from experiments.music_generation.train import train
+from experiments.music_generation.experiment import EXPERIMENT
+from experiments.music_generation.report import BAI_2018
 
-RUNS = Path("runs/music_generation")
-CELLS = {"elman": "RNN", "lstm": "LSTM", "gru": "GRU"}
-DEPTHS = (1, 2, 3)
+NAMES = {"elman": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
 SCHEDULES: Mapping[str, Config] = {
     "chorales": Config(hidden_size=64, num_seeds=2, steps=200, transpose=5),
@@ -74,7 +67,7 @@ SCHEDULES: Mapping[str, Config] = {
 class Comparison:
     """Train each cell with each depth on one schedule, and write a table and a plot."""
 
-    data: DataName = "chorales"
+    data: Literal["chorales", "jsb", "nottingham"] = "chorales"
     """chorales, jsb or nottingham; each has its schedule."""
     data_dir: str | None = None
     """A folder that holds the corpora: no download."""
@@ -90,115 +83,103 @@ class Comparison:
 
 def base_config(comparison: Comparison) -> Config:
     """Return what all nine have in common."""
-    wishes = {
-        name: value
-        for name in ("data_dir", "hidden_size", "steps", "num_seeds")
-        if (value := getattr(comparison, name)) is not None
-    }
+    given = {name: value for name, value in vars(comparison).items() if value is not None}
+    given.pop("workdir", None)
     base = SCHEDULES[comparison.data]
-    steps = wishes.get("steps", base.steps)
-    return dataclasses.replace(base, **wishes, warmup_steps=min(base.warmup_steps, steps // 10))
+    warmup_steps = min(base.warmup_steps, given.get("steps", base.steps) // 10)
+    return dataclasses.replace(base, **given, warmup_steps=warmup_steps)
 
 
-def compare(comparison: Comparison, workdir: Path) -> dict[str, Any]:
-    """Train what has not been trained yet and return what is in comparison.json.
-
-    Raises:
-      InputError: see `train`.
-    """
-    base, results = base_config(comparison), []
-    for cell in CELLS:
-        for depth in DEPTHS:
-            config = dataclasses.replace(base, cell=cell, num_layers=depth)
-            results.append(finished_or_trained(train, config, workdir / f"{cell}-{depth}"))
-    content = {
-        "data": comparison.data,
-        "config": as_stored(base),
-        "rows": [_row(result) for result in results],
-        "baselines": results[0]["test_baselines"],
-        "environment": environment(),
-    }
-    write_json(workdir / "comparison.json", content)
-    (workdir / "table.md").write_text(table(content), encoding="utf-8")
-    plot(workdir / "comparison.png", content)
-    return content
-
-
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table shows of one run."""
-    kept = ("parameters", "seeds", "best_step", "seconds")
-    nlls = tuple(
-        f"{split}_nll{end}" for split in ("validation", "test") for end in ("", "_deviation")
+def comparison_of(
+    base: Config, cells: Sequence[str] = tuple(NAMES), depths: Sequence[int] = (1, 2, 3)
+) -> Sweep:
+    """Return what is compared: each cell with each number of layers, the rest as in `base`."""
+    names = {(cell, depth): f"{cell}-{depth}" for cell in cells for depth in depths}
+    return Sweep(
+        experiment=EXPERIMENT,
+        rows={
+            name: {name: dataclasses.replace(base, cell=cell, num_layers=depth)}
+            for (cell, depth), name in names.items()
+        },
+        figures=_figures,
+        head=lambda result: {
+            "data": base.data,
+            "config": as_stored(base),
+            "baselines": result["test_baselines"],
+        },
+        table=table,
+        draw=plot,
+        files=("table.md", "comparison.json", "comparison.png"),
     )
-    config = result["config"]
-    shown = {"cell": config["cell"], "num_layers": config["num_layers"]}
-    return shown | {name: result[name] for name in (*kept, *nlls, "test_nll_by_pieces")}
+
+
+def _figures(_: str, results: Results) -> dict[str, Any]:
+    """Return what the table shows of one run."""
+    (result,) = results.values()
+    kept = ("parameters", "seeds", "best_step", "seconds", "test_nll_by_pieces")
+    nlls = (f"{split}_nll{end}" for split in ("validation", "test") for end in ("", "_deviation"))
+    shown = {name: result["config"][name] for name in ("cell", "num_layers")}
+    return shown | {name: result[name] for name in (*kept, *nlls)}
+
+
+def _lines(content: Mapping[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return the rows by the cell's name and by depth, in their order."""
+    lines: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in content["rows"]:
+        cell = str(row["cell"])
+        lines.setdefault(NAMES.get(cell, cell), {})[row["num_layers"]] = row
+    return lines
 
 
 def table(content: Mapping[str, Any]) -> str:
     """Return the table as Markdown: test NLL, mean ± deviation over the seeds."""
-    config, data = content["config"], content["data"]
-    lines = [
+    config, data, lines = content["config"], content["data"], _lines(content)
+    depths, published = next(iter(lines.values())), BAI_2018.get(data, {})
+    figures = sweep.markdown(
+        ["cell", *(f"{depth} layer{'s' * (depth > 1)}" for depth in depths), "published"],
+        *(
+            [cell, *(_cell(of.get(depth)) for depth in depths), published.get(cell, "-")]
+            for cell, of in lines.items()
+        ),
+    )
+    baselines = ", ".join(f"{name} {nll:.3f}" for name, nll in content["baselines"].items())
+    return (
         f"Test NLL on {data}, nats a frame; {config['hidden_size']} units a layer, "
         f"{config['steps']} steps of {config['batch_size']} windows, {config['num_seeds']} "
-        "seed(s); in brackets the parameters and the seconds of training.",
-        "",
-        "| cell | "
-        + " | ".join(f"{depth} layer{'s' * (depth > 1)}" for depth in DEPTHS)
-        + " | published |",
-        "|---|" + "---|" * (len(DEPTHS) + 1),
-    ]
-    for cell, name in CELLS.items():
-        cells = [_cell(row) for row in content["rows"] if row["cell"] == cell]
-        published = PUBLISHED.get(data, {}).get(name)
-        lines.append(f"| {name} | {' | '.join(cells)} | {published or '-'} |")
-    lines += [
-        "",
-        "Baselines: " + ", ".join(f"{n} {v:.3f}" for n, v in content["baselines"].items()),
-    ]
-    return "\n".join(lines) + "\n"
+        "seed(s); in brackets the parameters and the seconds of training.\n\n"
+        f"{figures}\n\nBaselines: {baselines}"
+    )
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:  # not trained yet
+        return "-"
     spread = f" ± {row['test_nll_deviation']:.3f}" if len(row["seeds"]) > 1 else ""
     return f"{row['test_nll']:.3f}{spread} ({row['parameters']:,}; {row['seconds']:.0f} s)"
 
 
-def plot(path: Path, content: Mapping[str, Any]) -> None:
+def plot(path: Path, content: Mapping[str, Any], _: Mapping[str, Path]) -> None:
     """Draw the test NLL over the depth, a line a cell."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for cell, name in CELLS.items():
-        rows = [row for row in content["rows"] if row["cell"] == cell]
-        axes.errorbar(
-            [row["num_layers"] for row in rows],
-            [row["test_nll"] for row in rows],
-            yerr=[row["test_nll_deviation"] for row in rows],
-            label=name,
-            marker="o",
-            capsize=3,
-        )
-    axes.set_xticks(DEPTHS)
-    axes.set_xlabel("layers")
-    axes.set_ylabel("nats a frame, test")
+    picture, axes = plots.figure(size=(6.0, 4.0))
+    for cell, of in _lines(content).items():
+        nll = [row["test_nll"] for row in of.values()]
+        spread = [row["test_nll_deviation"] for row in of.values()]
+        axes.errorbar(list(of), nll, yerr=spread, label=cell, marker="o", capsize=3)
+        axes.set_xticks(list(of))
     config = content["config"]
-    axes.set_title(f"{content['data']}: {config['hidden_size']} units, {config['steps']} steps")
+    title = f"{content['data']}: {config['hidden_size']} units, {config['steps']} steps"
+    axes.set(xlabel="layers", ylabel="nats a frame, test", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    picture.savefig(path, dpi=120)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
-    prog = "python -m experiments.music_generation.compare"
-    with plain_errors():
-        comparison = tyro.cli(Comparison, prog=prog, args=arguments)
+    with sweep.command_line(Comparison, "music_generation.compare", arguments) as comparison:
         name = f"compare-{comparison.data}"
-        with run_folder_for(comparison.workdir, RUNS, name) as workdir:
-            content = compare(comparison, workdir)
-        print("\n" + table(content))
-        print(f"files: {workdir}/ (table.md, comparison.png, comparison.json, a folder a run)")
+        with run_folder_for(comparison.workdir, EXPERIMENT.runs, name) as workdir:
+            sweep.run(comparison_of(base_config(comparison)), workdir)
 
 
 if __name__ == "__main__":

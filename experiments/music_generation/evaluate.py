@@ -14,8 +14,9 @@ The pieces are sorted by length and read side by side, a chunk of frames at a ti
 the state carried on: one shape, compiled once, for pieces of any length.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,6 @@ from experiments.music_generation.rolls import NUM_KEYS, Roll
 
 _CHUNK = 64  # frames a compiled call runs over
 _ROWS = 32  # pieces side by side
-
-ScoreFn = Callable[[ModelParams, State, Any, Any, Any], tuple[State, jax.Array]]
 
 
 class Nll(NamedTuple):
@@ -49,72 +48,65 @@ def mean_nll(nats: NDArray[np.float64], lengths: Sequence[int]) -> Nll:
     return Nll(nats.sum(axis=-1) / counted.sum(), (nats / counted).mean(axis=-1))
 
 
-class Group(NamedTuple):
-    """Pieces that are read side by side; rows without a piece have length 0."""
-
-    pieces: list[int]
-    x: Roll  # [T, B, 88], T a multiple of the chunk
-    labels: Roll  # [T, B, 88]
-    lengths: NDArray[np.int32]  # [B]
+def deviation(values: NDArray[np.float64]) -> float:
+    """Return the deviation of a sample (the divisor is n - 1); 0 of a single value."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def lay_out(pieces: Sequence[Roll]) -> list[Group]:
-    """Put pieces side by side with others of similar length."""
-    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
-    groups = []
-    for start in range(0, len(order), _ROWS):
-        mine = order[start : start + _ROWS]
-        frames = -(-len(pieces[mine[-1]]) // _CHUNK) * _CHUNK
-        x = np.zeros((frames, _ROWS, NUM_KEYS), np.uint8)
-        labels, lengths = np.zeros_like(x), np.zeros(_ROWS, np.int32)
-        for row, i in enumerate(mine):
-            lengths[row] = len(pieces[i])
-            labels[: len(pieces[i]), row] = pieces[i]
-            x[1 : len(pieces[i]), row] = pieces[i][:-1]
-        groups.append(Group(mine, x, labels, lengths))
-    return groups
-
-
-def make_score(model: Model) -> ScoreFn:
-    """Return the compiled `(params, state, x, labels, lengths) -> (state, nats [S, T, B])`.
-
-    params and state have a leading S axis; the pieces are the same for all S models.
-    """
-
-    def score(
-        params: ModelParams, state: State, x: jax.Array, labels: jax.Array, lengths: jax.Array
-    ) -> tuple[State, jax.Array]:
-        state, logits = model.apply(params, x, state, lengths)
-        return state, frame_nats(logits, labels)
-
-    return jax.jit(jax.vmap(score, in_axes=(0, 0, None, None, None)))
-
-
-def evaluate(model: Model, score: ScoreFn, params: ModelParams, pieces: Sequence[Roll]) -> Nll:
+def evaluate(model: Model, params: ModelParams, pieces: Sequence[Roll]) -> Nll:
     """Return the nats a frame of S models on a split, without dropout.
 
     Args:
-      model: the model, for its initial state.
-      score: `make_score(model)`, made once so that it is compiled once.
+      model: the model; one compiled call serves all evaluations of the same one.
       params: the parameters, each leaf `[S, ...]`.
       pieces: rolls `[T, 88]`, T >= 2.
 
     Returns:
       The means; nats are float32 a frame and summed in float64.
     """
-    first = jax.vmap(lambda p: model.initial_state(p, _ROWS))
-    num_models = jax.tree.leaves(params)[0].shape[0]
-    nats = np.zeros((num_models, len(pieces)))
-    for group in lay_out(pieces):
-        state, sums = first(params), np.zeros((num_models, _ROWS))
-        for start in range(0, len(group.x), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            left = np.clip(group.lengths - start, 0, _CHUNK)
-            state, found = score(
-                params, state, jnp.asarray(group.x[part]), jnp.asarray(group.labels[part]), left
-            )
-            t = start + np.arange(_CHUNK)[:, None]
-            counted = (t >= 1) & (t < group.lengths)  # [T, B]
-            sums += np.where(counted, np.asarray(found, np.float64), 0.0).sum(axis=1)
-        nats[:, group.pieces] = sums[:, : len(group.pieces)]
+    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
+    nats = np.zeros((len(jax.tree.leaves(params)[0]), len(pieces)))
+    for first in range(0, len(order), _ROWS):
+        mine = order[first : first + _ROWS]
+        nats[:, mine] = _nats_of(model, params, [pieces[i] for i in mine])
     return mean_nll(nats, [len(piece) for piece in pieces])
+
+
+def _nats_of(model: Model, params: ModelParams, pieces: Sequence[Roll]) -> NDArray[np.float64]:
+    """Return the nats `[S, N]` of N pieces side by side, at most `_ROWS`, the longest last."""
+    lengths = np.zeros(_ROWS, np.int32)  # rows without a piece have length 0
+    chunks = -(-len(pieces[-1]) // _CHUNK)
+    frames = np.zeros((1 + chunks * _CHUNK, _ROWS, NUM_KEYS), np.uint8)  # silence first
+    for row, piece in enumerate(pieces):
+        lengths[row] = len(piece)
+        frames[1 : 1 + len(piece), row] = piece
+    state = jax.vmap(lambda p: model.initial_state(p, _ROWS))(params)
+    total: NDArray[np.float64] = np.zeros(())
+    for start in range(0, chunks * _CHUNK, _CHUNK):
+        left = np.clip(lengths - start, 0, _CHUNK)
+        state, nats = _score(model, params, state, frames[start : start + _CHUNK + 1], left)
+        t = start + np.arange(_CHUNK)[:, None]
+        counted = (t >= 1) & (t < lengths)  # [T, B]
+        total = total + np.where(counted, np.asarray(nats, np.float64), 0.0).sum(axis=1)
+    return total[:, : len(pieces)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _score(
+    model: Model, params: ModelParams, state: State, frames: jax.Array, lengths: jax.Array
+) -> tuple[State, jax.Array]:
+    """Return the states of S models after T frames, and the nats `[S, T, B]`.
+
+    Args:
+      model: the model.
+      params: the parameters, each leaf `[S, ...]`.
+      state: the states before, likewise.
+      frames: `[T + 1, B, 88]`, the same for all models; the first is only read.
+      lengths: `[B]`.
+    """
+
+    def of_one(params: ModelParams, state: State) -> tuple[State, jax.Array]:
+        state, logits = model.apply(params, frames[:-1], state, lengths)
+        return state, frame_nats(logits, jnp.asarray(frames[1:]))
+
+    return jax.vmap(of_one)(params, state)

@@ -13,7 +13,6 @@ as drawn: the same notes give the same splits, whatever the files' names and pla
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments.common.errors import InputError
 from experiments.common.left_out import LeftOut
@@ -24,21 +23,18 @@ _LEAST_FRAMES = 8  # a bar of eighth notes: less is a sound, not a piece
 _LEAST_PIECES = 3  # one a split
 
 
-class OwnMusic(NamedTuple):
-    """What a folder holds."""
-
-    train: tuple[Roll, ...]
-    valid: tuple[Roll, ...]
-    test: tuple[Roll, ...]
-    notes: tuple[str, ...]  # what is not in the splits, for the user to read
+Splits = tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]  # train, valid, test
 
 
-def read_folder(folder: Path, frame_beats: float) -> OwnMusic:
+def read_folder(folder: Path, frame_beats: float) -> tuple[Splits, tuple[str, ...]]:
     """Read all MIDI files of a folder that exists.
 
     Args:
       folder: the folder.
       frame_beats: how long a frame lasts, in quarter notes.
+
+    Returns:
+      The splits, and what is not in them, a line each for the user to read.
 
     Raises:
       InputError: there are no MIDI files in it, or too few that can be learned from.
@@ -74,7 +70,7 @@ def read_folder(folder: Path, frame_beats: float) -> OwnMusic:
             f"not all notes are read of {partly:,} pieces: drums, keys outside of the piano's 88 "
             "or notes between the frames are left out"
         )
-    return OwnMusic(*_split([pieces[content].roll for content in sorted(pieces)]), tuple(notes))
+    return _split([pieces[content].roll for content in sorted(pieces)]), tuple(notes)
 
 
 def _add(pieces: dict[str, Score], file: Path, frame_beats: float) -> str | None:
@@ -92,9 +88,7 @@ def _add(pieces: dict[str, Score], file: Path, frame_beats: float) -> str | None
     return None
 
 
-def _split(
-    pieces: Sequence[Roll],
-) -> tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]:
+def _split(pieces: Sequence[Roll]) -> Splits:
     """Return the pieces to learn from, to validate on and to test on."""
     held_out = max(1, len(pieces) // 10)
     test, valid = pieces[:held_out], pieces[held_out : 2 * held_out]

@@ -165,14 +165,12 @@ def _tempos(file: mido.MidiFile) -> list[int]:
     They hold for all tracks, whichever they are in. Of two at one time the second is heard,
     and until the first of them MIDI's own, 120 quarter notes a minute.
     """
-    at = {0: mido.bpm2tempo(120)}  # tick -> tempo
-    for track in file.tracks:
-        now = 0
-        for message in track:
-            now += message.time
-            if message.type == "set_tempo" and message.tempo > 0:
-                at[now] = message.tempo
-    return [tempo for tempo, _ in itertools.groupby(at[tick] for tick in sorted(at))]
+    at, now = {0: mido.bpm2tempo(120)}, 0  # tick -> tempo
+    for message in mido.merge_tracks(file.tracks):
+        now += message.time
+        if message.type == "set_tempo" and message.tempo > 0:
+            at[now] = message.tempo
+    return [tempo for tempo, _ in itertools.groupby(at.values())]
 
 
 def write_midi(path: Path, roll: Roll, frame_beats: float, tempo: int = DEFAULT_TEMPO) -> None:
@@ -190,13 +188,11 @@ def write_midi(path: Path, roll: Roll, frame_beats: float, tempo: int = DEFAULT_
     padded = np.pad(roll.astype(np.int8), ((1, 1), (0, 0)))
     changes = np.diff(padded, axis=0)  # [T + 1, 88]: 1 begins, -1 ends
     now = 0
-    for t, changed in enumerate(changes):
-        # Ends first: a key may end and another begin on one tick.
-        for key in sorted(np.flatnonzero(changed), key=lambda key: changed[key]):
-            kind = "note_on" if changed[key] > 0 else "note_off"
-            time = t * frame_ticks - now
-            number = LOWEST_NOTE + int(key)
-            track.append(mido.Message(kind, note=number, velocity=_VELOCITY, time=time))
-            now = t * frame_ticks
-    track.append(mido.MetaMessage("end_of_track", time=len(roll) * frame_ticks - now))
+    # Ends first: a key may end and another begin on one tick.
+    for t, change, key in sorted((t, changes[t, key], key) for t, key in np.argwhere(changes)):
+        kind, number = "note_on" if change > 0 else "note_off", LOWEST_NOTE + int(key)
+        time = int(t - now) * frame_ticks
+        track.append(mido.Message(kind, note=number, velocity=_VELOCITY, time=time))
+        now = t
+    track.append(mido.MetaMessage("end_of_track", time=int(len(roll) - now) * frame_ticks))
     mido.MidiFile(type=0, tracks=[track], ticks_per_beat=TICKS_PER_BEAT).save(path)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.colors import ListedColormap
 
+from experiments.common import plots
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, Roll
 
+_COLOURS = ListedColormap(["white", (0.12, 0.38, 0.65), (0.9, 0.5, 0.1)])  # composed, given
 _MOST_FRAMES = 512  # more would be lines thinner than a dot
 
 
@@ -27,11 +28,12 @@ def draw_roll(path: Path, roll: Roll, *, num_given: int, frame_beats: float, tit
     low, high = (used[0], used[-1]) if len(used) else (0, NUM_KEYS - 1)
     colours = shown.astype(int)
     colours[: max(num_given - first, 0)] *= 2
-    figure = Figure(figsize=(min(4 + 0.06 * len(shown), 24), 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    picture, axes = plots.figure(size=(min(4 + 0.06 * len(shown), 24), 4.5))
     axes.imshow(
-        _rgb(colours).swapaxes(0, 1),
+        colours.T,
+        cmap=_COLOURS,
+        vmin=0,
+        vmax=2,
         aspect="auto",
         origin="lower",
         interpolation="nearest",
@@ -47,13 +49,6 @@ def draw_roll(path: Path, roll: Roll, *, num_given: int, frame_beats: float, tit
     axes.set_ylim(LOWEST_NOTE + low - 2.5, LOWEST_NOTE + high + 2.5)
     octaves = [note for note in range(12, 128, 12) if low <= note - LOWEST_NOTE <= high + 1]
     axes.set_yticks(octaves, [f"C{note // 12 - 1}" for note in octaves])
-    axes.set_xlabel("quarter notes")
-    axes.set_ylabel("key")
-    axes.set_title(title)
+    axes.set(xlabel="quarter notes", ylabel="key", title=title)
     axes.grid(axis="y", alpha=0.4)
-    figure.savefig(path, dpi=100)
-
-
-def _rgb(colours: np.ndarray) -> np.ndarray:
-    """Return 0 as white, 1 (composed) as blue and 2 (given) as orange, `[..., 3]`."""
-    return np.array([[1.0, 1.0, 1.0], [0.12, 0.38, 0.65], [0.9, 0.5, 0.1]])[colours]
+    picture.savefig(path, dpi=100)

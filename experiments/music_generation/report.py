@@ -1,15 +1,16 @@
-"""What a run says: its pieces, its records, and the summary at the end."""
+"""What a run says and draws."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
+from experiments.common.experiment import Trained
+from experiments.common.plots import draw_run
 from experiments.music_generation.data import Corpus
+from experiments.music_generation.use import write_piece
 
 # Test NLL of Bai et al. 2018, table 1.
-PUBLISHED = {
+BAI_2018 = {
     "jsb": {"RNN": 8.91, "LSTM": 8.45, "GRU": 8.43},
     "nottingham": {"RNN": 4.05, "LSTM": 3.29, "GRU": 3.46},
 }
@@ -33,34 +34,29 @@ def describe(corpus: Corpus) -> str:
     return "\n".join((learned, *corpus.notes))
 
 
-def show(record: Mapping[str, float]) -> str:
-    """Return a record in a few words."""
-    words = f"train {record['train_nll']:.3f}"
-    if "validation_nll" in record:
-        words += f"   validation {record['validation_nll']:.3f} nats a frame"
-    return words
+def report(trained: Trained, corpus: Corpus, result: Mapping[str, Any], _: None) -> str:
+    """Write learning curve and sample, and return the text that ends a run."""
+    plot(trained.folder, result)
+    write_piece(trained, trained.folder / "sample.mid")
+    return summary(result, trained.folder)
 
 
-def plot(workdir: Path, result: Mapping[str, Any]) -> Path:
-    """Draw the learning curve, from the first evaluation on, and return the picture's path."""
-    records = read_metrics(workdir)
-    # The first steps' losses, of up to 88 ln 2, would press all that matters into one line.
-    first = next(i for i, record in enumerate(records) if "validation_nll" in record)
-    curves = {split: curve_of(records[first:], f"{split}_nll") for split in ("train", "validation")}
+def plot(workdir: Path, result: Mapping[str, Any]) -> None:
+    """Draw the learning curve, from the first evaluation on."""
     levels = dict(result["validation_baselines"])
     if result["test_oracle_nll"] is not None:
         levels[f"{ORACLE} (test)"] = result["test_oracle_nll"]
     seeds = len(result["seeds"])
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
-    path = workdir / "learning_curve.png"
-    learning_curve(
-        path,
-        curves,
+    draw_run(
+        workdir,
+        "nll",
         levels,
         ylabel="nats a frame",
         title=f"music generation: {Path(result['data']).name}{of_seeds}",
+        # The first steps' losses, of up to 88 ln 2, would press all that matters into one line.
+        from_evaluation=True,
     )
-    return path
 
 
 def summary(result: Mapping[str, Any], workdir: Path) -> str:
@@ -80,7 +76,7 @@ def summary(result: Mapping[str, Any], workdir: Path) -> str:
         lines.append(f"  {name:26}{baseline:8.3f}   {verdict}")
     if result["test_oracle_nll"] is not None:
         lines.append(f"  {ORACLE:26}{result['test_oracle_nll']:8.3f}")
-    for name, published in PUBLISHED.get(result["data"], {}).items():
+    for name, published in BAI_2018.get(result["data"], {}).items():
         lines.append(f"  {f'Bai et al. 2018, {name}':26}{published:8.2f}")
     lines += [
         f"the mean over pieces, each weighing the same: {result['test_nll_by_pieces']:.3f}",

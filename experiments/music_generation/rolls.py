@@ -28,8 +28,6 @@ def transposable(roll: Roll, most: int) -> tuple[int, int]:
 def transpose(roll: Roll, semitones: int) -> Roll:
     """Return a roll moved by semitones; what would leave the keyboard is lost."""
     moved = np.zeros_like(roll)
-    if semitones >= 0:
-        moved[:, semitones:] = roll[:, : NUM_KEYS - semitones]
-    else:
-        moved[:, :semitones] = roll[:, -semitones:]
+    low, high = max(semitones, 0), NUM_KEYS + min(semitones, 0)
+    moved[:, low:high] = roll[:, low - semitones : high - semitones]
     return moved

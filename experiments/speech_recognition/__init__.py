@@ -1,26 +1,23 @@
-"""Speech recognition with CTC: from a recording to its characters.
+"""Train a speech recogniser with CTC, from recordings to their characters.
 
-config.py      every option; configs/ has those of the real corpora
-audio.py       wav files in, checked, mono, at the model's rate; change of speed
-features.py    log-mel spectrogram and its normalisation
-an4.py, fsdd.py, formants.py    the corpora: recorded, recorded digits, made
-recordings.py, own.py    a user's own recordings: found in a folder, read and split
-digits.py      clips of digits joined to strings
-utterances.py  what a corpus is made of; speakers held out
-alphabet.py    characters and their labels; transcripts normalised
-data.py        a corpus's name -> features and labels in splits
-batches.py     the batch of each step, padded to one of few lengths
-augment.py     SpecAugment
-model.py       frame stacking, the deep bidirectional network, CTC loss
-ngrams.py, words.py    n-gram models of characters and words as tables, for the beam
-decode.py      the best path, the prefix beam, with and without language model
-scores.py      error rates and their intervals
-baselines.py   what a sceptic would ask for
-run.py         data, model and training step of a run, for the common loop
-recognizer.py  a trained model with all that it takes to transcribe
-measure.py     every decoder and baseline on validation and test part
-report.py      what a run says and draws
-train.py       training to a run's files
-transcribe.py  a user's own recordings
-depth_sweep.py    the error at 1, 2, 3 and 5 layers
+    python -m experiments.speech_recognition                       train on made digits
+    python -m experiments.speech_recognition --transcribe A.wav    write down a recording
+
+| file | topic |
+|---|---|
+| `config.py`, `configs/` | every option with its default; tuned settings by name |
+| `audio.py`, `features.py` | files to signals; log-mel spectrograms and their normalisation |
+| `formants.py`, `corpora.py`, `digits.py` | the corpora: made, recorded, joined |
+| `recordings.py`, `own.py` | a user's own recordings: found in a folder, read and split |
+| `utterances.py`, `alphabet.py` | what a corpus is made of; characters and labels |
+| `data.py`, `batches.py`, `augment.py` | features in splits; batches; SpecAugment |
+| `model.py` | frame stacking, `deeprnn_jax.deep_rnn`, readout |
+| `problem.py` | the CTC loss, and what the training loop asks |
+| `ngrams.py`, `words.py` | n-gram models as tables, for the beam |
+| `decode.py`, `scores.py` | the best path and the prefix beam; error rates |
+| `measure.py`, `baselines.py` | a finished run; what a sceptic would ask for |
+| `report.py` | what is said and drawn |
+| `use.py` | writing down a user's recordings |
+| `experiment.py` | all of it as one record |
+| `depth_sweep.py` | the error at 1, 2, 3 and 5 layers |
 """

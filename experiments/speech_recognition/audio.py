@@ -99,8 +99,7 @@ def _is_cut_short(path: Path) -> bool:
 
 def resample(wave: Signal, rate: int, to_rate: int) -> Signal:
     """Return a signal at another rate, with a low-pass filter against aliases."""
-    ratio = Fraction(to_rate, rate)
-    return signal.resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
+    return _stretch(wave, Fraction(to_rate, rate))
 
 
 def change_speed(wave: Signal, factor: float) -> Signal:
@@ -114,5 +113,8 @@ def change_speed(wave: Signal, factor: float) -> Signal:
     """
     if factor == 1.0:
         return wave
-    ratio = Fraction(factor).limit_denominator(100)
-    return signal.resample_poly(wave, ratio.denominator, ratio.numerator).astype(np.float32)
+    return _stretch(wave, 1 / Fraction(factor).limit_denominator(100))
+
+
+def _stretch(wave: Signal, ratio: Fraction) -> Signal:
+    return signal.resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)

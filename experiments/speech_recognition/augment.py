@@ -5,48 +5,37 @@ References:
   found to matter least and which speed perturbation stands in for.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
+from experiments.speech_recognition.config import Config
 
-class SpecAugment(NamedTuple):
-    """How much is masked.
+# The widest mask over time as a share of the utterance.
+_MAX_SHARE = 0.2
 
-    Attributes:
-      band_masks: how many masks over bands.
-      max_bands: the widest of these; each width is drawn evenly from 0 on.
-      time_masks: how many masks over time.
-      max_frames: the widest of these.
-      max_share: and the widest as a share of the utterance.
+
+def spec_augment(
+    key: jax.Array, frames: jax.Array, num_frames: jax.Array, config: Config
+) -> jax.Array:
+    """Mask each utterance's own bands and times.
+
+    Args:
+      key: a PRNG key.
+      frames: `[T, B, F]`, of mean 0 in each band.
+      num_frames: int `[B]`, the real frames of each row.
+      config: how many masks, and the widest of them; each width is drawn evenly from 0 on.
+
+    Returns:
+      The frames, 0, their mean, where masked.
     """
-
-    band_masks: int
-    max_bands: int
-    time_masks: int
-    max_frames: int
-    max_share: float = 0.2
-
-    def __call__(self, key: jax.Array, frames: jax.Array, num_frames: jax.Array) -> jax.Array:
-        """Mask an utterance's own bands and times.
-
-        Args:
-          key: a PRNG key.
-          frames: `[T, B, F]`, of mean 0 in each band.
-          num_frames: int `[B]`, the real frames of each row.
-
-        Returns:
-          The frames, 0, their mean, where masked.
-        """
-        band_key, time_key = jax.random.split(key)
-        size, batch_size, bands = frames.shape
-        whole = jnp.full((batch_size,), bands)
-        widest = jnp.minimum(self.max_bands, whole)
-        masked_bands = _draw_masks(band_key, self.band_masks, widest, whole, bands)
-        widest = jnp.minimum(self.max_frames, (self.max_share * num_frames).astype(jnp.int32))
-        masked_times = _draw_masks(time_key, self.time_masks, widest, num_frames, size)
-        return jnp.where(masked_bands[None] | masked_times.T[..., None], 0.0, frames)
+    band_key, time_key = jax.random.split(key)
+    size, batch_size, bands = frames.shape
+    whole = jnp.full((batch_size,), bands)
+    widest = jnp.minimum(config.max_bands, whole)
+    masked_bands = _draw_masks(band_key, config.band_masks, widest, whole, bands)
+    widest = jnp.minimum(config.max_frames, (_MAX_SHARE * num_frames).astype(jnp.int32))
+    masked_times = _draw_masks(time_key, config.time_masks, widest, num_frames, size)
+    return jnp.where(masked_bands[None] | masked_times.T[..., None], 0.0, frames)
 
 
 def _draw_masks(

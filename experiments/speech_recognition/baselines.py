@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.speech_recognition.alphabet import Alphabet
+from experiments.speech_recognition.batches import Examples
 from experiments.speech_recognition.features import Frames, LogMel
 from experiments.speech_recognition.ngrams import Automaton
 from experiments.speech_recognition.scores import score
@@ -40,33 +41,26 @@ def most_probable(model: Automaton, alphabet: Alphabet, references: Sequence[str
 class Templates:
     """The mean spectrum of each digit and of silence."""
 
-    def __init__(
-        self,
-        spectrogram: LogMel,
-        utterances: Sequence[Utterance],
-        frames: Sequence[Frames],
-    ) -> None:
+    def __init__(self, spectrogram: LogMel, train: Examples) -> None:
         """Average over training frames.
 
         Args:
           spectrogram: the front end, for where its frames lie.
-          utterances: N, with segments.
-          frames: N of `[T, F]`, their normalised spectrograms.
+          train: utterances with segments.
         """
-        labels = np.concatenate(
-            [_frame_labels(spectrogram, u, len(x)) for u, x in zip(utterances, frames, strict=True)]
-        )
-        everything = np.concatenate(frames)
+        pairs = list(zip(train.utterances, train.as_spoken, strict=True))
+        labels = np.concatenate([_frame_labels(spectrogram, u, len(x)) for u, x in pairs])
+        everything = np.concatenate(train.as_spoken)
         self.labels = sorted(set(labels))
         self.means = np.stack([everything[labels == k].mean(axis=0) for k in self.labels])
         self.shortest = 1
 
-    def tune(self, references: Sequence[str], frames: Sequence[Frames]) -> None:
+    def tune(self, valid: Examples) -> None:
         """Choose how many frames a run must have, by the validation part's error."""
 
         def error(shortest: int) -> float:
             self.shortest = shortest
-            return score(references, [self.read(x) for x in frames]).cer
+            return score(valid.texts, [self.read(x) for x in valid.as_spoken]).cer
 
         self.shortest = min(range(1, _LONGEST_RUN + 1), key=error)
 

@@ -7,19 +7,56 @@ that the batches are never the same, cut into batches, and these shuffled.
 A batch is padded to the next of a few lengths, for every new shape is compiled anew.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.speech_recognition.alphabet import Labels
-from experiments.speech_recognition.data import Examples
 from experiments.speech_recognition.features import Frames
+from experiments.speech_recognition.utterances import Utterance
 
 # Sorting is by length times 1 ± this.
 _LENGTH_NOISE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Utterances as a network reads them.
+
+    Attributes:
+      utterances: `[N]`.
+      labels: `[N]`, each int32 `[L]`.
+      copies: for each speed, `[N]` normalised spectrograms `[T, F]`.
+      usable: bool `[speeds, N]`, whether a copy has enough steps for its labels.
+      speed_1: which of the copies is at speed 1.
+    """
+
+    utterances: Sequence[Utterance]
+    labels: Sequence[Labels]
+    copies: Sequence[Sequence[Frames]]
+    usable: NDArray[np.bool_]
+    speed_1: int = 0
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the references, `[N]`."""
+        return [utterance.text for utterance in self.utterances]
+
+    @property
+    def as_spoken(self) -> Sequence[Frames]:
+        """Return the copies at speed 1, `[N]`."""
+        return self.copies[self.speed_1]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the frames of each copy, `[speeds, N]`."""
+        return np.array([[len(frames) for frames in copy] for copy in self.copies])
 
 
 class Batch(NamedTuple):
@@ -29,34 +66,6 @@ class Batch(NamedTuple):
     num_frames: NDArray[np.int32]  # [B]
     labels: Labels  # int32 [B, N]
     num_labels: NDArray[np.int32]  # [B]
-
-
-def choose_lengths(lengths: NDArray[np.integer], count: int, multiple: int) -> tuple[int, ...]:
-    """Return the lengths to pad to that leave the least padding, by dynamic programming.
-
-    Args:
-      lengths: of all utterances.
-      count: how many lengths to choose, at most; the longest one is among them.
-      multiple: what they are multiples of.
-    """
-    rounded = -(-np.ravel(lengths) // multiple) * multiple
-    values, counts = np.unique(rounded, return_counts=True)
-    # The frames of a batch whose length ends at values[j], of utterances from i on.
-    below = np.concatenate([[0], np.cumsum(counts)])
-    waste = np.triu((below[None, 1:] - below[:-1, None]) * values).astype(float)
-    waste[np.tril_indices(len(values), -1)] = np.inf
-    best, choices = waste[0], []
-    for _ in range(min(count, len(values)) - 1):
-        # total[i, j]: the best of all before i, and the rest up to j at one length.
-        total = np.concatenate([[np.inf], best[:-1]])[:, None] + waste
-        choices.append(total.argmin(axis=0))
-        best = total.min(axis=0)
-    last = len(values) - 1
-    chosen = [int(values[last])]
-    for choice in reversed(choices):
-        last = choice[last] - 1
-        chosen.append(int(values[last]))
-    return tuple(reversed(chosen))
 
 
 def pad(
@@ -84,57 +93,40 @@ def pad(
     return batch
 
 
-class Batches:
-    """The training batches of a run.
+def batches_per_epoch(examples: Examples, batch_size: int) -> int:
+    """Return how many batches read every utterance; drawn ones fill the last."""
+    return -(-len(examples) // batch_size)
 
-    Attributes:
-      per_epoch: how many there are in an epoch.
+
+def batch_at(
+    examples: Examples, step: int, padded: Sequence[int], batch_size: int, seed: int
+) -> Batch:
+    """Return the batch of a step.
+
+    Args:
+      examples: what to read.
+      step: counted from 0.
+      padded: the lengths to pad to; the last is that of the longest copy or more.
+      batch_size: B, the same for all.
+      seed: of order and speeds.
     """
-
-    def __init__(
-        self, examples: Examples, padded: Sequence[int], batch_size: int, seed: int
-    ) -> None:
-        """Prepare to give batches.
-
-        Args:
-          examples: what to read.
-          padded: the lengths to pad to; the last is that of the longest copy or more.
-          batch_size: B, the same for all; utterances drawn at random fill the last one.
-          seed: of order and speeds.
-        """
-        self._examples, self._padded = examples, tuple(padded)
-        self._batch_size, self._seed = batch_size, seed
-        self._num_labels = max(len(y) for y in examples.labels)
-        self._lengths = examples.lengths
-        self.per_epoch = -(-len(examples) // batch_size)
-        self._plan = lru_cache(maxsize=2)(self._draw_plan)
-
-    def at(self, step: int) -> Batch:
-        """Return the batch of step `step`, counted from 0."""
-        epoch, place = divmod(step, self.per_epoch)
-        speeds, rows = self._plan(epoch)
-        chosen = rows[place]
-        examples = self._examples
-        return pad(
-            [examples.copies[speeds[i]][i] for i in chosen],
-            [examples.labels[i] for i in chosen],
-            self._padded,
-            self._num_labels,
-        )
-
-    def _draw_plan(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the speed of each utterance `[N]` and those of each batch `[steps, B]`."""
-        rng = np.random.default_rng((self._seed, epoch))
-        usable = self._examples.usable
-        # The largest of random numbers, over those that may be: an even draw.
-        speeds = np.where(usable, rng.random(usable.shape), -1.0).argmax(axis=0)
-        count = len(self._examples)
-        missing = self.per_epoch * self._batch_size - count
-        drawn = np.concatenate([np.arange(count), rng.integers(count, size=missing)])
-        noise = rng.uniform(1.0 - _LENGTH_NOISE, 1.0 + _LENGTH_NOISE, len(drawn))
-        order = drawn[np.argsort(self._lengths[speeds[drawn], drawn] * noise, kind="stable")]
-        rows = order.reshape(self.per_epoch, self._batch_size)
-        return speeds, rng.permutation(rows)
+    per_epoch = batches_per_epoch(examples, batch_size)
+    epoch, place = divmod(step, per_epoch)
+    rng, usable = np.random.default_rng((seed, epoch)), examples.usable
+    # The largest of random numbers, over those that may be: an even draw.
+    speeds = np.where(usable, rng.random(usable.shape), -1.0).argmax(axis=0)
+    count = len(examples)
+    missing = per_epoch * batch_size - count
+    drawn = np.concatenate([np.arange(count), rng.integers(count, size=missing)])
+    noise = rng.uniform(1.0 - _LENGTH_NOISE, 1.0 + _LENGTH_NOISE, len(drawn))
+    order = drawn[np.argsort(examples.lengths[speeds[drawn], drawn] * noise, kind="stable")]
+    chosen = rng.permutation(order.reshape(per_epoch, batch_size))[place]
+    return pad(
+        [examples.copies[speeds[i]][i] for i in chosen],
+        [examples.labels[i] for i in chosen],
+        padded,
+        max(len(labels) for labels in examples.labels),
+    )
 
 
 def in_order_of_length(

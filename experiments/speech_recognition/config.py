@@ -10,116 +10,88 @@ The runs on recorded speech are in `configs/`, one file each, by the name for `-
 """
 
 import dataclasses
-import os
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
-from experiments.common.own_data import located
-from experiments.common.settings import Schedule, Skip, check_settings, require
-from experiments.speech_recognition.augment import SpecAugment
+from experiments.common.settings import (
+    FREE,
+    CellName,
+    Count,
+    NetworkSettings,
+    Positive,
+    Rate,
+    TrainingSettings,
+    Whole,
+    require,
+)
 from experiments.speech_recognition.features import Normalization
 
 CORPORA = ("formants", "an4", "fsdd")
 CORPUS_OR_FOLDER = f"{', '.join(CORPORA)}, or a folder of your own recordings"
 
-# What may change when a run goes on: nothing here has a part in the parameters.
-FREE_ON_RESUME = frozenset(
-    {
-        "data_dir",
-        "log_interval",
-        "checkpoint_interval",
-        "keep_checkpoints",
-        "beam_size",
-        "ngram",
-        "ngram_order",
-    }
-)
-
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(NetworkSettings, TrainingSettings):
     """Settings of a run. The same settings give the same parameters on one machine."""
 
     data: str = "formants"
     """formants (digit strings, made here), an4, fsdd (digit strings of recorded clips), or your
     own recordings: a folder with metadata.csv and wavs/ as LJSpeech has them, or with NAME.txt
     beside each NAME.wav. The preset an4 was made for 40 minutes of speech."""
-    data_dir: str | None = None
-    """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
+    voices: tuple[int, int, int] = (24, 6, 8)
+    """formants: how many voices speak the training, the validation and the test part."""
+    takes: Count = 3
+    """formants: how often a training voice says each digit; the others say it once."""
 
-    num_bands: int = 40
+    num_bands: Count = 40
     """Bands of the log-mel spectrogram."""
     normalization: Normalization = "utterance"
     """Whose mean and deviation is taken out of each band: the utterance's, those of all that
     its speaker says, or the training part's (global)."""
     speeds: tuple[float, ...] = (1.0,)
     """Speeds at which utterances are heard in training, one of them drawn each time."""
-    band_masks: int = 2
+    band_masks: Whole = 2
     """SpecAugment: masks over bands."""
-    max_bands: int = 6
+    max_bands: Whole = 6
     """SpecAugment: the most bands that a mask takes."""
-    time_masks: int = 2
+    time_masks: Whole = 2
     """SpecAugment: masks over time."""
-    max_frames: int = 15
+    max_frames: Whole = 15
     """SpecAugment: the most frames of 10 ms that a mask takes; at most a fifth of them all."""
-    stack: int = 3
+    stack: Count = 3
     """Frames of 10 ms that the network reads in one step."""
 
-    cell: Literal["lstm", "gru", "elman"] = "gru"
-    """The recurrent cell."""
-    num_layers: int = 2
-    """How many recurrent layers."""
-    hidden_size: int = 64
-    """Units of each layer and direction."""
+    cell: CellName = "gru"
+    hidden_size: Count = 64
     bidirectional: bool = True
     """Whether each layer also reads from the end."""
-    layer_norm: bool = False
-    """Normalise between layers."""
-    skip: Skip = "none"
-    """What goes around each layer from the second on; see `deeprnn_jax.deep_rnn`."""
-    dropout: float = 0.1
-    """Rate of dropout between the layers and before the readout."""
-    weight_drop: float = 0.0
-    """Rate of dropped entries in the recurrent matrices, drawn once a step."""
-    schedule: Schedule = "auto"
-    """In which order the network is run: the same numbers, up to rounding."""
+    dropout: Rate = 0.1
 
-    seed: int = 0
-    """Seed of initial parameters, dropout, masks, batches and held out speakers."""
-    steps: int = 400
-    """Training steps."""
-    batch_size: int = 16
+    steps: Count = 400
+    batch_size: Count = 16
     """Utterances a step."""
-    num_lengths: int = 2
+    num_lengths: Count = 2
     """Lengths that batches are padded to; for each the step is compiled by itself."""
-    learning_rate: float = 5e-3
-    """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
-    warmup_steps: int = 40
-    """Steps in which the learning rate rises from zero."""
-    adam_b2: ClassVar[float] = 0.999  # decay of its second moment; no option
-    weight_decay: float = 0.0
-    """AdamW's weight decay; on matrices only, not on biases."""
-    clip_norm: float = 1.0
-    """Largest global norm of the gradient; a longer one is scaled down."""
-    ema_decay: float = 0.0
-    """Decay of the mean of the parameters that is evaluated and decoded with; 0: no mean."""
+    learning_rate: Positive = 5e-3
+    warmup_steps: Whole = 40
+    adam_b2: Rate = 0.999
+    eval_interval: Count = 50
+    checkpoint_interval: Annotated[Count, FREE] = 200
 
-    beam_size: int = 16
+    beam_size: Annotated[Count, FREE] = 16
     """Prefixes that the beam search keeps."""
-    ngram: Literal["character", "word"] = "character"
+    ngram: Annotated[Literal["character", "word"], FREE] = "character"
     """What the language model of the training transcripts is one of; words not for formants
     and fsdd, for a string of digits is one word."""
-    ngram_order: int = 6
+    ngram_order: Annotated[Count, FREE] = 6
     """The characters that a character model looks at, the next one counted in."""
-
-    log_interval: int = 20
-    """Steps between records, and between looks for numbers that are not finite."""
-    eval_interval: int = 50
-    """Steps between evaluations of the whole validation part."""
-    checkpoint_interval: int = 200
-    """Steps between checkpoints."""
-    keep_checkpoints: int = 2
-    """Checkpoints to keep: that many of the last, and the one of the best validation."""
+    ngram_entries: Annotated[Count, FREE] = 10**8
+    """The most entries of the language model's tables: near 3 GB while it is made."""
+    fusion_weights: Annotated[tuple[float, ...], FREE] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    """The language model's weights in the beam search that the validation part chooses from."""
+    fusion_bonuses: Annotated[tuple[float, ...], FREE] = (0.0, 0.5, 1.0, 1.5)
+    """What each character may add there, for a language model prefers short texts."""
+    decode_batch: Annotated[Count, FREE] = 64
+    """Utterances that are decoded side by side."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range.
@@ -127,23 +99,9 @@ class Config:
         Raises:
           InputError: names the option, what it may be and what it is.
         """
-        check_settings(
-            self,
-            at_least_one=_AT_LEAST_ONE,
-            not_negative=_NOT_NEGATIVE,
-            rates=_RATES,
-            positive=("learning_rate", "clip_norm"),
-        )
-        object.__setattr__(self, "data", located(self.data, CORPORA))
-        # A trained model is used without its data, so that a full path may lead nowhere here.
-        folder = os.path.isabs(self.data) and not os.path.isfile(self.data)
-        require(self.data in CORPORA or folder, self, "data", CORPUS_OR_FOLDER)
-        # The one before is what a damaged last checkpoint falls back on.
-        require(self.keep_checkpoints >= 2, self, "keep_checkpoints", ">= 2")
-        require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
+        super().__post_init__()
+        require(min(self.voices) >= 1, self, "voices", "three numbers >= 1")
         require(self.max_bands <= self.num_bands, self, "max_bands", "at most --num-bands")
-        both = self.bidirectional and self.schedule == "wavefront"
-        require(not both, self, "schedule", "another one where layers are bidirectional")
         words = self.ngram == "word" and self.data in ("formants", "fsdd")
         require(not words, self, "ngram", "character for strings of digits, each one word")
         speeds = self.speeds
@@ -151,39 +109,5 @@ class Config:
         require(ordinary and len(set(speeds)) == len(speeds), self, "speeds", "different, 0.5 to 2")
         # What is global is measured on speech as it was spoken.
         require(1.0 in speeds, self, "speeds", "with 1.0 among them")
-
-    @property
-    def corpus_name(self) -> str:
-        """Return what to call the data in a title or a folder's name."""
-        return Path(self.data).name or "own"
-
-    @property
-    def spec_augment(self) -> SpecAugment:
-        """Return the masks."""
-        return SpecAugment(self.band_masks, self.max_bands, self.time_masks, self.max_frames)
-
-
-_AT_LEAST_ONE = (
-    "num_bands",
-    "stack",
-    "num_layers",
-    "hidden_size",
-    "steps",
-    "batch_size",
-    "num_lengths",
-    "beam_size",
-    "ngram_order",
-    "log_interval",
-    "eval_interval",
-    "checkpoint_interval",
-)
-_NOT_NEGATIVE = (
-    "seed",
-    "band_masks",
-    "max_bands",
-    "time_masks",
-    "max_frames",
-    "warmup_steps",
-    "weight_decay",
-)
-_RATES = ("dropout", "weight_drop", "ema_decay")
+        for name in ("fusion_weights", "fusion_bonuses"):
+            require(len(getattr(self, name)) > 0, self, name, "one number or more")

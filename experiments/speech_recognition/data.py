@@ -4,7 +4,7 @@
 |---|---|---|---|
 | formants | 8 kHz | strings of digits, made; see formants.py | all different |
 | an4 | 16 kHz | 948 less held out speakers / 100 of those / 130 | all different |
-| fsdd | 8 kHz | strings of recorded digits; see fsdd.py | the same six |
+| fsdd | 8 kHz | strings of recorded digits; see corpora.py | the same six |
 | a folder | 16 kHz | four fifths / a tenth / a tenth, about; see own.py | all different, if many |
 
 Labels are characters. The alphabet is that of the training transcripts, so that nothing
@@ -17,100 +17,22 @@ infinite. How many those are is reported.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
-from experiments.speech_recognition import an4, formants, fsdd, own
-from experiments.speech_recognition.alphabet import Alphabet, Labels, steps_needed
+from experiments.common.padding import best_bounds
+from experiments.speech_recognition import corpora, formants, own
+from experiments.speech_recognition.alphabet import Alphabet, steps_needed
 from experiments.speech_recognition.audio import change_speed
+from experiments.speech_recognition.batches import Examples
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.digits import SAMPLE_RATE
-from experiments.speech_recognition.features import Frames, LogMel, Moments, mel_triangles, moments
-from experiments.speech_recognition.utterances import Splits, Utterance
-
-
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-    """Recordings in splits.
-
-    Attributes:
-      name: as given.
-      licence: what its source says about use.
-      sample_rate: in Hz.
-      splits: the utterances.
-    """
-
-    name: str
-    licence: str
-    sample_rate: int
-    splits: Splits
-
-    @property
-    def alphabet(self) -> Alphabet:
-        """Return the characters of the training transcripts."""
-        return Alphabet.of_texts(u.text for u in self.splits.train)
-
-    @property
-    def digest(self) -> str:
-        """Return a SHA-256 of all signals and texts, part by part."""
-        digest = hashlib.sha256(str(self.sample_rate).encode())
-        for part in self.splits[:3]:
-            digest.update(b"|")
-            for utterance in part:
-                digest.update(f"\0{utterance.speaker}\0{utterance.text}\0".encode())
-                digest.update(utterance.wave.astype("<f4").tobytes())
-        return digest.hexdigest()
-
-
-def load_corpus(config: Config) -> Corpus:
-    """Return the corpus that a config names.
-
-    Raises:
-      InputError: a file is missing or damaged, or a folder has too few recordings of use.
-    """
-    if config.data == "an4":
-        splits = an4.load(config.data_dir, config.seed)
-        return Corpus("an4", an4.LICENCE, an4.SAMPLE_RATE, splits)
-    if config.data == "fsdd":
-        splits = fsdd.load(config.data_dir, config.seed)
-        return Corpus("fsdd", fsdd.LICENCE, SAMPLE_RATE, splits)
-    if config.data == "formants":
-        return Corpus("formants", "made here, free", SAMPLE_RATE, formants.load(config.seed))
-    splits = own.load(config.data, config.seed, config.stack)
-    return Corpus(config.corpus_name, "your own recordings", own.SAMPLE_RATE, splits)
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """Utterances as a network reads them.
-
-    Attributes:
-      names: `[N]`.
-      texts: `[N]`, the references.
-      labels: `[N]`, each int32 `[L]`.
-      copies: for each speed, `[N]` normalised spectrograms `[T, F]`.
-      usable: bool `[speeds, N]`, whether a copy has enough steps for its labels.
-      as_spoken: which of the copies is at speed 1.
-    """
-
-    names: tuple[str, ...]
-    texts: tuple[str, ...]
-    labels: tuple[Labels, ...]
-    copies: tuple[tuple[Frames, ...], ...]
-    usable: NDArray[np.bool_]
-    as_spoken: int = 0
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the frames of each copy, `[speeds, N]`."""
-        return np.array([[len(frames) for frames in copy] for copy in self.copies])
+from experiments.speech_recognition.features import Frames, LogMel, Moments, moments
+from experiments.speech_recognition.ngrams import Automaton, character_ngram
+from experiments.speech_recognition.utterances import Corpus, Utterance
+from experiments.speech_recognition.words import word_bigram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,87 +42,123 @@ class Dataset:
     Attributes:
       corpus: where it comes from.
       alphabet: the labels.
+      language_model: of the training transcripts, for the beam search.
       moments: over all training frames; used where normalisation is global.
       train, valid, test: the parts; copies at other speeds in the first only.
-      num_too_short: training copies that are not used.
+      padded: the lengths that utterances are padded to.
     """
 
     corpus: Corpus
     alphabet: Alphabet
+    language_model: Automaton
     moments: Moments
     train: Examples
     valid: Examples
     test: Examples
-    num_too_short: int
+    padded: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return a SHA-256 of what is learned from."""
+        return self.corpus.digest
+
+    @property
+    def num_too_short(self) -> int:
+        """Return how many training copies are not used."""
+        return int((~self.train.usable).sum())
+
+
+def load_data(config: Config) -> Dataset:
+    """Return the data of a config, ready to train on.
+
+    Raises:
+      InputError: see `load_corpus` and `prepare`.
+    """
+    return prepare(load_corpus(config), config)
+
+
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """Return what transcribing with a trained model needs to know of the data."""
+    corpus, moments = dataset.corpus, dataset.moments
+    return {
+        "characters": dataset.alphabet.characters,
+        "sample_rate": corpus.sample_rate,
+        "longest_seconds": max(len(u.wave) for u in corpus.train) / corpus.sample_rate,
+        "mean": moments.mean.tolist(),
+        "deviation": moments.deviation.tolist(),
+        "transcripts": dataset.train.texts,
+    }
+
+
+def load_corpus(config: Config) -> Corpus:
+    """Return the corpus that a config names.
+
+    Raises:
+      InputError: a file is missing or damaged, or a folder has too few recordings of use.
+    """
+    if config.data == "formants":
+        return formants.load(config.seed, config.voices, config.takes)
+    if config.data == "an4":
+        return corpora.an4(config.data_dir, config.seed)
+    if config.data == "fsdd":
+        return corpora.fsdd(config.data_dir, config.seed)
+    return own.load(config.data, config.seed, config.stack)
+
+
+def make_language_model(
+    config: Config, alphabet: Alphabet, transcripts: Sequence[str]
+) -> Automaton:
+    """Return the n-gram model that a config asks for.
+
+    Raises:
+      InputError: it would fill the memory.
+    """
+    if config.ngram == "word":
+        return word_bigram(transcripts, alphabet, config.ngram_entries)
+    return character_ngram(transcripts, alphabet, config.ngram_order, config.ngram_entries)
 
 
 def prepare(corpus: Corpus, config: Config) -> Dataset:
-    """Compute and normalise the features of all parts.
+    """Compute and normalise the features of all parts, and the language model.
 
     Raises:
-      InputError: a training utterance has fewer steps than labels in every copy, or
-        there are too many bands.
+      InputError: a training utterance has fewer steps than labels in every copy, there are
+        too many bands, or the language model would fill the memory.
     """
-    spectrogram = log_mel(corpus.sample_rate, config.num_bands)
-    alphabet, splits = corpus.alphabet, corpus.splits
+    texts = [utterance.text for utterance in corpus.train]
+    alphabet = Alphabet.of_texts(texts)
+    language_model = make_language_model(config, alphabet, texts)
+    spectrogram = LogMel(corpus.sample_rate, config.num_bands)
 
-    def raw(utterances: Sequence[Utterance], speeds: Sequence[float]) -> list[list[Frames]]:
+    def heard(utterances: Sequence[Utterance], speeds: Sequence[float]) -> list[list[Frames]]:
         return [[spectrogram(change_speed(u.wave, speed)) for u in utterances] for speed in speeds]
 
-    as_spoken, of_train = config.speeds.index(1.0), raw(splits.train, config.speeds)
-    overall = moments(of_train[as_spoken])
-    train = _examples(splits.train, of_train, as_spoken, alphabet, config, overall)
-    valid, test = (
-        _examples(part, raw(part, (1.0,)), 0, alphabet, config, overall)
-        for part in (splits.valid, splits.test)
-    )
-    hopeless = [train.names[i] for i in np.flatnonzero(~train.usable.any(axis=0))]
-    if hopeless:
-        raise InputError(
-            f"prepare: {len(hopeless)} training utterances have fewer steps than labels at "
-            f"every speed, {hopeless[0]} for one; lower --stack, now {config.stack}"
+    def examples(
+        utterances: Sequence[Utterance], copies: Sequence[Sequence[Frames]], speed_1: int = 0
+    ) -> Examples:
+        labels = [alphabet.encode(u.text) for u in utterances]
+        num_steps = [[-(-len(frames) // config.stack) for frames in copy] for copy in copies]
+        return Examples(
+            utterances=utterances,
+            labels=labels,
+            copies=[normalize(copy, utterances, config, overall) for copy in copies],
+            usable=np.array(num_steps) >= [steps_needed(y) for y in labels],
+            speed_1=speed_1,
         )
-    num_too_short = int((~train.usable).sum())
-    return Dataset(corpus, alphabet, overall, train, valid, test, num_too_short)
 
-
-def _examples(
-    utterances: Sequence[Utterance],
-    raw: Sequence[Sequence[Frames]],
-    as_spoken: int,
-    alphabet: Alphabet,
-    config: Config,
-    overall: Moments,
-) -> Examples:
-    """Return a part as a network reads it, given its spectrograms at each speed."""
-    copies = tuple(tuple(normalize(frames, utterances, config, overall)) for frames in raw)
-    labels = tuple(alphabet.encode(u.text) for u in utterances)
-    num_steps = [[-(-len(frames) // config.stack) for frames in copy] for copy in copies]
-    return Examples(
-        names=tuple(u.name for u in utterances),
-        texts=tuple(u.text for u in utterances),
-        labels=labels,
-        copies=copies,
-        usable=np.array(num_steps) >= [steps_needed(y) for y in labels],
-        as_spoken=as_spoken,
-    )
-
-
-def log_mel(sample_rate: int, num_bands: int) -> LogMel:
-    """Return the front end at a rate in Hz.
-
-    Raises:
-      InputError: there are so many bands that one lies between two frequencies of the
-        spectrum and hears nothing.
-    """
-    settings = LogMel(sample_rate, num_bands=num_bands)
-    deaf = int((mel_triangles(settings).max(axis=1) == 0).sum())
-    if deaf:
+    speed_1, of_train = config.speeds.index(1.0), heard(corpus.train, config.speeds)
+    overall = moments(of_train[speed_1])
+    train = examples(corpus.train, of_train, speed_1)
+    valid, test = (examples(part, heard(part, (1.0,))) for part in (corpus.valid, corpus.test))
+    hopeless = np.flatnonzero(~train.usable.any(axis=0))
+    if len(hopeless):
         raise InputError(
-            f"log_mel: {deaf} of {num_bands} bands are narrower than the spectrum's resolution "
-            f"at {sample_rate:,} Hz; lower --num-bands"
+            f"prepare: {len(hopeless)} training utterances have fewer steps than labels at every "
+            f"speed, {corpus.train[hopeless[0]].name} for one; lower --stack, now {config.stack}"
         )
-    return settings
+    lengths = np.concatenate([np.ravel(part.lengths) for part in (train, valid, test)])
+    padded = best_bounds(-(-lengths // config.stack) * config.stack, config.num_lengths)
+    return Dataset(corpus, alphabet, language_model, overall, train, valid, test, padded)
 
 
 def normalize(

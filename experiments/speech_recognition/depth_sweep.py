@@ -21,21 +21,19 @@ published ones. One seed each: two depths whose intervals overlap are not told a
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from experiments.common import command
-from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
-from experiments.common.records import environment, write_json
-from experiments.common.run_folder import finished_or_trained
+from experiments.common import sweep
+from experiments.common.command import run_folder_for
 from experiments.common.settings import as_stored
+from experiments.common.sweep import Results, Sweep
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import an4
-from experiments.speech_recognition.train import SPEECH_PACKAGES, train
+from experiments.speech_recognition.experiment import EXPERIMENT
 
 RUNS = Path("runs/speech_recognition_depth")
 EPOCHS = 12
@@ -43,7 +41,7 @@ EPOCHS = 12
 CONFIG = dataclasses.replace(
     an4.CONFIG,
     hidden_size=250,
-    layer_norm=True,
+    normalize_inputs=True,
     skip="residual",
     steps=EPOCHS * an4.STEPS_PER_EPOCH,
     learning_rate=3e-3,
@@ -57,7 +55,7 @@ CONFIG = dataclasses.replace(
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Options:
     """Train networks of several depths on one schedule and compare their errors."""
 
     config: tyro.conf.OmitArgPrefixes[Config] = dataclasses.field(default_factory=lambda: CONFIG)
@@ -67,49 +65,33 @@ class Sweep:
     """Where the runs go, a folder each; one that is there is gone on with."""
 
 
-def sweep(settings: Sweep, workdir: Path) -> list[dict[str, Any]]:
-    """Train each depth, or go on with it, and write table and picture.
-
-    Args:
-      settings: what to train.
-      workdir: the folder; a finished run in it is not run again.
-
-    Returns:
-      A row a depth: layers, parameters, error rates of validation and test part, and
-      the interval of the latter's.
-    """
-    rows = []
-    for depth in settings.depths:
-        folder = workdir / f"layers-{depth}"
-        config = dataclasses.replace(settings.config, num_layers=depth)
-        rows.append(_row(depth, finished_or_trained(train, config, folder)))
-    write(workdir, settings.config, rows)
-    return rows
-
-
-def write(workdir: Path, config: Config, rows: Sequence[dict[str, Any]]) -> None:
-    """Write depth.md, depth.json and depth.png into the folder of the runs, print the table."""
-    table = format_table(rows, config)
-    (workdir / "depth.md").write_text(table + "\n", encoding="utf-8")
-    settings = as_stored(config)
-    del settings["num_layers"]  # the rows tell it
-    content = {"config": settings, "rows": rows, "environment": environment(SPEECH_PACKAGES)}
-    write_json(workdir / "depth.json", content)
-    curves = {
-        f"{row['layers']} {'layer' if row['layers'] == 1 else 'layers'}": curve_of(
-            read_metrics(workdir / f"layers-{row['layers']}"), "validation_cer", scale=100
-        )
-        for row in rows
-    }
-    title = f"{config.corpus_name}: bidirectional {config.cell}, skip {config.skip}, by depth"
-    learning_curve(workdir / "depth.png", curves, {}, "validation CER in %, best path", title)
-    print(table)
+def depths_of(config: Config, depths: Sequence[int]) -> Sweep:
+    """Return what is compared: `config` with so many layers each."""
+    stored = as_stored(config)
+    del stored["num_layers"]  # the rows tell it
+    title = f"{Path(config.data).name}: bidirectional {config.cell}, skip {config.skip}, by depth"
+    return Sweep(
+        experiment=EXPERIMENT,
+        rows={
+            f"{depth} {'layer' if depth == 1 else 'layers'}": {
+                f"layers-{depth}": dataclasses.replace(config, num_layers=depth)
+            }
+            for depth in depths
+        },
+        figures=_figures,
+        head=lambda _: {"config": stored},
+        table=table,
+        draw=sweep.curves("validation_cer", "validation CER in %, best path", title, scale=100),
+        files=("depth.md", "depth.json", "depth.png"),
+    )
 
 
-def _row(depth: int, result: dict[str, Any]) -> dict[str, Any]:
+def _figures(_: str, results: Results) -> dict[str, Any]:
+    """Return a depth's row: the error rates of both parts, and the test part's interval."""
+    (result,) = results.values()
     best = result["decoders"]["greedy"]
     return {
-        "layers": depth,
+        "layers": result["config"]["num_layers"],
         "parameters": result["parameters"],
         "validation_cer": best["validation"]["cer"],
         "test_cer": best["test"]["cer"],
@@ -119,38 +101,40 @@ def _row(depth: int, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def format_table(rows: Sequence[dict[str, Any]], config: Config) -> str:
-    """Return the rows as a table in Markdown, under a line that states the schedule."""
-    lines = [
-        f"{config.corpus_name}, {config.hidden_size} {config.cell} units a layer and direction, "
-        f"skip {config.skip}, "
-        f"{config.steps:,} steps of {config.batch_size} utterances, seed {config.seed}; "
-        "best path, errors in %; the interval holds 95 % of resampled test parts",
-        "",
-        "| layers | parameters | validation CER | test CER | interval | test WER | training, s |",
-        "|---|---|---|---|---|---|---|",
+def table(content: Mapping[str, Any]) -> str:
+    """Return the table as Markdown, a row a depth, under a line that states the schedule."""
+    config = content["config"]
+    rows = [
+        [
+            "layers",
+            "parameters",
+            "validation CER",
+            "test CER",
+            "interval",
+            "test WER",
+            "training, s",
+        ]
     ]
-    for row in rows:
-        low, high = (f"{100 * bound:.2f}" for bound in row["test_cer_interval"])
-        valid, test, wer = (
-            f"{100 * row[name]:.2f}" for name in ("validation_cer", "test_cer", "test_wer")
-        )
-        lines.append(
-            f"| {row['layers']} | {row['parameters']:,} | {valid} | {test} | {low} to {high} | "
-            f"{wer} | {row['seconds']:,.0f} |"
-        )
-    return "\n".join(lines)
+    for row in content["rows"]:
+        rates = (row["validation_cer"], row["test_cer"], *row["test_cer_interval"], row["test_wer"])
+        valid, test, low, high, wer = (f"{100 * rate:.2f}" for rate in rates)
+        sizes, seconds = (row["layers"], f"{row['parameters']:,}"), f"{row['seconds']:,.0f}"
+        rows.append([*sizes, valid, test, f"{low} to {high}", wer, seconds])
+    return (
+        f"{Path(config['data']).name}, {config['hidden_size']} {config['cell']} units a layer and "
+        f"direction, skip {config['skip']}, {config['steps']:,} steps of {config['batch_size']} "
+        f"utterances, seed {config['seed']}; best path, errors in %; the interval holds 95 % of "
+        f"resampled test parts\n\n{sweep.markdown(*rows)}"
+    )
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
-    with command.plain_errors():
-        settings = tyro.cli(
-            Sweep, prog="python -m experiments.speech_recognition.depth_sweep", args=arguments
-        )
-        name = settings.config.corpus_name
-        with command.run_folder_for(settings.workdir, RUNS, name) as workdir:
-            sweep(settings, workdir)
+    with sweep.command_line(Options, "speech_recognition.depth_sweep", arguments) as options:
+        data = EXPERIMENT.data_at(options.config.data)
+        config = dataclasses.replace(options.config, data=data)
+        with run_folder_for(options.workdir, RUNS, Path(data).name) as workdir:
+            sweep.run(depths_of(config, options.depths), workdir)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from experiments.speech_recognition.utterances import Segment, Utterance
 
 SAMPLE_RATE = 8_000
 SHORTEST, LONGEST = 3, 7  # digits in a string
+ROUNDS = {"train": 2, "valid": 1, "test": 1}  # how often a part's clips are gone through
 _GAP_MS = (20, 150)  # between two clips, and at both ends
 
 
@@ -21,15 +22,8 @@ class Clip(NamedTuple):
     wave: Signal
 
 
-class Noise(NamedTuple):
-    """White noise under a whole string: how far below it, drawn evenly from a range."""
-
-    low_db: float
-    high_db: float
-
-
 def join_clips(
-    clips: Sequence[Clip], rounds: int, noise: Noise, rng: np.random.Generator, name: str
+    clips: Sequence[Clip], part: str, noise_db: tuple[float, float], rng: np.random.Generator
 ) -> list[Utterance]:
     """Join clips to strings of one speaker each.
 
@@ -39,13 +33,12 @@ def join_clips(
 
     Args:
       clips: the clips.
-      rounds: how many times to go through them.
-      noise: what to add.
+      part: one of `ROUNDS`, which begins the name of each string.
+      noise_db: how far below a string its white noise is, drawn evenly between the two.
       rng: draws it all.
-      name: begins the name of each string.
     """
     strings = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS[part]):
         for speaker in sorted({clip.speaker for clip in clips}):
             mine = [clip for clip in clips if clip.speaker == speaker]
             mine = [mine[i] for i in rng.permutation(len(mine))]
@@ -54,11 +47,13 @@ def join_clips(
                 if len(mine) - length < SHORTEST:
                     length = len(mine)
                 taken, mine = mine[:length], mine[length:]
-                strings.append(_join(taken, noise, rng, f"{name}-{len(strings):04d}"))
+                strings.append(_join(taken, noise_db, rng, f"{part}-{len(strings):04d}"))
     return strings
 
 
-def _join(clips: Sequence[Clip], noise: Noise, rng: np.random.Generator, name: str) -> Utterance:
+def _join(
+    clips: Sequence[Clip], noise_db: tuple[float, float], rng: np.random.Generator, name: str
+) -> Utterance:
     """Join the clips of one string, with pauses and noise."""
     low, high = (ms * SAMPLE_RATE // 1000 for ms in _GAP_MS)
     pieces: list[Signal] = []
@@ -71,7 +66,7 @@ def _join(clips: Sequence[Clip], noise: Noise, rng: np.random.Generator, name: s
         pieces += [np.zeros(gap, np.float32), clip.wave]
     pieces.append(np.zeros(int(rng.integers(low, high + 1)), np.float32))
     wave = np.concatenate(pieces)
-    below = rng.uniform(noise.low_db, noise.high_db)
+    below = rng.uniform(*noise_db)
     level = np.sqrt(np.mean(wave**2)) * 10.0 ** (-below / 20.0)
     wave = wave + rng.normal(0.0, level, len(wave))
     text = "".join(clip.digit for clip in clips)

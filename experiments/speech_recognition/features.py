@@ -15,12 +15,14 @@ References:
 
 import dataclasses
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
+
+from experiments.common.errors import InputError
 
 Frames = NDArray[np.float32]  # [T, F]
 Normalization = Literal["utterance", "speaker", "global"]
@@ -50,6 +52,19 @@ class LogMel:
     hop_ms: float = 10.0
     low_hz: float = 20.0
 
+    def __post_init__(self) -> None:
+        """Refuse bands that hear nothing.
+
+        Raises:
+          InputError: there are so many that one lies between two frequencies of the spectrum.
+        """
+        deaf = int((self.triangles.max(axis=1) == 0).sum())
+        if deaf:
+            raise InputError(
+                f"LogMel: {deaf} of {self.num_bands} bands are narrower than the spectrum's "
+                f"resolution at {self.sample_rate:,} Hz; lower --num-bands"
+            )
+
     @property
     def window(self) -> int:
         """Return W, the samples of a frame."""
@@ -65,6 +80,19 @@ class LogMel:
         """Return N, the next power of two."""
         return 1 << (self.window - 1).bit_length()
 
+    @cached_property
+    def triangles(self) -> NDArray[np.float32]:
+        """Return the filters F `[num_bands, N / 2 + 1]`: triangles of height 1.
+
+        The m-th rises from the (m - 1)-th corner to the m-th and falls to the next.
+        """
+        low, high = hz_to_mel(self.low_hz), hz_to_mel(self.sample_rate / 2)
+        corners = mel_to_hz(np.linspace(low, high, self.num_bands + 2))
+        bins = fft.rfftfreq(self.fft_size, 1.0 / self.sample_rate)
+        left, middle, right = (corners[i : i - 2 or None, None] for i in range(3))
+        rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
+        return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
     def num_frames(self, num_samples: int) -> int:
         """Return T: only whole frames count."""
         return max(0, 1 + (num_samples - self.window) // self.hop)
@@ -78,7 +106,7 @@ class LogMel:
         hann = np.asarray(signal.get_window("hann", self.window), np.float32)
         spectrum = np.asarray(fft.rfft(frames * hann, self.fft_size, axis=-1))
         power = np.real(spectrum) ** 2 + np.imag(spectrum) ** 2
-        return np.log(power @ mel_triangles(self).T + _FLOOR).astype(np.float32)
+        return np.log(power @ self.triangles.T + _FLOOR).astype(np.float32)
 
 
 def hz_to_mel(hz: NDArray[np.floating] | float) -> NDArray[np.floating]:
@@ -89,20 +117,6 @@ def hz_to_mel(hz: NDArray[np.floating] | float) -> NDArray[np.floating]:
 def mel_to_hz(mel: NDArray[np.floating] | float) -> NDArray[np.floating]:
     """Return the frequency in Hz of a pitch in mel."""
     return 700.0 * (10.0 ** (np.asarray(mel) / 2595.0) - 1.0)
-
-
-@lru_cache(maxsize=8)
-def mel_triangles(settings: LogMel) -> NDArray[np.float32]:
-    """Return the filters F `[num_bands, N / 2 + 1]`: triangles of height 1.
-
-    The m-th rises from the (m - 1)-th corner to the m-th and falls to the next.
-    """
-    low, high = hz_to_mel(settings.low_hz), hz_to_mel(settings.sample_rate / 2)
-    corners = mel_to_hz(np.linspace(low, high, settings.num_bands + 2))
-    bins = fft.rfftfreq(settings.fft_size, 1.0 / settings.sample_rate)
-    left, middle, right = (corners[i : i - 2 or None, None] for i in range(3))
-    rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ References:
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,15 +28,12 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from experiments.speech_recognition.audio import Signal
-from experiments.speech_recognition.digits import SAMPLE_RATE, Clip, Noise, join_clips
-from experiments.speech_recognition.utterances import Splits
+from experiments.speech_recognition.digits import SAMPLE_RATE, Clip, join_clips
+from experiments.speech_recognition.utterances import Corpus
 
 Track = NDArray[np.float64]  # [N], a value a sample
 
-NUM_SPEAKERS = {"train": 24, "valid": 6, "test": 8}
-TAKES = {"train": 3, "valid": 1, "test": 1}  # of each digit by each speaker
-ROUNDS = {"train": 2, "valid": 1, "test": 1}
-NOISE = Noise(8.0, 20.0)
+NOISE_DB = (8.0, 20.0)
 
 
 class Phone(NamedTuple):
@@ -108,21 +106,27 @@ class Voice:
         )
 
 
-def load(seed: int) -> Splits:
-    """Return strings of 3 to 7 digits; `seed` draws voices, takes, strings and noise."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for part, count in NUM_SPEAKERS.items():
+def load(seed: int, num_voices: Sequence[int], takes: int) -> Corpus:
+    """Return strings of 3 to 7 digits.
+
+    Args:
+      seed: draws voices, takes, strings and noise.
+      num_voices: of training, validation and test part.
+      takes: how often a training voice says each digit; the others say it once.
+    """
+    rng, parts = np.random.default_rng(seed), []
+    for part, count in zip(("train", "valid", "test"), num_voices, strict=True):
         voices = [Voice.draw(f"{part}-voice-{i}", rng) for i in range(count)]
         clips = [
             Clip(digit, voice.name, speak(digit, voice, rng))
             for voice in voices
             for digit in DIGITS
-            for _ in range(TAKES[part])
+            for _ in range(takes if part == "train" else 1)
         ]
-        parts.append(tuple(join_clips(clips, ROUNDS[part], NOISE, rng, part)))
+        parts.append(join_clips(clips, part, NOISE_DB, rng))
     train, valid, test = parts
-    return Splits(train, valid, test, "different voices in every part")
+    note = "different voices in every part"
+    return Corpus("formants", "made here, free", SAMPLE_RATE, train, valid, test, note)
 
 
 def speak(digit: str, voice: Voice, rng: np.random.Generator) -> Signal:
@@ -141,7 +145,8 @@ def speak(digit: str, voice: Voice, rng: np.random.Generator) -> Signal:
         if phone.noise:
             gain = _glide(np.eye(len(phones))[i] * phone.noise * voice.breath, counts, 10.0)
             wave += gain * _hiss(phone, voice, sum(counts), rng)
-    ends = np.minimum(1.0, np.minimum(*_distances(len(wave))) / (0.01 * SAMPLE_RATE))
+    place = np.arange(len(wave), dtype=float)  # from the start, and backwards to the end
+    ends = np.minimum(1.0, np.minimum(place, place[::-1]) / (0.01 * SAMPLE_RATE))
     wave *= ends * rng.uniform(0.15, 0.4) / np.abs(wave).max()
     return wave.astype(np.float32)
 
@@ -164,15 +169,12 @@ def _harmonics(pitch: Track, formants: list[Track]) -> Track:
     hz = order * pitch[every]
     envelope = 1.0 / order
     for track, width in zip(formants, (80.0, 110.0, 170.0), strict=True):
-        envelope = envelope * _resonance(hz, track[every], width)
+        # |H| of a resonance that lets 0 Hz through as it is.
+        centre = track[every]
+        envelope = envelope * (centre**2 / np.sqrt((hz**2 - centre**2) ** 2 + (width * hz) ** 2))
     place, coarse = np.arange(len(pitch)), np.arange(len(pitch))[every]
     amplitudes = np.stack([np.interp(place, coarse, row) for row in envelope])
     return (amplitudes * np.cos(order * phase)).sum(axis=0)
-
-
-def _resonance(hz: NDArray[np.float64], centre: Track, width: float) -> NDArray[np.float64]:
-    """Return |H| of a resonance that lets 0 Hz through as it is."""
-    return centre**2 / np.sqrt((hz**2 - centre**2) ** 2 + (width * hz) ** 2)
 
 
 def _hiss(phone: Phone, voice: Voice, length: int, rng: np.random.Generator) -> Track:
@@ -181,9 +183,3 @@ def _hiss(phone: Phone, voice: Voice, length: int, rng: np.random.Generator) -> 
     b, a = signal.iirpeak(centre, centre / phone.noise_width, fs=SAMPLE_RATE)
     noise = np.asarray(signal.lfilter(b, a, rng.normal(size=length)))
     return noise / noise.std()
-
-
-def _distances(length: int) -> tuple[Track, Track]:
-    """Return the samples since the start and to the end."""
-    place = np.arange(length, dtype=float)
-    return place, place[::-1]

@@ -15,7 +15,8 @@ that the training texts have. Smoothing is Witten and Bell's, as in
     p(c | h) = (count(h, c) + kinds(h) p(c | h')) / (count(h) + kinds(h)),  p(c | ) over 1/V
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -30,9 +31,6 @@ from experiments.speech_recognition.alphabet import BLANK, Alphabet
 # In texts, label 0 is their end; it also stands before their beginning.
 END = BLANK
 
-# Of one table [S, V]: near 3 GB while a model is made. AN4's of words has 7 * 10**5.
-MOST_ENTRIES = 10**8
-
 Context = tuple[int, ...]
 
 
@@ -42,14 +40,6 @@ class Automaton(NamedTuple):
     log_probs: NDArray[np.float32]  # [S, V], natural logarithms; each row's exp sums to 1
     successors: NDArray[np.int32]  # [S, V]; after the end comes the start
     start: int  # the state before the first label
-
-    def log_prob(self, labels: Iterable[int]) -> float:
-        """Return ln p of a whole text, its end counted in."""
-        state, total = self.start, 0.0
-        for label in (*labels, END):
-            total += float(self.log_probs[state, label])
-            state = int(self.successors[state, label])
-        return total
 
     def most_probable(self, length: int) -> list[int]:
         """Return the most probable labels of exactly this length, by dynamic programming.
@@ -86,65 +76,58 @@ class Automaton(NamedTuple):
         return LanguageModel(step, states, END, weight, END)
 
 
-def character_ngram(texts: Iterable[str], alphabet: Alphabet, order: int) -> Automaton:
+def character_ngram(
+    texts: Iterable[str], alphabet: Alphabet, order: int, most_entries: int = 10**8
+) -> Automaton:
     """Return the n-gram model of some texts.
 
     Args:
       texts: what to learn from.
       alphabet: the labels.
       order: n >= 1.
+      most_entries: of a table `[S, V]`; see `config.py`.
 
     Raises:
-      InputError: there are so many contexts that the tables would fill the memory.
+      InputError: there are so many contexts that the tables would have more.
     """
     size = alphabet.size
-    sequences = [(END, *map(int, alphabet.encode(text)), END) for text in texts]
-    states = _states(sequences, size, order)
+    counts = _counts(texts, alphabet, order, most_entries)
+    states = {context: state for state, context in enumerate(counts)}
     start = states.get((END,), 0)  # of order 1 there is only one state
-    probs = _counts(sequences, states, size, order)  # row by row they become probabilities
+    probs = np.zeros((len(states), size))
     successors = np.zeros((len(states), size), np.int32)
     for context in sorted(states, key=len):
-        state, count, shorter = states[context], probs[states[context]], np.full(size, 1 / size)
+        state, shorter = states[context], np.full(size, 1 / size)
         if context:
             shorter = probs[states[context[1:]]]
             # Where a longer context is none of the texts', its oldest label is left away.
             successors[state] = successors[states[context[1:]]]
-        for label in np.flatnonzero(count):
-            longer = (*context, int(label))
-            if longer in states:
-                successors[state, label] = states[longer]
-        kinds = (count > 0).sum()
+        count = np.zeros(size)
+        for label, times in counts[context].items():
+            count[label] = times
+            if (*context, label) in states:
+                successors[state, label] = states[*context, label]
+        kinds = len(counts[context])
         probs[state] = (count + kinds * shorter) / (count.sum() + kinds)
     successors[:, END] = start
     return Automaton(np.log(probs).astype(np.float32), successors, start)
 
 
-def _states(sequences: Iterable[Context], size: int, order: int) -> dict[Context, int]:
-    """Return the number of each context of up to n - 1 labels, before any table is made."""
-    states: dict[Context, int] = {(): 0}
-    for labels in sequences:
-        for i, n in _ends(labels, order):
-            states.setdefault(labels[i - n : i], len(states))
-        if len(states) * size > MOST_ENTRIES:
-            raise InputError(
-                f"character_ngram: {len(states):,} contexts or more of {size:,} labels each need "
-                f"tables of {len(states) * size:,} entries, at most {MOST_ENTRIES:,} are "
-                f"made; lower --ngram-order, now {order}"
-            )
-    return states
-
-
 def _counts(
-    sequences: Iterable[Context], states: Mapping[Context, int], size: int, order: int
-) -> NDArray[np.float64]:
-    """Return how often each label follows each context, `[S, V]`."""
-    counts = np.zeros((len(states), size))
-    for labels in sequences:
-        for i, n in _ends(labels, order):
-            counts[states[labels[i - n : i]], labels[i]] += 1
+    texts: Iterable[str], alphabet: Alphabet, order: int, most_entries: int
+) -> dict[Context, Counter[int]]:
+    """Return how often each label follows each context of up to n - 1 labels."""
+    counts: defaultdict[Context, Counter[int]] = defaultdict(Counter)
+    for text in texts:
+        labels = (END, *map(int, alphabet.encode(text)), END)
+        for i in range(1, len(labels)):
+            for n in range(min(order, i + 1)):
+                counts[labels[i - n : i]][labels[i]] += 1
+        entries = len(counts) * alphabet.size
+        if entries > most_entries:
+            raise InputError(
+                f"character_ngram: {len(counts):,} contexts or more of {alphabet.size:,} labels "
+                f"each need tables of {entries:,} entries, at most {most_entries:,} are made; "
+                f"lower --ngram-order, now {order}"
+            )
     return counts
-
-
-def _ends(labels: Context, order: int) -> Iterator[tuple[int, int]]:
-    """Yield where each context of a text ends, and its length."""
-    return ((i, n) for i in range(1, len(labels)) for n in range(min(order, i + 1)))

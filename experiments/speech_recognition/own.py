@@ -34,7 +34,7 @@ from experiments.speech_recognition.recordings import (
     find_recordings,
 )
 from experiments.speech_recognition.utterances import (
-    Splits,
+    Corpus,
     Utterance,
     all_different,
     num_speakers,
@@ -49,7 +49,7 @@ LARGEST_SHARE = 1 / 4
 _TEST_SEED = 0
 
 
-def load(folder: str, seed: int, stack: int, note: Callable[[str], None] = print) -> Splits:
+def load(folder: str, seed: int, stack: int, note: Callable[[str], None] = print) -> Corpus:
     """Return the recordings of a folder in three parts.
 
     Args:
@@ -76,7 +76,7 @@ def load(folder: str, seed: int, stack: int, note: Callable[[str], None] = print
             f"training, validation and test part need {FEWEST} between them; add more, "
             f"each with NAME.txt beside it or a line in {METADATA}"
         )
-    return split(utterances, seed)
+    return split(Path(folder).name or "own", utterances, seed)
 
 
 def _read(
@@ -118,10 +118,11 @@ def _is_too_short(utterance: Utterance, stack: int) -> bool:
     return steps < steps_needed(Alphabet.of_texts([utterance.text]).encode(utterance.text))
 
 
-def split(utterances: Sequence[Utterance], seed: int) -> Splits:
+def split(name: str, utterances: Sequence[Utterance], seed: int) -> Corpus:
     """Hold out validation and test part; see the module.
 
     Args:
+      name: the corpus's.
       utterances: `FEWEST` or more.
       seed: draws the validation part.
     """
@@ -138,4 +139,4 @@ def split(utterances: Sequence[Utterance], seed: int) -> Splits:
     if not by_speaker:
         voices = num_speakers(utterances)
         note = f"held out by utterance, not by speaker ({voices} in all): no measure of a new voice"
-    return Splits(tuple(train), tuple(valid), tuple(test), note)
+    return Corpus(name, "your own recordings", SAMPLE_RATE, train, valid, test, note)

@@ -58,7 +58,7 @@ def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:
     Raises:
       InputError: no such folder, or metadata.csv is not of the form above.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's, it takes a name that is too long
         raise InputError(
             f"find_recordings: there is no folder {folder}; --data must be {CORPUS_OR_FOLDER}"
         )

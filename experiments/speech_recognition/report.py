@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from experiments.common import plots
+from experiments.common.experiment import Trained
 from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
-from experiments.speech_recognition.alphabet import BLANK, Alphabet
+from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.data import Dataset
-from experiments.speech_recognition.features import Frames
+from experiments.speech_recognition.decode import Outputs
+from experiments.speech_recognition.measure import Findings
 
 _SHOWN = 8  # utterances in the summary
 
@@ -23,11 +22,11 @@ def describe(dataset: Dataset) -> str:
     corpus = dataset.corpus
     sizes = [
         f"{len(part)} {name} ({sum(len(u.wave) for u in part) / corpus.sample_rate / 60:.1f} min)"
-        for name, part in zip(("training", "validation", "test"), corpus.splits[:3], strict=True)
+        for name, part in zip(("training", "validation", "test"), corpus.parts, strict=True)
     ]
     lines = [
         f"corpus {corpus.name}: {', '.join(sizes)} utterances, {corpus.sample_rate:,} Hz; "
-        f"{corpus.splits.note}; licence: {corpus.licence}",
+        f"{corpus.note}; licence: {corpus.licence}",
         f"characters: {dataset.alphabet.characters!r}",
     ]
     if dataset.num_too_short:
@@ -40,6 +39,18 @@ def describe(dataset: Dataset) -> str:
         if unknown:
             lines.append(f"{name} transcripts have {unknown}, never seen: they count as errors")
     return "\n".join(lines)
+
+
+def report(
+    trained: Trained, dataset: Dataset, result: Mapping[str, Any], findings: Findings
+) -> str:
+    """Write transcripts and pictures, and return the text that ends a run."""
+    folder, texts = trained.folder, findings.texts
+    (folder / "transcripts.txt").write_text(transcripts(dataset, texts), encoding="utf-8")
+    title = f"{dataset.corpus.name}: {trained.config.num_layers} layers, best path"
+    plot_learning(folder, result, title)
+    plot_posteriors(folder / "posteriors.png", dataset, findings.outputs, trained.config.stack)
+    return summary(result, texts, dataset, folder)
 
 
 def summary(
@@ -102,79 +113,56 @@ def _examples(dataset: Dataset, texts: Mapping[str, Sequence[str]]) -> list[str]
 def transcripts(dataset: Dataset, texts: Mapping[str, Sequence[str]]) -> str:
     """Return all test utterances with their references and hypotheses, as lines."""
     lines = []
-    for i, (name, reference) in enumerate(zip(dataset.test.names, dataset.test.texts, strict=True)):
-        lines += [name, f"  reference {reference}"]
+    for i, utterance in enumerate(dataset.test.utterances):
+        lines += [utterance.name, f"  reference {utterance.text}"]
         lines += [f"  {decoder:9} {found[i]}" for decoder, found in texts.items()]
     return "\n".join(lines) + "\n"
 
 
-def plot_learning(workdir: Path, result: Mapping[str, Any]) -> Path:
-    """Draw the learning curve from the run's records and return the picture's path."""
+def plot_learning(workdir: Path, result: Mapping[str, Any], title: str) -> None:
+    """Draw the learning curve from the run's records."""
     records = read_metrics(workdir)
     curves = {
         f"validation {rate}": curve_of(records, f"validation_{rate.lower()}", scale=100)
         for rate in ("CER", "WER")
     }
-    levels = {
-        f"test CER: {name}": 100 * rates["cer"]
-        for name, rates in (
-            ("best path", result["decoders"]["greedy"]["test"]),
-            *result["baselines"].items(),
-        )
-    }
+    rates = {"best path": result["decoders"]["greedy"]["test"], **result["baselines"]}
+    levels = {f"test CER: {name}": 100 * of_name["cer"] for name, of_name in rates.items()}
     path = workdir / "learning_curve.png"
-    title = f"{result['corpus']}: {result['config']['num_layers']} layers, best path"
-    learning_curve(path, curves, levels, "errors in % of the reference", title)
-    return path
+    plots.learning_curve(path, curves, levels, "errors in % of the reference", title)
 
 
-def plot_posteriors(
-    path: Path,
-    frames: Frames,
-    logits: NDArray[np.float32],
-    alphabet: Alphabet,
-    stack: int,
-    title: str,
-) -> Path:
-    """Draw a spectrogram over the probabilities of the labels, on one axis of time.
+def plot_posteriors(path: Path, dataset: Dataset, outputs: Outputs, stack: int) -> None:
+    """Draw the first test spectrogram over its labels' probabilities, on one axis of time.
 
     Args:
       path: the PNG file to write.
-      frames: `[T, F]`, normalised.
-      logits: `[T', V]`.
-      alphabet: the labels' names.
+      dataset: the data.
+      outputs: of the test part.
       stack: frames a step.
-      title: of the picture.
     """
+    test, characters = dataset.test, dataset.alphabet.characters
+    frames, logits = test.as_spoken[0], outputs.logits[: outputs.lengths[0], 0]
     probs = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
     best = probs.argmax(axis=-1)
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.2))
+    picture, (above, below) = plots.figure(
+        rows=2, size=(11, 3.25), sharex=True, height_ratios=(1, 1.2)
+    )
     seconds = 0.01 * len(frames)
     band = (0.0, seconds, 0, frames.shape[1])
     above.imshow(frames.T, origin="lower", aspect="auto", extent=band, interpolation="nearest")
     above.set_ylabel("mel band")
-    above.set_title(title)
+    above.set_title(f"{test.utterances[0].name}: {test.utterances[0].text}")
     ends = np.arange(len(probs)) * 0.01 * stack
-    for label in range(alphabet.size):
-        blank = label == BLANK
-        name = "blank" if blank else None
-        below.plot(
-            ends,
-            probs[:, label],
-            "--" if blank else "-",
-            color="0.7" if blank else None,
-            label=name,
-        )
+    below.plot(ends, probs[:, BLANK], "--", color="0.7", label="blank")
+    below.plot(ends, np.delete(probs, BLANK, axis=1), "-")
     for step, label in enumerate(best):
         if label != BLANK and (step == 0 or best[step - 1] != label):
-            character = alphabet.characters[label - 1].replace(" ", "␣")
+            character = characters[label - 1].replace(" ", "␣")
             below.text(ends[step], 1.03, character, ha="center", family="monospace")
             above.axvline(ends[step], color="w", alpha=0.4, linewidth=0.8)
     below.set_ylim(0, 1.12)
     below.set_xlabel("seconds")
     below.set_ylabel("probability of each label")
     below.legend(loc="lower right")
-    figure.savefig(path, dpi=110)
-    return path
+    picture.savefig(path, dpi=110)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.errors import InputError
+from experiments.common.records import digest_of
 from experiments.speech_recognition.audio import Signal
 
 
@@ -19,60 +19,46 @@ class Segment(NamedTuple):
     label: str
 
 
+class Utterance(NamedTuple):
+    """One recording with its transcript."""
+
+    name: str  # unique in its corpus
+    speaker: str  # whose voice it is
+    text: str  # the transcript, words one space apart
+    wave: Signal  # float32 [N], at the corpus's rate
+    segments: tuple[Segment, ...] = ()  # where each character is, where that is known
+
+
 @dataclasses.dataclass(frozen=True)
-class Utterance:
-    """One recording with its transcript.
+class Corpus:
+    """Utterances to learn from, to choose by, and to report on.
 
     Attributes:
-      name: unique in its corpus.
-      speaker: whose voice it is.
-      text: the transcript, words one space apart.
-      wave: float32 `[N]`, at the corpus's rate.
-      segments: where each character is, where that is known.
+      name: what to call it.
+      licence: what its source says about use.
+      sample_rate: in Hz.
+      train, valid, test: the parts.
+      note: how they were made.
     """
 
     name: str
-    speaker: str
-    text: str
-    wave: Signal
-    segments: tuple[Segment, ...] = ()
+    licence: str
+    sample_rate: int
+    train: Sequence[Utterance]
+    valid: Sequence[Utterance]
+    test: Sequence[Utterance]
+    note: str
 
+    @property
+    def parts(self) -> tuple[Sequence[Utterance], ...]:
+        """Return training, validation and test part."""
+        return self.train, self.valid, self.test
 
-class Splits(NamedTuple):
-    """Utterances to learn from, to choose by, and to report on."""
-
-    train: tuple[Utterance, ...]
-    valid: tuple[Utterance, ...]
-    test: tuple[Utterance, ...]
-    note: str  # how they were made
-
-
-def hold_out(
-    utterances: Sequence[Utterance], count: int, seed: int
-) -> tuple[list[Utterance], list[Utterance]]:
-    """Hold out `count` utterances of speakers that are then not trained on.
-
-    Speakers are drawn one by one until they have `count` utterances between them. What
-    they have beyond that is left out of both parts, so that no speaker is in both.
-
-    Args:
-      utterances: the official training part.
-      count: how many to hold out, >= 1.
-      seed: of the draw.
-
-    Returns:
-      What is left to train on, and what was held out, in their order.
-
-    Raises:
-      InputError: nothing would be left to train on.
-    """
-    train, held = part_off(utterances, count, seed, lambda utterance: utterance.speaker)
-    if not train or len(held) < count:
-        raise InputError(
-            f"hold_out: {count} utterances of whole speakers leave none to train on, of "
-            f"{len(utterances)} by {num_speakers(utterances)} speakers; hold out fewer"
-        )
-    return train, held[:count]
+    @property
+    def digest(self) -> str:
+        """Return a SHA-256 of all signals and texts, part by part."""
+        said = [[(u.speaker, u.text, u.wave) for u in part] for part in self.parts]
+        return digest_of((self.sample_rate, [len(part) for part in said], said))
 
 
 def part_off(
@@ -106,11 +92,7 @@ def num_speakers(utterances: Sequence[Utterance]) -> int:
     return len({utterance.speaker for utterance in utterances})
 
 
-def all_different(
-    train: Sequence[Utterance], valid: Sequence[Utterance], test: Sequence[Utterance]
-) -> str:
-    """Return the note on parts that have no speaker in common."""
-    return (
-        f"{num_speakers(train)} training, {num_speakers(valid)} validation and "
-        f"{num_speakers(test)} test speakers, all different"
-    )
+def all_different(*parts: Sequence[Utterance]) -> str:
+    """Return the note on training, validation and test part that share no speaker."""
+    train, valid, test = map(num_speakers, parts)
+    return f"{train} training, {valid} validation and {test} test speakers, all different"

@@ -20,45 +20,55 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.speech_recognition.alphabet import Alphabet
-from experiments.speech_recognition.ngrams import END, MOST_ENTRIES, Automaton
+from experiments.speech_recognition.ngrams import END, Automaton
 
 _OTHER_SPELLING = 1e-4
 
 Table = NDArray[np.float64]
 
 
-def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
+def word_bigram(texts: Iterable[str], alphabet: Alphabet, most_entries: int = 10**8) -> Automaton:
     """Return the bigram model of the words of some texts, Witten-Bell smoothed.
 
     Args:
       texts: what to learn from, words one space apart.
       alphabet: the labels; the space is among them where a text has several words.
+      most_entries: of a table `[S, V]`; see `config.py`.
 
     Raises:
-      InputError: there are so many words that the tables would fill the memory.
+      InputError: there are so many words that the tables would have more.
     """
     sentences = [text.split() for text in texts]
     words = sorted({word for sentence in sentences for word in sentence})
-    _check_size(words, alphabet.size)
-    bigrams = _bigrams(sentences, words)  # [W + 1, W + 1]: from and to; the last is the end
+    _check_size(words, alphabet.size, most_entries)
+    # Words by number, as they come one after the other; the last number is the end's.
+    number = {word: i for i, word in enumerate(words)}
+    stream = [n for sentence in sentences for n in (*(number[w] for w in sentence), len(words))]
+    bigrams, unigrams = _bigrams(np.array(stream), len(words) + 1)
     spellings = [list(map(int, alphabet.encode(word))) for word in words]
     children, through, ends_at = _tree(spellings, alphabet.size)
     num_nodes, size = children.shape
     num_words, space = len(words), alphabet.characters.find(" ") + 1
+    whole = np.flatnonzero(ends_at >= 0)  # nodes that are a word
+    # Whether a text ends with a word; there is no other way where there are no spaces.
+    end = bigrams[ends_at[whole], -1] if space else np.ones(len(whole))
     # Rows of states: words before (the last of these: an unknown one), nodes, `unknown`.
     unknown = (num_words + 2) * num_nodes
-    unigrams = _share(np.bincount(_number_words(sentences, words), minlength=num_words + 1))
-    before = np.concatenate([bigrams, unigrams[None]])
     probs = np.full((unknown + 1, size), 1.0 / size)
     successors = np.full((unknown + 1, size), unknown, np.int32)
-    for v in range(num_words + 2):
-        rows = slice(v * num_nodes, (v + 1) * num_nodes)
-        probs[rows] = _spread(before[v, :num_words], bigrams, children, through, ends_at, space)
-        successors[rows] = np.where(children > 0, children + v * num_nodes, unknown)
+    for v, of_next in enumerate((*bigrams, unigrams)):
+        of_words = of_next[:-1] / of_next[:-1].sum()  # the end has been decided on before
+        mass = through @ of_words
+        here = np.where(children > 0, mass[children], 0.0)
+        here[whole, END] = of_words[ends_at[whole]] * end
+        first = v * num_nodes
+        after = np.where(children > 0, children + first, unknown)
         if space:
+            here[whole, space] = of_words[ends_at[whole]] * (1.0 - end)
             # A whole word and a space: the tree's root again, after that word.
-            at_end = np.flatnonzero(ends_at >= 0)
-            successors[rows][at_end, space] = ends_at[at_end] * num_nodes
+            after[whole, space] = ends_at[whole] * num_nodes
+        probs[first : first + num_nodes] = here / mass[:, None]
+        successors[first : first + num_nodes] = after
     if space:
         successors[unknown, space] = (num_words + 1) * num_nodes
     start = num_words * num_nodes  # after the end of the text before
@@ -67,7 +77,7 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet) -> Automaton:
     return Automaton(np.log(known).astype(np.float32), successors, start)
 
 
-def _check_size(words: Sequence[str], size: int) -> None:
+def _check_size(words: Sequence[str], size: int, most_entries: int) -> None:
     """Refuse more words than there is memory for, before any table of them is made.
 
     The tables of states are the largest: a tree has more nodes than words, so that there
@@ -75,37 +85,25 @@ def _check_size(words: Sequence[str], size: int) -> None:
     """
     num_nodes = len({word[:i] for word in words for i in range(len(word) + 1)})
     entries = (len(words) + 2) * num_nodes * size
-    if entries > MOST_ENTRIES:
+    if entries > most_entries:
         raise InputError(
             f"word_bigram: {len(words):,} different words need tables of {entries:,} entries, "
-            f"at most {MOST_ENTRIES:,} are made; give --ngram character"
+            f"at most {most_entries:,} are made; give --ngram character"
         )
 
 
-def _number_words(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> NDArray[np.int64]:
-    """Return the number of every word, and after each sentence the end's."""
-    number = {word: i for i, word in enumerate(words)}
-    return np.array(
-        [n for sentence in sentences for n in (*(number[w] for w in sentence), len(words))]
-    )
+def _bigrams(stream: NDArray[np.int64], size: int) -> tuple[Table, Table]:
+    """Return p(to | from) of numbers in a row, `[size, size]`, and p(to), `[size]`."""
+    counts = np.zeros((size, size))
+    np.add.at(counts, (np.concatenate([[size - 1], stream[:-1]]), stream), 1.0)
+    unigrams = _smoothed(counts.sum(axis=0), np.full(size, 1.0 / size))
+    return _smoothed(counts, unigrams), unigrams
 
 
-def _bigrams(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> Table:
-    """Return p(to | from), `[W + 1, W + 1]`, the end of a text being the last word."""
-    to = _number_words(sentences, words)
-    before = np.concatenate([[len(words)], to[:-1]])
-    counts = np.zeros((len(words) + 1,) * 2)
-    np.add.at(counts, (before, to), 1.0)
-    kinds = (counts > 0).sum(axis=1, keepdims=True)
-    return (counts + kinds * _share(counts.sum(axis=0))) / (
-        counts.sum(axis=1, keepdims=True) + kinds
-    )
-
-
-def _share(counts: NDArray[np.number]) -> Table:
-    """Return unigram probabilities, smoothed by the uniform distribution."""
-    kinds = (counts > 0).sum()
-    return (counts + kinds / len(counts)) / (counts.sum() + kinds)
+def _smoothed(counts: Table, shorter: Table) -> Table:
+    """Return Witten and Bell's p of counts `[..., N]`, given that of a shorter context `[N]`."""
+    kinds = (counts > 0).sum(axis=-1, keepdims=True)
+    return (counts + kinds * shorter) / (counts.sum(axis=-1, keepdims=True) + kinds)
 
 
 def _tree(
@@ -132,24 +130,3 @@ def _tree(
             through[nodes[tuple(spelling[:i])], word] = 1.0
         ends_at[nodes[tuple(spelling)]] = word
     return children, through, ends_at
-
-
-def _spread(
-    of_words: Table,
-    bigrams: Table,
-    children: NDArray[np.int32],
-    through: Table,
-    ends_at: NDArray[np.int32],
-    space: int,
-) -> Table:
-    """Return p(label | node) `[nodes, V]` after one word, given p(word | that word) `[W]`."""
-    mass = through @ (of_words / of_words.sum())  # the end has been decided on before
-    probs = np.where(children > 0, mass[children], 0.0)
-    whole = np.flatnonzero(ends_at >= 0)
-    word = ends_at[whole]
-    here = (of_words / of_words.sum())[word]
-    end = bigrams[word, -1] if space else np.ones(len(word))
-    probs[whole, END] = here * end
-    if space:
-        probs[whole, space] = here * (1.0 - end)
-    return probs / mass[:, None]

@@ -8,16 +8,15 @@
 | file | topic |
 |---|---|
 | `config.py`, `configs/` | every option with its default; settings by name |
-| `price_files.py`, `prices.py` | CSV files and what is wrong with them; the data sets |
-| `features.py`, `splits.py`, `panel.py` | no unit and no look-ahead; folds; batches |
-| `hours.py` | ETTh1: windows and their split |
-| `model.py` | `deeprnn_jax.deep_rnn` and a readout |
-| `problem.py`, `daily.py`, `hourly.py` | what is asked of the network: loss, validation |
-| `baselines.py`, `linear.py` | what needs no network |
-| `seeds.py`, `train.py` | all seeds and folds side by side; the run |
-| `metrics.py`, `intervals.py`, `figures.py` | figures, and how far they may be off |
-| `daily_measure.py`, `daily_report.py`, `hourly_report.py`, `pictures.py` | what came out |
-| `predict.py`, `predict_prices.py`, `predict_hours.py` | your own file |
-
-From Python: `from experiments.stock_prediction.train import train`.
+| `kinds.py`, `daily/`, `hourly/` | two kinds of series; `data`, ..., `use` are in both |
+| `model.py`, `problem.py` | `deeprnn_jax.deep_rnn` and a readout; all seeds side by side |
+| `measure.py` | methods side by side, and how far their figures may be off |
+| `report.py`, `tables.py` | what is said; CSV files |
+| `use.py` | forecasts for your own file |
+| `experiment.py` | all of it as one record |
+| `daily/files.py`, `cells.py`, `calendar.py` | CSV files of prices and what is wrong with them |
+| `daily/prices.py`, `features.py`, `splits.py` | data sets; no unit, no look-ahead; folds |
+| `daily/panel.py` | series side by side, and batches of them |
+| `daily/baselines.py`, `hourly/baselines.py` | what needs no network |
+| `daily/metrics.py`, `hourly/metrics.py` | right and wrong, summed by day |
 """

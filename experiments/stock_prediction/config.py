@@ -13,124 +13,95 @@ from the one of that name.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated
 
-from experiments.common.own_data import located
-from experiments.common.settings import Schedule, Skip, check_settings, require
+from experiments.common.settings import (
+    FREE,
+    CellName,
+    Count,
+    NetworkSettings,
+    NotNegative,
+    Positive,
+    Rate,
+    TrainingSettings,
+    Whole,
+    at_least,
+    require,
+)
 
 HOURLY = "etth1"  # the one data set that is no daily prices
 CORPORA = ("bokeh", "acl18", HOURLY)
-
-# What may change when a run goes on: nothing here has a part in the parameters.
-FREE_ON_RESUME = frozenset({"data_dir", "log_interval", "bootstrap_draws"})
+HOURS_A_DAY = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(NetworkSettings, TrainingSettings):
     """Settings of a run. The same settings give the same parameters on one machine."""
 
     data: str = "bokeh"
     """bokeh (from a package), acl18, etth1, or your own prices: a CSV file, or a folder of them."""
-    data_dir: str | None = None
-    """A folder that holds the corpora: no download. DEEPRNN_DATA in the environment, too."""
 
-    cell: Literal["elman", "lstm", "gru", "minimal_gated", "independent"] = "gru"
-    """The recurrent cell."""
-    num_layers: int = 1
-    """How many recurrent layers."""
-    hidden_size: int = 16
-    """Units of each recurrent layer."""
-    skip: Skip = "none"
-    """Connections that go around a layer."""
-    dropout: float = 0.2
-    """Rate of dropout between the layers and before the readout."""
-    schedule: Schedule = "auto"
-    """The order of the network's work: the same numbers, up to rounding."""
+    cell: CellName = "gru"
+    num_layers: Count = 1
+    hidden_size: Count = 16
+    dropout: Rate = 0.2
 
-    num_folds: int = 4
+    num_folds: Count = 4
     """Prices: stretches of days that are predicted one after the other, each by its own models."""
-    test_days: int = 252
+    test_days: Count = 252
     """Prices: trading days of such a stretch."""
-    valid_days: int = 252
+    valid_days: Count = 252
     """Prices: trading days before each, by which the training is stopped."""
-    chunk_length: int = 64
+    chunk_length: Count = 64
     """Prices: days that the network reads at a time in training."""
-    burn_in: int = 16
+    burn_in: Whole = 16
     """Prices: how many of those are read before the first counts."""
-    volatility_weight: float = 1.0
+    volatility_weight: NotNegative = 1.0
     """Prices: weight of the volatility's loss beside the direction's."""
     permute_labels: bool = False
     """Prices: a control: permute the answers over the days. What is found then is chance."""
 
-    input_length: int = 336
+    input_length: Count = 336
     """Hours: how many the network reads."""
-    horizon: int = 96
+    horizon: Count = 96
     """Hours: how many it forecasts."""
-    segment_length: int = 24
+    segment_length: Count = 24
     """Hours: how many the network reads in one step."""
 
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the first model; the others' follow. Also of the bootstrap."""
-    num_seeds: int = 5
+    num_seeds: Count = 5
     """Models of every fold that are trained side by side, alike but for their seed."""
-    steps: int = 120
-    """Training steps."""
-    batch_size: int = 32
+    steps: Count = 120
+    batch_size: Count = 32
     """Chunks of days, or windows of hours, in a step of each model."""
-    learning_rate: float = 2e-3
-    """AdamW's highest learning rate, after the warm-up; it falls to zero as a cosine."""
-    warmup_steps: int = 15
-    """Steps in which the learning rate rises from zero."""
-    adam_b2: float = 0.99
-    """Decay of AdamW's second moment."""
-    weight_decay: float = 0.01
-    """AdamW's weight decay; on matrices only, not on biases."""
-    clip_norm: float = 1.0
-    """Largest global norm of each model's gradient; a longer one is scaled down."""
+    learning_rate: Positive = 2e-3
+    warmup_steps: Whole = 15
+    weight_decay: NotNegative = 0.01
 
-    eval_interval: int = 15
+    eval_interval: Count = 15
     """Steps between evaluations; each leaves a checkpoint, for every seed to choose its own."""
-    log_interval: int = 5
-    """Steps between records, and between looks for numbers that are not finite."""
-    bootstrap_draws: int = 2000
+    log_interval: Annotated[Count, FREE] = 5
+    checkpoint_interval: Annotated[Count, FREE] = 100
+    """Without effect here: there is a checkpoint of every evaluation."""
+    keep_checkpoints: Annotated[int, at_least(2), FREE] = 2
+    """Without effect here: all of them are kept."""
+    bootstrap_draws: Annotated[int, at_least(100), FREE] = 2000
     """Draws of the bootstrap over days."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
+        """Refuse values out of range, and those that do not go together.
 
         Raises:
           InputError: names the option, what it may be and what it is.
         """
-        check_settings(
-            self,
-            at_least_one=_AT_LEAST_ONE,
-            not_negative=("seed", "warmup_steps", "weight_decay", "burn_in", "volatility_weight"),
-            rates=("dropout", "adam_b2"),
-            positive=("learning_rate", "clip_norm"),
-        )
-        object.__setattr__(self, "data", located(self.data, CORPORA))
-        require(self.data != "", self, "data", "a name or a path")
-        require(self.warmup_steps < self.steps, self, "warmup_steps", f"below steps={self.steps}")
+        super().__post_init__()
         below = f"below chunk_length={self.chunk_length}"
         require(self.burn_in < self.chunk_length, self, "burn_in", below)
         divides = f"a divisor of input_length={self.input_length}"
         require(self.input_length % self.segment_length == 0, self, "segment_length", divides)
-        require(self.bootstrap_draws >= 100, self, "bootstrap_draws", ">= 100")
-
-
-_AT_LEAST_ONE = (
-    "num_layers",
-    "hidden_size",
-    "num_folds",
-    "test_days",
-    "valid_days",
-    "chunk_length",
-    "input_length",
-    "horizon",
-    "segment_length",
-    "num_seeds",
-    "steps",
-    "batch_size",
-    "eval_interval",
-    "log_interval",
-)
+        if self.data == HOURLY:
+            alone = f"left away with data={HOURLY}: it is for prices"
+            require(not self.permute_labels, self, "permute_labels", alone)
+            least = f">= {HOURS_A_DAY}, the seasonal baseline's day"
+            require(self.input_length >= HOURS_A_DAY, self, "input_length", least)

@@ -1,36 +1,64 @@
-"""What a data set asks of a network, whether of days or of hours."""
+"""M models side by side, of days or of hours: model m is seed m % S of fold m // S.
+
+They are alike but for their seed and, in a walk forward, their fold. None sees another, and
+each is stopped by its own validation: its parameters are those of the evaluation where its
+own loss was smallest.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.stock_prediction.model import InitFn
+from experiments.common.experiment import Problem
+from experiments.common.fit import Scalars
+from experiments.common.updates import LossFn
+from experiments.stock_prediction.config import Config
+
+# From parameters `[M, ...]` to each model's loss `[M]`, and means over models to be recorded.
+ValidateFn = Callable[[Any], tuple[NDArray[np.float64], Scalars]]
 
 
-class Validation(NamedTuple):
-    """How all models do on their validation periods."""
-
-    losses: NDArray[np.float64]  # [M], what each is chosen by; the smaller the better
-    scalars: Mapping[str, float]  # means over models, to be recorded
-
-
-class Problem(NamedTuple):
-    """A task for M models, trained side by side; model m is seed m % S of fold m // S."""
-
-    digest: str  # SHA-256 of the data
-    described: Mapping[str, Any]  # what a prediction needs of the data, as JSON
-    num_folds: int
-    init: InitFn  # the parameters of one model
-    loss_fn: Callable[[Any, Any, jax.Array], jax.Array]  # (params, batch, key), of one model
-    batch_at: Callable[[int], Any]  # the batch of a step; leaves [M, ...]
-    validate: Callable[[Any], Validation]  # of parameters with leaves [M, ...]
+def model_names(config: Config, facts: Mapping[str, Any]) -> list[str]:
+    """Return a name for each model, in their order."""
+    folds, seeds = range(facts["num_folds"]), range(config.num_seeds)
+    return [f"fold{f + 1}_seed{s}" for f in folds for s in seeds]
 
 
-def loss_once(problem: Problem) -> jax.Array:
-    """Draw the parameters of one model and return its loss of its first batch."""
-    key = jax.random.key(0)
-    batch = jax.tree.map(lambda leaf: leaf[0], problem.batch_at(0))
-    return problem.loss_fn(problem.init(key), batch, key)
+def model_keys(config: Config, facts: Mapping[str, Any]) -> jax.Array:
+    """Return the key of each model, `[M]`: of its seed, and of its fold."""
+    folds, seeds = np.divmod(np.arange(facts["num_folds"] * config.num_seeds), config.num_seeds)
+
+    def key_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(seed), fold)
+
+    return jax.vmap(key_of)(jnp.asarray(config.seed + seeds), jnp.asarray(folds))
+
+
+def problem_of_all(
+    names: list[str], loss_fn: LossFn, batch_at: Callable[[int], Any], validate: ValidateFn
+) -> Problem:
+    """Return what the training loop asks.
+
+    Args:
+      names: of the models, M of them.
+      loss_fn: of one model.
+      batch_at: the batch of a step, leaves `[M, ...]`.
+      validate: of all models.
+    """
+
+    def evaluate(params: Any) -> dict[str, float]:
+        losses, means = validate(params)
+        each = {f"validation_{name}": float(v) for name, v in zip(names, losses, strict=True)}
+        return {"validation_loss": float(losses.mean()), **means, **each}
+
+    def show(record: Scalars) -> str:
+        words = [f"loss: train {record['train_loss']:.4f}"]
+        if "validation_loss" in record:
+            words.append(f"validation {record['validation_loss']:.4f}")
+        return ", ".join(words)
+
+    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)

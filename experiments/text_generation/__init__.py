@@ -6,13 +6,11 @@
 | file | topic |
 |---|---|
 | `config.py`, `configs/` | every option with its default; tuned settings by name |
-| `corpora.py`, `data.py`, `batches.py` | public texts; text to symbol ids; ids to chunks |
+| `data.py`, `corpora.py`, `batches.py` | text to symbol ids; public texts; ids to chunks |
 | `model.py` | embedding, `deeprnn_jax.deep_rnn`, readout |
-| `update.py`, `evaluate.py` | one training step; nats a symbol of a whole text |
-| `run.py`, `train.py` | what a run is made of; from the first step to its files |
-| `report.py` | what is said at the end |
-| `ngram.py` | the baselines to pass |
-| `generate.py` | writing, one symbol at a time |
-
-From Python: `from experiments.text_generation.train import train`.
+| `problem.py` | loss and optimiser, and what the training loop asks of them |
+| `evaluate.py`, `measure.py`, `ngram.py` | nats a symbol; a finished run; the baselines |
+| `report.py` | what is said and drawn |
+| `use.py` | writing on from a prompt |
+| `experiment.py` | all of it as one record |
 """

@@ -27,13 +27,6 @@ class Batch(NamedTuple):
     fresh: bool  # whether the streams start anew and the state with them
 
 
-class Position(NamedTuple):
-    """Where in the data a step is."""
-
-    epoch: int  # from 0
-    chunk: int  # from 0, within the epoch
-
-
 def chunks_per_epoch(length: int, batch_size: int, chunk_length: int) -> int:
     """Return how many steps read a text of `length` symbols once.
 
@@ -52,11 +45,6 @@ def chunks_per_epoch(length: int, batch_size: int, chunk_length: int) -> int:
     return chunks
 
 
-def position(step: int, num_chunks: int) -> Position:
-    """Return where step `step`, counted from 0, reads."""
-    return Position(*divmod(step, num_chunks))
-
-
 def batch_at(
     ids: NDArray[np.integer], step: int, batch_size: int, chunk_length: int, seed: int
 ) -> Batch:
@@ -73,7 +61,7 @@ def batch_at(
       The batch: int32 `[T, B]` twice, and whether an epoch starts.
     """
     num_chunks = chunks_per_epoch(len(ids), batch_size, chunk_length)
-    epoch, chunk = position(step, num_chunks)
+    epoch, chunk = divmod(step, num_chunks)
     offset = np.random.default_rng((seed, epoch)).integers(chunk_length)
     starts = offset + np.arange(batch_size) * num_chunks * chunk_length
     t = chunk * chunk_length + np.arange(chunk_length + 1)

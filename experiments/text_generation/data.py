@@ -21,7 +21,6 @@ is no `<unk>`.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import os
 import zipfile
@@ -29,21 +28,29 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from pydoc_data import topics
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.common.corpora import fetch
 from experiments.common.errors import InputError
+from experiments.common.records import digest_of
+from experiments.text_generation.config import Config
 from experiments.text_generation.corpora import SOURCES, read_text
 
 Level = Literal["character", "word"]
 Ids = NDArray[np.int32]
-S = TypeVar("S", bound=Sequence[str])
 
 END_OF_SENTENCE = "<eos>"
 UNKNOWN = "<unk>"
+
+
+def split_text(text: str, level: Level) -> list[str]:
+    """Cut a text into symbols; word level ends each line with `<eos>`."""
+    return (
+        list(text) if level == "character" else text.replace("\n", f" {END_OF_SENTENCE} ").split()
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +68,13 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.symbols)
 
-    def split(self, text: str) -> list[str]:
-        """Cut a text into symbols; word level ends each line with `<eos>`."""
-        if self.level == "character":
-            return list(text)
-        ended = text.replace("\n", f" {END_OF_SENTENCE} ")
-        return ended.split()
-
     def encode(self, text: str) -> tuple[Ids, int]:
         """Return the ids `[N]` of a text and how many symbols became `<unk>`.
 
         Raises:
           InputError: a symbol is unknown and there is no `<unk>`; all such are named.
         """
-        return self.encode_symbols(self.split(text))
+        return self.encode_symbols(split_text(text, self.level))
 
     def encode_symbols(self, symbols: Sequence[str]) -> tuple[Ids, int]:
         """Return the ids `[N]` of symbols; see `encode`."""
@@ -122,98 +122,85 @@ class Corpus:
     train: Ids
     valid: Ids
     test: Ids | None
-    num_unknown: int = 0
+    num_unknown: int
 
     @property
     def digest(self) -> str:
         """Return a SHA-256 of vocabulary and ids: another text, another digest."""
-        digest = hashlib.sha256("\0".join(self.vocabulary.symbols).encode())
-        for ids in (self.train, self.valid, self.test):
-            digest.update(b"|" if ids is None else ids.astype("<i4").tobytes())
-        return digest.hexdigest()
+        symbols = np.frombuffer("\0".join(self.vocabulary.symbols).encode(), np.uint8)
+        return digest_of((symbols, self.train, self.valid, self.test))
 
 
-def load_corpus(
-    name: str, data_dir: str | None = None, *, level: Level = "character", min_count: int = 2
-) -> Corpus:
-    """Return a corpus.
-
-    Args:
-      name: `pydoc`, `tinyshakespeare`, `warandpeace`, `ptb`, or the path of a text.
-      data_dir: a folder with the files already there; see `common.corpora`.
-      level: what a symbol is; of ptb, a word in any case.
-      min_count: words that the training split has less often become `<unk>`.
+def load_data(config: Config) -> Corpus:
+    """Return the corpus of a config.
 
     Raises:
-      InputError: the file is missing, damaged, empty, not UTF-8 or too short.
+      InputError: the file is missing, damaged, empty, not UTF-8 or too short; or the sample's
+        prompt has a symbol that the text lacks.
     """
+    name = config.data
     if name == "pydoc":
-        text, licence = _pydoc(), "CPython's documentation, PSF licence"
+        # It differs between versions of Python, and with it every number measured on it: 3.11
+        # has 465,048 characters.
+        text = "\n".join(topics.topics[topic] for topic in sorted(topics.topics))
+        corpus = _cut(config, text, "CPython's documentation, PSF licence")
     elif name not in SOURCES:
-        text, licence = read_text(Path(os.path.expanduser(name))), "your own file"
+        corpus = _cut(config, read_text(Path(os.path.expanduser(name))), "your own file")
     else:
-        path, licence = fetch(SOURCES[name], data_dir), SOURCES[name].licence
+        path, licence = fetch(SOURCES[name], config.data_dir), SOURCES[name].licence
         if name == "ptb":
-            return _penn_treebank(path, licence)
-        text = read_text(path)
-    shares = (0.8, 0.9) if name == "warandpeace" else (0.9,)
-    if level == "word":
-        return _words(name, licence, text, shares, min_count)
-    return _characters(name, licence, text, shares)
+            corpus = penn_treebank(path, licence)
+        else:
+            corpus = _cut(config, read_text(path), licence)
+    corpus.vocabulary.encode(config.sample_prompt or "")
+    return corpus
 
 
-def _pydoc() -> str:
-    """Return the topics that ship with CPython, sorted by name, a newline between.
-
-    The text differs between versions of Python, and with it every number measured on
-    it: 3.11 has 465,048 characters.
-    """
-    return "\n".join(topics.topics[name] for name in sorted(topics.topics))
+def facts_of(corpus: Corpus) -> dict[str, Any]:
+    """Return what a model needs to know of the text."""
+    vocabulary = corpus.vocabulary
+    return {"level": vocabulary.level, "vocabulary": list(vocabulary.symbols)}
 
 
-def _characters(name: str, licence: str, text: str, shares: tuple[float, ...]) -> Corpus:
-    """Cut a text at the given shares of its length: train, valid, perhaps test."""
-    vocabulary = Vocabulary(tuple(sorted(set(text))), "character")
-    splits = _cut(name, text, shares, "characters")
-    train, valid, *test = (vocabulary.encode(split)[0] for split in splits)
-    return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None)
-
-
-def _words(name: str, licence: str, text: str, shares: tuple[float, ...], min_count: int) -> Corpus:
-    """Cut a text's words at the given shares; see the module for the vocabulary."""
-    splits = _cut(name, Vocabulary((), "word").split(text), shares, "words")
-    frequent = {word for word, count in Counter(splits[0]).items() if count >= min_count}
-    vocabulary = Vocabulary(tuple(sorted(frequent | {END_OF_SENTENCE, UNKNOWN})), "word")
-    ids, unknown = zip(*map(vocabulary.encode_symbols, splits), strict=True)
-    train, valid, *test = ids
-    return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None, sum(unknown))
-
-
-def _cut(name: str, symbols: S, shares: tuple[float, ...], what: str) -> list[S]:
-    """Return the splits of a text: training, validation, perhaps test.
+def _cut(config: Config, text: str, licence: str) -> Corpus:
+    """Cut a text into splits; see the module for shares and vocabulary.
 
     Raises:
       InputError: the training or the validation split would be empty.
     """
+    name, level = config.data, config.level
+    symbols = split_text(text, level)
+    shares = (0.8, 0.9) if name == "warandpeace" else (0.9,)
     places = [0, *(int(len(symbols) * share) for share in shares), len(symbols)]
-    splits: list[Any] = [symbols[start:stop] for start, stop in itertools.pairwise(places)]
+    splits = [symbols[start:stop] for start, stop in itertools.pairwise(places)]
     for split, split_name in zip(splits, ("training", "validation"), strict=False):
         if not split:
             raise InputError(
-                f"load_corpus: {name} has {len(symbols)} {what}, which leaves none for "
-                f"the {split_name} split; give a longer text"
+                f"load_data: {name} has {len(symbols)} {level}s, which leaves none for the "
+                f"{split_name} split; give a longer text"
             )
-    return splits
+    if level == "character":
+        known = set(text)
+    else:
+        count_of = Counter(splits[0])
+        known = {word for word in count_of if count_of[word] >= config.min_count}
+        known |= {END_OF_SENTENCE, UNKNOWN}
+    return _corpus(name, licence, Vocabulary(tuple(sorted(known)), level), splits)
 
 
-def _penn_treebank(path: Path, licence: str) -> Corpus:
+def penn_treebank(path: Path, licence: str) -> Corpus:
     """Read the word-level Penn Treebank of Mikolov et al. (2010) from its zip."""
     with zipfile.ZipFile(path) as archive:
-        texts = [
-            archive.read(f"ptb.{split}.txt").decode("utf-8") for split in ("train", "valid", "test")
+        splits = [
+            split_text(archive.read(f"ptb.{split}.txt").decode("utf-8"), "word")
+            for split in ("train", "valid", "test")
         ]
-    words = sorted(set(Vocabulary((), "word").split(texts[0])))
-    vocabulary = Vocabulary(tuple(words), "word")
-    (train, _), (valid, unknown_valid), (test, unknown_test) = map(vocabulary.encode, texts)
-    unknown = unknown_valid + unknown_test
-    return Corpus("ptb", licence, vocabulary, train, valid, test, unknown)
+    return _corpus("ptb", licence, Vocabulary(tuple(sorted(set(splits[0]))), "word"), splits)
+
+
+def _corpus(
+    name: str, licence: str, vocabulary: Vocabulary, splits: Sequence[Sequence[str]]
+) -> Corpus:
+    ids, unknown = zip(*map(vocabulary.encode_symbols, splits), strict=True)
+    train, valid, *test = ids
+    return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None, sum(unknown))

@@ -28,11 +28,6 @@ from experiments.text_generation.model import Model, ModelParams, State
 _AT_ONCE = 2048
 _CHUNK = 64  # steps are rounded up to multiples of it
 
-ScoreFn = Callable[
-    [ModelParams, NDArray[np.integer], NDArray[np.integer], State],
-    tuple[State, jax.Array],
-]
-
 
 class Layout(NamedTuple):
     """A text laid out in S streams, and these in N chunks of T steps."""
@@ -70,22 +65,15 @@ def lay_out(before: Ids, text: Ids, streams: int, context: int) -> Layout:
     return Layout(whole[np.minimum(place, last)], whole[np.minimum(place + 1, last)], counted)
 
 
-def one_stream(before: Ids, text: Ids) -> Layout:
-    """Lay a text out in a single stream that starts from the initial state.
-
-    Args:
-      before: `[N]`, N >= 1, what precedes the text: its last symbol alone is read.
-      text: `[M]`, M >= 1, the symbols to count.
-    """
-    return lay_out(before, text, 1, 0)
-
-
 def _rounded_up(number: int, multiple_of: int) -> int:
     return -(-number // multiple_of) * multiple_of
 
 
-def make_score(model: Model) -> ScoreFn:
-    """Return the compiled `(params, x, labels, state) -> (state, nats [T, S])`."""
+def make_evaluate(model: Model, layout: Layout) -> Callable[[ModelParams], float]:
+    """Return the mean nats a symbol over a laid-out text, of parameters, without dropout.
+
+    Nats are summed in float64.
+    """
 
     @jax.jit
     def score(
@@ -94,24 +82,11 @@ def make_score(model: Model) -> ScoreFn:
         state, logits = model.apply(params, x, state)
         return state, optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
-    return score
+    def evaluate(params: ModelParams) -> float:
+        state, total = model.initial_state(params, layout.x.shape[-1]), 0.0
+        for x, labels, counted in zip(*layout, strict=True):
+            state, nats = score(params, x, labels, state)
+            total += np.asarray(nats, np.float64)[counted].sum()
+        return total / int(layout.counted.sum())
 
-
-def evaluate(model: Model, score: ScoreFn, params: ModelParams, layout: Layout) -> float:
-    """Return the mean nats a symbol over a laid-out text, without dropout.
-
-    Args:
-      model: the model, for its initial state.
-      score: `make_score(model)`, made once so that it is compiled once.
-      params: the parameters.
-      layout: the text.
-
-    Returns:
-      Nats, summed in float64.
-    """
-    state = model.initial_state(params, layout.x.shape[-1])
-    total = 0.0
-    for x, labels, counted in zip(*layout, strict=True):
-        state, nats = score(params, x, labels, state)
-        total += np.asarray(nats, np.float64)[counted].sum()
-    return total / int(layout.counted.sum())
+    return evaluate

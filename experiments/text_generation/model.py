@@ -7,14 +7,14 @@
 The softmax is part of the loss.
 """
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-import deeprnn_jax as drnn
-from experiments.common.networks import dropout, make_cell, make_network
+from experiments.common.networks import dropout, make_network, split_or_none
 from experiments.text_generation.config import Config
 
 State = Any  # the recurrent network's state, a pytree
@@ -28,65 +28,21 @@ class ModelParams(NamedTuple):
     readout: Any  # None where it is tied to the embedding
 
 
-class InitFn(Protocol):
-    """Draw the parameters."""
-
-    def __call__(self, key: jax.Array) -> ModelParams: ...
-
-
-class InitialStateFn(Protocol):
-    """Return the state before the first symbol."""
-
-    def __call__(self, params: ModelParams, batch_size: int) -> State: ...
-
-
-class ApplyFn(Protocol):
-    """Run over symbols `[T, B]` to logits `[T, B, V]`; with a key, dropout is on."""
-
-    def __call__(
-        self,
-        params: ModelParams,
-        symbols: jax.Array,
-        state: State,
-        key: jax.Array | None = None,
-    ) -> tuple[State, jax.Array]: ...
-
-
-class StepFn(Protocol):
-    """Run over one symbol a row `[B]` to logits `[B, V]`; the numbers of `apply`."""
-
-    def __call__(
-        self, params: ModelParams, symbols: jax.Array, state: State
-    ) -> tuple[State, jax.Array]: ...
-
-
 class Model(NamedTuple):
-    """A language model as pure functions, as the network inside it is."""
+    """A language model as pure functions, as the network inside it is.
 
-    init: InitFn
-    initial_state: InitialStateFn
-    apply: ApplyFn
-    step: StepFn
+    With a key, dropout is on.
+    """
 
-
-def recurrent_network(config: Config) -> drnn.DeepRNN:
-    """Return the recurrent part."""
-    cell = make_cell(config.cell, config.hidden_size, config.weight_drop)
-    # A tied readout multiplies by the embedding, so it needs vectors of its size.
-    projected = config.tied_embeddings and config.embedding_size != config.hidden_size
-    return make_network(
-        cell,
-        config.num_layers,
-        output_size=config.embedding_size if projected else None,
-        skip=config.skip,
-        normalize_inputs=config.layer_norm,
-        dropout=config.dropout,
-        compute_dtype=config.dtype,
-    )
+    init: Callable[[jax.Array], ModelParams]
+    initial_state: Any  # (params, batch_size) -> state
+    apply: Any  # (params, symbols [T, B], state, key=None) -> (state, logits [T, B, V])
+    step: Any  # (params, symbols [B], state) -> (state, logits [B, V]), numbers of `apply`
 
 
-def language_model(config: Config, vocab_size: int) -> Model:
-    """Return the model of a config for symbols `0 .. vocab_size - 1`."""
+def build(config: Config, facts: Mapping[str, Any]) -> Model:
+    """Return the model of a config for the symbols of a vocabulary."""
+    vocab_size, dtype = len(facts["vocabulary"]), jnp.dtype(config.compute_dtype)
     # With flax's own scale, about 0.1, the gates first hear next to nothing of the input:
     # on pydoc 800 steps of 16 x 20 came to 2.36 bits, and with ones to 2.06. Tied to the
     # readout it would make the first logits too large.
@@ -95,11 +51,13 @@ def language_model(config: Config, vocab_size: int) -> Model:
     embed: Any = nn.Embed(
         vocab_size,
         config.embedding_size,
-        dtype=config.dtype,
+        dtype=dtype,
         embedding_init=nn.initializers.normal(scale),
     )
-    dense: Any = nn.Dense(vocab_size, dtype=config.dtype)
-    rnn = recurrent_network(config)
+    dense: Any = nn.Dense(vocab_size, dtype=dtype)
+    # A tied readout multiplies by the embedding, so it needs vectors of its size.
+    projected = config.tied_embeddings and config.embedding_size != config.hidden_size
+    rnn = make_network(config, output_size=config.embedding_size if projected else None)
 
     def init(key: jax.Array) -> ModelParams:
         embed_key, rnn_key, dense_key = jax.random.split(key, 3)
@@ -130,7 +88,7 @@ def language_model(config: Config, vocab_size: int) -> Model:
         state: State,
         key: jax.Array | None = None,
     ) -> tuple[State, jax.Array]:
-        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        keys = split_or_none(key, 3)
         x = embed.apply(params.embedding, symbols)
         x = dropout(x, config.embedding_dropout, keys[0])
         state, y = rnn.apply(params.rnn, x, state, key=keys[1], schedule=config.schedule)

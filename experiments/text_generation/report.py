@@ -1,19 +1,15 @@
-"""What a run says: its scale, its baselines, and the summary at the end."""
+"""What a run says and draws, and on which scale."""
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from experiments.common.metrics import curve_of, read_metrics
-from experiments.common.plots import learning_curve
+from experiments.common.experiment import Trained
+from experiments.common.plots import draw_run
 from experiments.text_generation.config import Config
 from experiments.text_generation.data import Corpus, Level
-from experiments.text_generation.ngram import nats_per_symbol, witten_bell
-
-BASELINE_ORDERS = (3, 4, 5)
+from experiments.text_generation.use import stream_text
 
 
 class Scale(NamedTuple):
@@ -33,27 +29,6 @@ SCALES: Mapping[Level, Scale] = {
     "character": Scale("bits", "bits per character", lambda nats: nats / math.log(2.0)),
     "word": Scale("perplexity", "perplexity per word", perplexity),
 }
-
-
-def baselines(corpus: Corpus) -> dict[str, dict[str, float]]:
-    """Return nats a symbol of the Witten-Bell models, by split and by order.
-
-    Only the orders that the training split is long enough for. The orders are strings,
-    as they are in JSON. The splits are "validation" and, where there is one, "test".
-    """
-    highest = min(max(BASELINE_ORDERS), len(corpus.train))
-    splits = {"validation": corpus.valid}
-    if corpus.test is not None:
-        splits["test"] = corpus.test
-    # The test split follows the validation split, which is its context and no more.
-    text = np.concatenate(list(splits.values()))
-    p = witten_bell(corpus.train, text, highest, len(corpus.vocabulary))
-    found, start = {}, 0
-    for name, ids in splits.items():
-        nats = nats_per_symbol(p[:, start : start + len(ids)])
-        found[name] = {str(n): float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
-        start += len(ids)
-    return found
 
 
 def sample_prompt(config: Config, corpus: Corpus) -> str:
@@ -77,20 +52,19 @@ def describe(corpus: Corpus) -> str:
     return "\n".join(lines)
 
 
-def plot(workdir: Path, corpus: Corpus, levels: Mapping[str, float]) -> Path:
-    """Draw the learning curve, and levels in nats by order; return the picture's path."""
-    scale = SCALES[corpus.vocabulary.level]
-    records = read_metrics(workdir)
-    curves = {split: curve_of(records, f"{split}_{scale.key}") for split in ("train", "validation")}
-    path = workdir / "learning_curve.png"
-    learning_curve(
-        path,
-        curves,
-        {f"Witten-Bell order {n}": scale.of_nats(v) for n, v in levels.items()},
+def report(trained: Trained, corpus: Corpus, result: Mapping[str, Any], _: None) -> str:
+    """Write learning curve and sample, and return the text that ends a run."""
+    scale, baselines = SCALES[corpus.vocabulary.level], result["validation_baseline_nats"]
+    draw_run(
+        trained.folder,
+        scale.key,
+        {f"Witten-Bell order {n}": scale.of_nats(nats) for n, nats in baselines.items()},
         ylabel=scale.unit,
         title=f"text generation: {corpus.name}",
     )
-    return path
+    sample = "".join(stream_text(trained, sample_prompt(trained.config, corpus)))
+    (trained.folder / "sample.txt").write_text(sample, encoding="utf-8")
+    return summary(result, sample, corpus.vocabulary.level, trained.folder)
 
 
 def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path) -> str:
@@ -108,13 +82,13 @@ def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path)
         return f"{scale.of_nats(nats):.3f} {scale.unit} ({nats:.4f} nats)"
 
     lines = ["", f"the model of the best validation, from step {result['best_step']:,}"]
-    for split, key in (("validation", "baseline_nats"), ("test", "test_baseline_nats")):
+    for split in ("validation", "test"):
         nats = result[f"{split}_nats"]
         if nats is None:
             continue
         lines.append(f"{split:<10}  {show(nats)}, over {result[f'{split}_symbols']:,} {level}s")
         lines.append(f"Witten-Bell n-gram models on the {split} split:")
-        for order, baseline in result[key].items():
+        for order, baseline in result[f"{split}_baseline_nats"].items():
             verdict = "passed" if nats < baseline else "not passed"
             lines.append(f"  order {order}   {show(baseline)}   {verdict}")
     lines += ["", "sample:", "-" * 72, sample, "-" * 72, ""]

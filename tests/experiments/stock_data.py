@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.stock_prediction.config import Config
-from experiments.stock_prediction.price_files import PriceSeries
+from experiments.stock_prediction.daily.files import PriceSeries
 
 # Small enough for two seconds, and one shape for all tests: compiled once.
 SMALL = Config(

@@ -1,15 +1,21 @@
-"""Which run a command line means: the newest, of the corpus and the preset that it names."""
+"""The command line that all experiments share, and which run it means."""
 
 import dataclasses
-from functools import partial
+import importlib
+import inspect
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments import template
 from experiments.common import command
 from experiments.common.errors import InputError
+from experiments.common.experiment import Experiment
 from experiments.common.own_data import located
 from experiments.common.records import RUN_FILE, write_json
+from experiments.common.settings import free_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +42,40 @@ PRESETS = {
 @pytest.fixture
 def run_at(tmp_path):
     def make(name, config):
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = Path("runs/test") / name
+        folder.mkdir(parents=True)
         write_json(folder / RUN_FILE, {"config": dataclasses.asdict(config)})
         return folder
 
     return make
 
 
+def never(*arguments: Any) -> Any:
+    raise AssertionError("nothing is loaded to read a command line")
+
+
+EXPERIMENT = Experiment(
+    name="test",
+    about="A test.",
+    presets=PRESETS,
+    corpora=("made", "words"),
+    load=never,
+    facts=never,
+    build=never,
+    problem=never,
+    describe=never,
+    measure=never,
+)
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    """Run where no other runs are."""
+    monkeypatch.chdir(tmp_path)
+
+
 def parsed(tmp_path, *arguments):
-    task, config = command.parse(
-        arguments,
-        name="test",
-        about="A test.",
-        task=command.Task,
-        presets=PRESETS,
-        runs=tmp_path,
-        located=partial(located, corpora=("made", "words")),
-    )
+    task, config = command.parse(EXPERIMENT, arguments)
     return task.workdir, config
 
 
@@ -104,6 +126,9 @@ def test_a_folder_in_which_no_run_was_begun_goes_again(tmp_path):
         [RUN_FILE]
     ]
     assert (tmp_path / "own").is_dir()  # it was the user's before
+    with pytest.raises(InputError), command.run_folder_for(None, Path("new/test"), "words"):
+        raise InputError("a mistake")
+    assert not Path("new").exists()
 
 
 def test_a_path_may_be_written_in_another_way_but_a_corpus_wins(tmp_path, run_at, monkeypatch):
@@ -150,3 +175,182 @@ def test_a_preset_or_a_corpus_of_one_brings_the_settings_of_a_training(tmp_path)
     assert parsed(tmp_path, "--data", "words", "--preset", "large") == (None, PRESETS["large"])
     assert parsed(tmp_path, "--data", "own.txt") == (None, Config("own.txt"))
     assert parsed(tmp_path, "--workdir", "there") == (Path("there"), Config())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sise", "3"], ["--size", "many"], ["--preset", "largest"], ["stray"]],
+)
+def test_what_is_not_known_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command.main(EXPERIMENT, arguments)
+    assert caught.value.code == 2
+    assert arguments[0].strip("-") in capsys.readouterr().err
+
+
+NAMES = (
+    "machine_translation",
+    "music_generation",
+    "speech_recognition",
+    "stock_prediction",
+    "text_generation",
+)
+EXPERIMENTS = [template.EXPERIMENT] + [
+    importlib.import_module(f"experiments.{name}.experiment").EXPERIMENT for name in NAMES
+]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_help_documents_every_option(experiment, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command.main(experiment, ["--help"])
+    assert caught.value.code == 0
+    # A column is too narrow for whole sentences: their first words are looked for.
+    shown = re.sub(r"[\s│╭╰─╮╯]+", "", capsys.readouterr().out)
+    config, task = type(experiment.presets["default"]), experiment.task
+    for kind in (config, task):
+        for field in dataclasses.fields(kind):
+            assert f"--{field.name.replace('_', '-')}" in shown
+            words = "".join(documented(kind, field.name).split())
+            assert words
+            assert words in shown, field.name
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+@pytest.mark.parametrize("words", [["--cell", "transformer"], ["--schedule", "diagonal"]], ids=str)
+def test_choices_are_checked(experiment, words, capsys):
+    if not hasattr(experiment.presets["default"], words[0][2:]):
+        pytest.skip("has no such option")
+    with pytest.raises(SystemExit) as caught:
+        command.main(experiment, words)
+    assert caught.value.code == 2
+    assert words[1] in capsys.readouterr().err
+
+
+# All else shapes the parameters: what is marked free by mistake would change a run that goes on.
+FREE = {
+    "template": set(),
+    "text_generation": {
+        *("sample_prompt", "sample_length", "sample_seed", "temperature", "top_k", "top_p")
+    },
+    "music_generation": {"sample_frames", "temperature", "min_notes", "max_notes", "sample_seed"},
+    "machine_translation": {
+        *("eval_buckets", "eval_batch_size", "eval_padding"),
+        *("beam_size", "length_penalty", "examples"),
+    },
+    "speech_recognition": {
+        *("beam_size", "ngram", "ngram_order", "ngram_entries"),
+        *("fusion_weights", "fusion_bonuses", "decode_batch"),
+    },
+    "stock_prediction": {"bootstrap_draws"},
+}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_what_may_change_when_a_run_goes_on(experiment):
+    of_all = {"data_dir", "log_interval", "checkpoint_interval", "keep_checkpoints"}
+    assert free_fields(experiment.presets["default"]) == of_all | FREE[experiment.name]
+
+
+def test_wishes_of_a_trained_model_go_together():
+    def refused(task, message, **options):
+        with pytest.raises(InputError, match=message):
+            task(**options)
+
+    music, translation = (EXPERIMENTS[1 + NAMES.index(n)].task for n in NAMES[1::-1])
+    refused(
+        music, "--seed-frames, --output goes with --generate", seed_frames=3, output=Path("x.mid")
+    )
+    refused(
+        music, "--resume goes on with a training; .* --generate away", generate=True, resume=True
+    )
+    both = {"translate": ("a",), "evaluate": (Path("a"), Path("b"))}
+    refused(translation, "one of --translate and --evaluate, got both", **both)
+    assert translation(translate=("a",)).uses_trained
+    assert not translation(resume=True).uses_trained
+
+
+def documented(kind: type, name: str) -> str:
+    """Return the first words of the docstring below a field, of the class or a base of it."""
+    for base in kind.__mro__:
+        if name in vars(base).get("__annotations__", {}):
+            after = inspect.getsource(base).split(f"    {name}: ", 1)[1].split("\n", 1)[1].lstrip()
+            if after.startswith('"""'):
+                return " ".join(after[3:].split('"""')[0].split()[:3])
+    return ""
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_presets_move_the_defaults_and_options_win(experiment):
+    config = experiment.presets["default"]
+    assert config == type(config)()
+    task, parsed = command.parse(experiment, [])
+    assert (dataclasses.asdict(task), parsed) == (dataclasses.asdict(experiment.task()), config)
+    assert not task.uses_trained
+    for preset, config in experiment.presets.items():
+        for words in (["--preset", preset], [f"--preset={preset}"]):
+            assert command.parse(experiment, words)[1] == config
+        changed = command.parse(experiment, ["--preset", preset, "--seed=9", "--clip-norm=2"])[1]
+        assert changed == dataclasses.replace(config, seed=9, clip_norm=2.0)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_a_data_file_that_is_not_there_leaves_nothing(experiment, tmp_path):
+    with pytest.raises(SystemExit, match=r"^error: [^\n]+$"):
+        command.main(experiment, ["--data", "nowhere/at-all"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_a_training_that_was_stopped_can_be_gone_on_with(tmp_path):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    stopped = dataclasses.replace(template.EXPERIMENT, load=stop, use=stop)
+    with pytest.raises(SystemExit, match="stopped; go on with --resume"):
+        command.main(stopped, [])
+    command.main(template.EXPERIMENT, SMALL)
+    with pytest.raises(SystemExit) as caught:
+        command.main(stopped, ["--classify=series.csv"])
+    assert caught.value.code == "\nstopped"
+
+
+SMALL = ["--cell=elman", "--num-layers=1", "--hidden-size=2", "--steps=2"]
+
+
+def test_the_template_trains_is_gone_on_with_and_used(tmp_path, capsys):
+    """As `--help` and CONTRIBUTING tell: a new experiment has all of this."""
+    command.main(template.EXPERIMENT, SMALL)
+    assert "always the most frequent kind       0.2500" in capsys.readouterr().out
+    (run,) = Path("runs/template").iterdir()
+    assert run.name.endswith("waves-elman")
+    command.main(template.EXPERIMENT, ["--resume", "--log-interval=1"])
+    assert "going on from step 2" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"error: .*hidden_size is 3, was 2"):
+        command.main(template.EXPERIMENT, ["--resume", "--hidden-size=3"])
+    Path("series.csv").write_text("0,1,0\n1,0,1\n" * 5)
+    capsys.readouterr()
+    command.main(template.EXPERIMENT, ["--classify", "series.csv"])
+    assert re.fullmatch(r"(slow|fast|both|neither) \(\d+ %\)\n", capsys.readouterr().out)
+    with pytest.raises(SystemExit, match=r"error: .* trained with another --hidden-size"):
+        command.main(template.EXPERIMENT, ["--classify", "series.csv", "--hidden-size=3"])
+    Path("series.csv").write_text("0,1\n")
+    with pytest.raises(SystemExit, match=r"error: use: series.csv is no series"):
+        command.main(template.EXPERIMENT, ["--classify", "series.csv"])
+    with pytest.raises(SystemExit, match="no run trained on elsewhere"):
+        command.main(template.EXPERIMENT, ["--classify", "series.csv", "--data=elsewhere"])
+
+
+@pytest.mark.parametrize("option", ["--resume", "--classify=series.csv"])
+def test_going_on_and_using_need_a_run(option):
+    with pytest.raises(SystemExit, match="no run in runs/template; train one"):
+        command.main(template.EXPERIMENT, [option])
+
+
+def test_a_config_is_the_same_wherever_it_is_made(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    here = Config("here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert Config("here") == here == Config("here")
+    monkeypatch.chdir(tmp_path)
+    # The command line's is the path in full, to be gone on with from anywhere.
+    assert parsed(tmp_path, "--data", "here")[1] == Config(str(tmp_path / "here"))

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.text_generation.data import load_corpus
+from experiments.text_generation.config import Config
+from experiments.text_generation.data import load_data
 from experiments.text_generation.ngram import nats_per_symbol, witten_bell
 
 
@@ -66,7 +67,7 @@ def test_refuses_an_order_out_of_range(order):
 
 
 def test_figures_on_pydoc():
-    corpus = load_corpus("pydoc")
+    corpus = load_data(Config(data="pydoc"))
     p = witten_bell(corpus.train, corpus.valid, 5, len(corpus.vocabulary))
     bits = nats_per_symbol(p)[2:] / math.log(2)
     # The text grows from one Python to the next: 2.47 to 2.50 between 3.11 and 3.12.

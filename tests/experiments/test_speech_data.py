@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 from experiments.common.corpora import Source
 from experiments.common.errors import InputError
 from experiments.common.manifests import fetch_all, read_manifest
-from experiments.speech_recognition import an4, data, formants, fsdd
+from experiments.speech_recognition import corpora, data, formants
 from experiments.speech_recognition.alphabet import Alphabet
-from experiments.speech_recognition.batches import Batches, choose_lengths, in_order_of_length, pad
+from experiments.speech_recognition.batches import (
+    Examples,
+    batch_at,
+    batches_per_epoch,
+    in_order_of_length,
+    pad,
+)
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.data import Corpus, Examples, prepare, steps_needed
-from experiments.speech_recognition.digits import Clip, Noise, join_clips
-from experiments.speech_recognition.utterances import Splits, Utterance, hold_out
+from experiments.speech_recognition.data import prepare, steps_needed
+from experiments.speech_recognition.digits import Clip, join_clips
+from experiments.speech_recognition.features import LogMel
+from experiments.speech_recognition.measure import guess
+from experiments.speech_recognition.report import describe
+from experiments.speech_recognition.utterances import Corpus, Utterance, part_off
 
 DATA_DIR = os.environ.get("DEEPRNN_DATA")
 needs_data = pytest.mark.skipif(not DATA_DIR, reason="DEEPRNN_DATA is not set")
@@ -35,21 +44,22 @@ def utterance(i, speaker, text="AB", seconds=0.3):
     return Utterance(f"u{i}", speaker, text, noise(round(8000 * seconds), i))
 
 
-def test_held_out_speakers_are_not_trained_on():
+def test_speakers_are_parted_off_whole_until_there_is_enough():
     said = [utterance(i, f"s{i % 7}") for i in range(40)]
-    train, valid = hold_out(said, 9, seed=3)
-    assert len(valid) == 9
-    assert not {u.speaker for u in train} & {u.speaker for u in valid}
-    # Whole speakers go: what they say beyond nine is in neither part.
-    held = {u.speaker for u in valid}
-    assert [u.name for u in train] == [u.name for u in said if u.speaker not in held]
-    assert hold_out(said, 9, seed=3)[1] == valid
-    assert {u.speaker for u in hold_out(said, 9, seed=4)[1]} != held
 
+    def held_out(seed, count=9):
+        return part_off(said, count, seed, lambda u: u.speaker)
 
-def test_more_than_there_is_cannot_be_held_out():
-    with pytest.raises(InputError, match="leave none to train on"):
-        hold_out([utterance(i, f"s{i % 2}") for i in range(6)], 6, seed=0)
+    train, held = held_out(3)
+    speakers = {u.speaker for u in held}
+    assert [u.name for u in held] == [u.name for u in said if u.speaker in speakers]
+    assert [u.name for u in train] == [u.name for u in said if u.speaker not in speakers]
+    # 40 utterances by seven: a speaker has five or six, so that nine are two speakers'.
+    assert len(held) >= 9
+    assert len(speakers) == 2
+    assert [u.name for u in held_out(3)[1]] == [u.name for u in held]
+    assert {u.speaker for u in held_out(4)[1]} != speakers
+    assert len(held_out(3, 40)[1]) == 40
 
 
 @pytest.mark.parametrize(
@@ -61,56 +71,73 @@ def test_more_than_there_is_cannot_be_held_out():
     ],
 )
 def test_a_line_of_transcripts_is_name_and_text(line, name, text):
-    assert an4.parse_line(line) == (name, text)
+    assert corpora.parse_line(line) == (name, text)
 
 
 def test_another_line_is_an_error():
     with pytest.raises(ValueError, match="not a line"):
-        an4.parse_line("GO an253-fash-b")
+        corpora.parse_line("GO an253-fash-b")
 
 
 @needs_data
 def test_an4_is_what_its_source_says():
-    splits = an4.load(DATA_DIR, seed=0)
+    splits = corpora.an4(DATA_DIR, seed=0)
     assert (len(splits.valid), len(splits.test)) == (100, 130)
     assert 948 - 100 - 14 < len(splits.train) <= 848
-    speakers = [{u.speaker for u in part} for part in splits[:3]]
+    speakers = [{u.speaker for u in part} for part in splits.parts]
     assert sum(map(len, speakers)) == len(set().union(*speakers)) == 84
     assert sum(len(u.text.split()) for u in splits.test) == 773
     alphabet = Alphabet.of_texts(u.text for u in splits.train)
     assert alphabet.characters == " ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    assert all(u.text == " ".join(u.text.split()) for part in splits[:3] for u in part)
+    assert all(u.text == " ".join(u.text.split()) for part in splits.parts for u in part)
 
 
 @needs_data
 def test_fsdd_uses_every_test_clip_once_and_no_other():
-    splits = fsdd.load(DATA_DIR, seed=0)
+    splits = corpora.fsdd(DATA_DIR, seed=0)
     assert "".join(sorted("".join(u.text for u in splits.test))) == "".join(
         digit * 30 for digit in "0123456789"
     )
     assert {u.speaker for u in splits.test} == {u.speaker for u in splits.train}
-    assert [fsdd.part_of(take) for take in (0, 4, 5, 9, 10, 49)] == [
+    assert [corpora.part_of(take) for take in (0, 4, 5, 9, 10, 49)] == [
         *("test", "test", "valid", "valid", "train", "train")
     ]
 
 
-def test_made_digits_differ_between_speakers_and_are_equal_for_equal_seeds(monkeypatch):
-    monkeypatch.setattr(formants, "NUM_SPEAKERS", {"train": 2, "valid": 1, "test": 1})
-    first, again, other = formants.load(0), formants.load(0), formants.load(1)
+def test_made_digits_differ_between_speakers_and_are_equal_for_equal_seeds():
+    first, again, other = (formants.load(seed, (2, 1, 1), takes=3) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.train[0].wave, again.train[0].wave)
     assert first.train[0].text != other.train[0].text or len(first.train[0].wave) != len(
         other.train[0].wave
     )
-    speakers = [{u.speaker for u in part} for part in first[:3]]
-    assert sum(map(len, speakers)) == len(set().union(*speakers))
+    speakers = [{u.speaker for u in part} for part in first.parts]
+    assert [len(voices) for voices in speakers] == [2, 1, 1]
+    assert len(set().union(*speakers)) == 4
+    # Two rounds of three takes of ten digits by two voices; of the others, one take each.
+    assert [sum(len(u.text) for u in part) for part in first.parts] == [120, 10, 10]
     assert all(np.abs(u.wave).max() < 1.0 for u in first.train)
+
+
+def test_made_digits_are_described_and_guessed_by_their_spectra():
+    dataset = data.load_data(Config(voices=(1, 1, 1), takes=2))
+    assert describe(dataset).startswith("corpus formants: 8 training (0.2 min), 2 validation (")
+    found = guess(dataset, 40)
+    assert set(found) == {
+        "most frequent transcript",
+        "n-gram's best text of the right length",
+        "nearest mean spectrum, frame by frame",
+    }
+    assert {len(texts) for texts in found.values()} == {len(dataset.test)}
+    spectra = "".join(found["nearest mean spectrum, frame by frame"])
+    assert spectra
+    assert set(spectra) <= set("0123456789")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(3, 30))
 def test_every_clip_is_joined_once_and_lies_where_the_segment_says(seed, count):
     rng = np.random.default_rng(seed)
     clips = [Clip(str(i % 10), f"s{i % 2}", np.full(40 + i, 0.5, np.float32)) for i in range(count)]
-    strings = join_clips(clips, 1, Noise(90.0, 90.0), rng, "x")
+    strings = join_clips(clips, "test", (90.0, 90.0), rng)
     # By length, which is each clip's own.
     found = sorted(s.stop - s.start for u in strings for s in u.segments)
     assert found == sorted(len(clip.wave) for clip in clips)
@@ -150,7 +177,7 @@ def tiny_corpus(texts, seconds):
         utterance(i, f"s{i % 2}", text, length)
         for i, (text, length) in enumerate(zip(texts, seconds, strict=True))
     )
-    return Corpus("tiny", "none", 8000, Splits(said, said[:1], said[:1], ""))
+    return Corpus("tiny", "none", 8000, said, said[:1], said[:1], "")
 
 
 def test_a_copy_too_fast_for_its_labels_is_never_drawn():
@@ -160,9 +187,8 @@ def test_a_copy_too_fast_for_its_labels_is_never_drawn():
     dataset = prepare(corpus, config)
     np.testing.assert_array_equal(dataset.train.usable, [[1, 1, 1], [0, 1, 1]])
     assert dataset.num_too_short == 1
-    batches = Batches(dataset.train, (60,), 3, seed=0)
     for step in range(20):
-        batch = batches.at(step)
+        batch = batch_at(dataset.train, step, (60,), 3, seed=0)
         row = int(np.flatnonzero(batch.num_labels == 9)[0])
         assert batch.num_frames[row] == len(dataset.train.copies[0][0])
 
@@ -175,9 +201,9 @@ def test_an_utterance_too_short_at_every_speed_is_an_error():
 
 
 def test_bands_that_would_hear_nothing_are_refused():
-    assert data.log_mel(8000, 40).num_bands == 40
+    assert LogMel(8000, 40).num_bands == 40
     with pytest.raises(InputError, match=r"of 200 bands are narrower .* at 8,000 Hz"):
-        data.log_mel(8000, 200)
+        LogMel(8000, 200)
 
 
 @pytest.mark.parametrize("normalization", ["utterance", "speaker", "global"])
@@ -199,17 +225,17 @@ def test_the_digest_is_of_sound_and_text():
     corpus = tiny_corpus(["AB", "BA"], [0.3, 0.3])
     assert corpus.digest == tiny_corpus(["AB", "BA"], [0.3, 0.3]).digest
     assert corpus.digest != tiny_corpus(["AB", "BB"], [0.3, 0.3]).digest
-    u = corpus.splits.train[0]
-    louder = dataclasses.replace(u, wave=u.wave * np.float32(1.01))
-    splits = corpus.splits._replace(train=(louder, *corpus.splits.train[1:]))
-    assert corpus.digest != dataclasses.replace(corpus, splits=splits).digest
+    first, *rest = corpus.train
+    louder = first._replace(wave=first.wave * np.float32(1.01))
+    assert corpus.digest != dataclasses.replace(corpus, train=(louder, *rest)).digest
+    moved = dataclasses.replace(corpus, train=rest, valid=(first, *corpus.valid))
+    assert corpus.digest != moved.digest
 
 
 def examples(lengths, copies=1, num_bands=2):
     rng = np.random.default_rng(0)
     return Examples(
-        names=tuple(f"u{i}" for i in range(len(lengths))),
-        texts=tuple("A" for _ in lengths),
+        utterances=[utterance(i, "s") for i in range(len(lengths))],
         # The label tells the utterance.
         labels=tuple(np.array([i + 1], np.int32) for i in range(len(lengths))),
         copies=tuple(
@@ -222,9 +248,11 @@ def examples(lengths, copies=1, num_bands=2):
 
 def test_an_epoch_reads_every_utterance_once_and_each_differently():
     train = examples([5, 9, 12, 7, 30, 22, 8, 14], copies=3)
-    batches = Batches(train, (12, 33), 2, seed=1)
-    assert batches.per_epoch == 4
-    epochs = [[batches.at(4 * epoch + i) for i in range(4)] for epoch in range(12)]
+    assert batches_per_epoch(train, 2) == 4
+    epochs = [
+        [batch_at(train, 4 * epoch + i, (12, 33), 2, seed=1) for i in range(4)]
+        for epoch in range(12)
+    ]
     orders = []
     for epoch in epochs:
         read = [int(label) for batch in epoch for label in batch.labels[:, 0]]
@@ -237,14 +265,19 @@ def test_an_epoch_reads_every_utterance_once_and_each_differently():
 
 def test_a_batch_is_a_function_of_the_step_alone():
     train = examples([5, 9, 12, 7, 30, 22, 8], copies=2)
-    ahead, again = (Batches(train, (12, 33), 3, seed=1) for _ in range(2))
-    later = ahead.at(7)
-    for step in range(8):
-        batch = again.at(step)
-    for a, b in zip(later, batch, strict=True):
+
+    def batch(step, seed=1):
+        return batch_at(train, step, (12, 33), 3, seed)
+
+    for a, b in zip(batch(7), batch(7), strict=True):
         np.testing.assert_array_equal(a, b)
+    for other in (batch(8), batch(7, seed=2)):
+        assert (batch(7).num_frames.tolist(), batch(7).labels.tolist()) != (
+            other.num_frames.tolist(),
+            other.labels.tolist(),
+        )
     # Seven utterances, three a batch: two are read twice.
-    assert ahead.per_epoch == 3
+    assert batches_per_epoch(train, 3) == 3
 
 
 def test_padding_is_zero_and_goes_to_the_next_length():
@@ -264,23 +297,6 @@ def test_all_are_read_in_order_of_length_and_the_last_batch_is_filled():
     assert [rows for rows, _ in read] == [[2, 0], [3, 1], [4]]
     assert [batch.frames.shape[:2] for _, batch in read] == [(9, 2), (9, 2), (30, 2)]
     np.testing.assert_array_equal(read[-1][1].num_frames, [30, 0])
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 4))
-def test_lengths_are_those_of_the_least_padding(lengths, count):
-    def padding(chosen):
-        return sum(min((c for c in chosen if c >= n), default=10**6) for n in lengths)
-
-    candidates = sorted({-(-n // 3) * 3 for n in lengths})
-    best = min(
-        padding(chosen)
-        for size in range(1, count + 1)
-        for chosen in itertools.combinations(candidates, min(size, len(candidates)))
-    )
-    found = choose_lengths(np.array(lengths), count, 3)
-    assert list(found) == sorted(set(found))
-    assert len(found) <= count
-    assert padding(found) == best
 
 
 def test_a_damaged_recording_is_named_and_not_used(tmp_path):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.speech_recognition.augment import SpecAugment
+from experiments.speech_recognition.augment import spec_augment
+from experiments.speech_recognition.batches import Batch
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.model import acoustic_model, ctc_loss, stack_frames
+from experiments.speech_recognition.model import Model, stack_frames
+from experiments.speech_recognition.problem import ctc_loss, make_loss
 
 TINY = Config(cell="elman", num_bands=3, num_layers=1, hidden_size=4, max_bands=2, dropout=0.2)
 
@@ -30,10 +33,9 @@ def loss_and_gradient(logits, lengths, labels, num_labels):
     return loss, gradient
 
 
-@jax.jit
-def mask(key, frames, num_frames, max_bands, max_frames):
-    """Mask with one mask of each kind; compiled once for all widths."""
-    return SpecAugment(1, max_bands, 1, max_frames)(key, frames, num_frames)
+@partial(jax.jit, static_argnums=3)
+def mask(key, frames, num_frames, config):
+    return spec_augment(key, frames, num_frames, config)
 
 
 @lru_cache
@@ -42,7 +44,7 @@ def compiled(config=TINY):
 
     The parameters are any that fit: to compile `init` takes longer than all else here.
     """
-    model = acoustic_model(config, 5)
+    model = Model(config, 5)
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(leaf.dtype), shapes)
@@ -90,6 +92,26 @@ def test_labels_that_no_alignment_gives_are_told_from_a_loss():
     assert found[0] > 1e4
     assert found[1] < 10
     assert found[2] < 10
+
+
+def test_a_batchs_loss_is_by_the_label_not_by_the_row():
+    class Fixed(Model):
+        """A network that gives its parameters, whatever it hears."""
+
+        def apply(self, params, frames, num_frames, key=None) -> Any:
+            return params, num_frames
+
+    logits = jax.random.normal(jax.random.key(0), (6, 3, 3))
+    batch = Batch(
+        frames=np.zeros((6, 3, 1), np.float32),
+        num_frames=np.array([6, 4, 3], np.int32),
+        labels=np.array([[1, 1, 2], [1, 2, 2], [2, 1, 1]], np.int32),
+        num_labels=np.array([3, 2, 1], np.int32),
+    )
+    nats, _ = loss_and_gradient(logits, *batch[1:])
+    found, carry = jax.jit(make_loss(Fixed(TINY, 3)))(logits, batch, None, None)
+    np.testing.assert_allclose(found, nats.sum() / 6, rtol=1e-6)
+    assert carry is None
 
 
 def test_stacked_frames_lie_side_by_side():
@@ -150,8 +172,9 @@ def test_noise_is_on_with_a_key_only():
 def test_masks_stay_within_their_bounds():
     num_frames = jnp.array([20, 10])
     bands, times = set(), set()
+    config = Config(band_masks=1, max_bands=3, time_masks=1, max_frames=6)
     for seed in range(60):
-        masked = mask(jax.random.key(seed), jnp.ones((20, 2, 8)), num_frames, 3, 6)
+        masked = mask(jax.random.key(seed), jnp.ones((20, 2, 8)), num_frames, config)
         kept = np.asarray(masked) == 1.0
         for row, longest in enumerate((4, 2)):  # a fifth of 20, and of 10
             off_bands = ~kept[:, row].any(axis=0)
@@ -170,8 +193,8 @@ def test_masks_stay_within_their_bounds():
 def test_no_masks_change_nothing():
     x = jax.random.normal(jax.random.key(0), (20, 2, 8))
     inputs = (jax.random.key(1), x, jnp.array([20, 7]))
-    np.testing.assert_array_equal(mask(*inputs, 0, 0), x)
-    np.testing.assert_array_equal(jax.jit(SpecAugment(0, 3, 0, 6).__call__)(*inputs), x)
+    # Of no width, and none in number: both kinds are drawn by one function.
+    np.testing.assert_array_equal(mask(*inputs, Config(max_bands=0, time_masks=0)), x)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +209,8 @@ def test_no_masks_change_nothing():
         ({"max_bands": 99}, "at most --num-bands"),
         ({"warmup_steps": 400}, "below steps=400"),
         ({"keep_checkpoints": 1}, "--keep-checkpoints must be >= 2"),
-        ({"schedule": "wavefront"}, "another one where layers are bidirectional"),
+        ({"voices": (2, 0, 1)}, "--voices must be three numbers >= 1"),
+        ({"fusion_bonuses": ()}, "--fusion-bonuses must be one number or more"),
         ({"ngram": "word"}, "--ngram must be character for strings of digits"),
     ],
 )

@@ -1,7 +1,5 @@
-"""A user's own recordings: found, read, left out, split, trained on and written down."""
+"""A user's own recordings: found, read, left out and split."""
 
-import dataclasses
-import re
 import shutil
 import tracemalloc
 
@@ -11,19 +9,14 @@ import soundfile
 
 from experiments.common.errors import InputError
 from experiments.common.left_out import LeftOut
-from experiments.common.records import read_json
-from experiments.speech_recognition import __main__ as cli
-from experiments.speech_recognition import decode, measure, ngrams, own, words
+from experiments.common.training import train
+from experiments.speech_recognition import ngrams, own, words
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.data import load_corpus
+from experiments.speech_recognition.experiment import EXPERIMENT
 from experiments.speech_recognition.recordings import find_recordings
-from experiments.speech_recognition.train import train
 from experiments.speech_recognition.utterances import Utterance
-from tests.experiments.test_speech_train import TINY, bits
-
-# One worker of pytest-xdist for the tests that share a run.
-pytestmark = pytest.mark.xdist_group("speech_own")
 
 
 def record(path, text=None, rate=16_000, seconds=0.3, channels=1, seed=0):
@@ -159,7 +152,7 @@ def test_a_sound_is_in_one_part_only(tmp_path):
     assert notes == [
         f"{tmp_path}: 3 of 13 recordings left out: 3 with the sound of another (00.wav, for one)"
     ]
-    waves = [u.wave.tobytes() for part in splits[:3] for u in part]
+    waves = [u.wave.tobytes() for part in splits.parts for u in part]
     assert len(waves) == len(set(waves)) == 10
 
 
@@ -187,7 +180,7 @@ def test_what_is_of_no_use_is_left_out_and_told_in_one_line(tmp_path):
         f"2 unreadable, empty or silent ({tmp_path / 'phone.m4a'} is not a recording",
     ):
         assert reason in line
-    assert "just.wav" in {u.name for part in splits[:3] for u in part}
+    assert "just.wav" in {u.name for part in splits.parts for u in part}
     # With shorter steps there are enough of them.
     notes.clear()
     own.load(str(tmp_path), 0, 1, notes.append)
@@ -205,7 +198,7 @@ def test_rates_and_channels_are_changed_with_one_line_each(tmp_path):
         "1 of 11 recordings: resampled from 8,000 to 16,000 Hz; above 4,000 Hz it has nothing",
         "2 of 11 recordings: resampled from 44,100 to 16,000 Hz",
     ]
-    assert {len(u.wave) for part in splits[:3] for u in part} == {4800}
+    assert {len(u.wave) for part in splits.parts for u in part} == {4800}
 
 
 def test_too_few_for_three_parts_are_refused(tmp_path):
@@ -234,40 +227,35 @@ def said(speakers):
 )
 def test_parts_have_nothing_in_common_and_no_speaker_if_there_are_many(speakers, by_speaker):
     utterances = said(speakers)
-    splits = own.split(utterances, seed=0)
-    names = [{u.name for u in part} for part in splits[:3]]
+    corpus = own.split("mine", utterances, seed=0)
+    names = [{u.name for u in part} for part in corpus.parts]
     assert sum(map(len, names)) == len(set().union(*names)) == len(utterances)
-    voices = [{u.speaker for u in part} for part in splits[:3]]
+    voices = [{u.speaker for u in part} for part in corpus.parts]
     assert (sum(map(len, voices)) == len(set().union(*voices))) == by_speaker
-    assert ("all different" in splits.note) == by_speaker
-    assert len(splits.train) >= 0.3 * len(utterances)
-    assert min(len(splits.valid), len(splits.test)) >= len(utterances) // 10
+    assert ("all different" in corpus.note) == by_speaker
+    assert len(corpus.train) >= 0.3 * len(utterances)
+    assert min(len(corpus.valid), len(corpus.test)) >= len(utterances) // 10
     if not by_speaker:
-        assert len(splits.valid) == len(splits.test) == len(utterances) // 10
-    assert own.split(utterances, seed=0) == splits
-    others = [own.split(utterances, seed) for seed in range(1, 5)]
-    assert all(other.test == splits.test for other in others)
-    assert any(other.valid != splits.valid for other in others)
+        assert len(corpus.valid) == len(corpus.test) == len(utterances) // 10
+    assert own.split("mine", utterances, seed=0) == corpus
+    others = [own.split("mine", utterances, seed) for seed in range(1, 5)]
+    assert all(other.test == corpus.test for other in others)
+    assert any(other.valid != corpus.valid for other in others)
 
 
 def test_data_is_a_corpus_or_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
     (tmp_path / "an4").mkdir()
-    assert Config(data="mine/").data == str(tmp_path / "mine") == Config(data="./mine").data
-    assert Config(data="mine").corpus_name == "mine"
-    assert Config(data="an4").data == "an4"
-    assert Config(data="./an4").data == str(tmp_path / "an4")
+    assert EXPERIMENT.data_at("an4") == "an4"
+    assert EXPERIMENT.data_at("./an4") == str(tmp_path / "an4")
     assert Config(data="mine", ngram="word").ngram == "word"
     (tmp_path / "file.wav").touch()
-    for name in ("theirs", "file.wav", "x" * 300, ""):
-        with pytest.raises(InputError, match="formants, an4, fsdd, or a folder of your own"):
-            Config(data=name)
-    gone = Config(data=str(tmp_path / "gone"))  # of a run whose folder is no more
-    with pytest.raises(
-        InputError, match=r"no folder .*gone; --data must be formants, an4, fsdd, or"
-    ):
-        load_corpus(gone)
+    for name in ("theirs", "file.wav", str(tmp_path / "gone"), "x" * 300):
+        with pytest.raises(
+            InputError,
+            match=r"there is no folder .*; --data must be formants, an4, fsdd, or a fold",
+        ):
+            load_corpus(Config(data=name))
 
 
 LETTERS = [chr(0x4E00 + i) for i in range(1000)]
@@ -278,21 +266,17 @@ LETTERS = [chr(0x4E00 + i) for i in range(1000)]
     [
         (words.word_bigram, " ".join(LETTERS), r"1,000 different words need .* --ngram character$"),
         (
-            lambda *of: ngrams.character_ngram(*of, order=2),
+            lambda texts, alphabet, most: ngrams.character_ngram(texts, alphabet, 2, most),
             "".join(LETTERS),
             r"1,002 contexts or more of 1,001 labels each .* lower --ngram-order, now 2$",
         ),
     ],
 )
-def test_a_language_model_that_is_too_large_is_refused_before_it_is_made(
-    monkeypatch, make, text, message
-):
-    for module in (words, ngrams):
-        monkeypatch.setattr(module, "MOST_ENTRIES", 10**6)
+def test_a_language_model_that_is_too_large_is_refused_before_it_is_made(make, text, message):
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match=message):
-            make([text], Alphabet.of_texts([text]))
+            make([text], Alphabet.of_texts([text]), 10**6)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -300,61 +284,9 @@ def test_a_language_model_that_is_too_large_is_refused_before_it_is_made(
 
 
 @pytest.mark.parametrize("ngram", ["character", "word"])
-def test_it_is_refused_before_the_training(tmp_path, monkeypatch, ngram):
-    folder, run = record_some(tmp_path / "mine"), tmp_path / "run"
-    for module in (words, ngrams):
-        monkeypatch.setattr(module, "MOST_ENTRIES", 50)
+def test_it_is_refused_before_the_training(tmp_path, ngram):
+    folder = record_some(tmp_path / "mine")
+    config = Config(data=str(folder), ngram=ngram, ngram_entries=50)
     with pytest.raises(InputError, match=rf"{ngram}_.*gram: .* --ngram"):
-        train(dataclasses.replace(tiny(folder), ngram=ngram), run)
-    assert not run.exists()
-
-
-def tiny(folder):
-    return dataclasses.replace(TINY, data=str(folder), ema_decay=0.0)
-
-
-def test_a_run_is_gone_on_with_and_used_from_anywhere(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(decode, "_ROWS", 4)
-    monkeypatch.setattr(measure, "_WEIGHTS", (0.3,))
-    monkeypatch.setattr(measure, "_BONUSES", (0.0,))
-    (tmp_path / "here").mkdir()
-    (tmp_path / "there").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    folder, run = record_some(tmp_path / "here" / "mine"), tmp_path / "run"
-    result = train(tiny("mine"), run)
-    assert result["corpus"] == "mine"
-    assert read_json(run / "run.json")["config"]["data"] == str(folder)
-    assert "nearest mean spectrum, frame by frame" not in result["baselines"]
-    assert "10 training (0.1 min), 1 validation" in capsys.readouterr().out
-
-    # By its parameters: after two steps, all that any decoder finds is blanks.
-    whole = bits(run, 2)
-    assert bits(run, 1) != whole
-    for path in (run / "checkpoints").iterdir():  # as it was after the first step
-        if int(path.name) > 1:
-            shutil.rmtree(path)
-    (run / "result.json").unlink()
-    monkeypatch.chdir(tmp_path / "there")
-    cli.main(["--resume", "--workdir", str(run)])
-    assert "going on from step 1" in capsys.readouterr().out
-    assert bits(run, 2) == whole
-
-    monkeypatch.chdir(tmp_path / "here")
-    shutil.copytree(run, tmp_path / "here" / "runs" / "speech_recognition" / "1")
-    for option in (["--data", "mine/"], ["--data=../here/mine"]):  # however it is named
-        task, config = cli.parse(["--resume", *option])
-        assert (task.workdir, config) == (cli.RUNS / "1", tiny(folder))
-
-    recording = shutil.copy(folder / "00.wav", tmp_path / "x.wav")
-    record(folder / "00.wav", seed=99)
-    with pytest.raises(SystemExit, match="the data are not those"):
-        cli.main(["--resume", "--workdir", str(run)])
-    shutil.rmtree(folder)
-    monkeypatch.chdir(tmp_path / "there")
-    capsys.readouterr()
-    cli.main(["--workdir", str(run), "--decoder", "greedy", "--transcribe", str(recording)])
-    captured = capsys.readouterr()
-    assert re.fullmatch(r"[ENOSY ]*\n", captured.out)
-    assert f"trained on {folder}\nit knows ' ENOSY'\n" in captured.err
-    with pytest.raises(SystemExit, match="there is no folder"):
-        cli.main(["--resume", "--workdir", str(run)])
+        train(EXPERIMENT, config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

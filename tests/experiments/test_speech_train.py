@@ -1,36 +1,43 @@
-"""Whole runs at tiny sizes, and a user's own recordings through them."""
+"""A whole run at tiny sizes on a user's own recordings, and others through what it has trained."""
 
+import contextlib
 import dataclasses
+import io
 import re
 import shutil
-from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import soundfile
 
-from experiments.common import checkpoints
+from experiments.common import command, sweep
 from experiments.common.errors import InputError
 from experiments.common.metrics import read_metrics
 from experiments.common.records import read_json, write_json
 from experiments.common.settings import as_stored
-from experiments.speech_recognition import __main__ as cli
-from experiments.speech_recognition import decode, depth_sweep, formants, measure
-from experiments.speech_recognition import run as running
-from experiments.speech_recognition import train as training
-from experiments.speech_recognition import transcribe as transcribing
+from experiments.common.training import load_trained, train
+from experiments.speech_recognition import depth_sweep
 from experiments.speech_recognition.config import Config
 from experiments.speech_recognition.configs import PRESETS
-from experiments.speech_recognition.decode import Fusion
-from experiments.speech_recognition.features import Moments
-from experiments.speech_recognition.recognizer import DEFAULT_FUSION, load_recognizer
-from experiments.speech_recognition.run import initial_train_state
-from experiments.speech_recognition.train import train
-from experiments.speech_recognition.transcribe import features_of, make_transcriber
+from experiments.speech_recognition.data import load_data
+from experiments.speech_recognition.decode import BeamSearch, Fusion
+from experiments.speech_recognition.experiment import EXPERIMENT
+from experiments.speech_recognition.use import (
+    DEFAULT_FUSION,
+    features_of,
+    fusion_of,
+    make_decoder,
+    transcribe,
+)
+from tests.experiments.runs import bits, records
+from tests.experiments.test_speech_own import record, record_some
 
-# The default run on few voices.
+# With few layers and the cheapest cell: what takes long is to compile.
 TINY = Config(
+    cell="elman",
+    bidirectional=False,
     num_bands=8,
     hidden_size=6,
     num_layers=1,
@@ -41,6 +48,9 @@ TINY = Config(
     warmup_steps=1,
     beam_size=4,
     ngram_order=3,
+    fusion_weights=(0.3, 0.6),
+    fusion_bonuses=(0.0,),
+    decode_batch=4,
     log_interval=1,
     eval_interval=1,
     checkpoint_interval=1,
@@ -50,48 +60,28 @@ TINY = Config(
 pytestmark = pytest.mark.xdist_group("speech_train")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_voices():
-    """Make the default run small: voices, rows of a search, what is tried, compilations."""
-
-    @lru_cache  # by the config, of which the model is a function
-    def step_of(config):
-        return make_train_step(config, running.acoustic_model(config, 11))
-
-    make_train_step = running.make_train_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formants, "NUM_SPEAKERS", {"train": 1, "valid": 1, "test": 1})
-        patch.setattr(formants, "TAKES", {"train": 2, "valid": 1, "test": 1})
-        patch.setattr(decode, "_ROWS", 4)
-        patch.setattr(measure, "_WEIGHTS", (0.3, 0.6))
-        patch.setattr(measure, "_BONUSES", (0.0,))
-        patch.setattr(running, "make_train_step", lambda config, model: step_of(config))
-        yield
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = record_some(tmp_path_factory.mktemp("data") / "mine", seconds=0.8)
+    return dataclasses.replace(TINY, data=str(folder))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run of two steps that was never interrupted, and its result."""
-    workdir = tmp_path_factory.mktemp("runs") / "whole"
-    return workdir, train(TINY, workdir)
+def finished(tmp_path_factory, config):
+    """A run of two steps that was never interrupted, its result and what it printed."""
+    workdir, printed = tmp_path_factory.mktemp("runs") / "whole", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        result = train(EXPERIMENT, config, workdir)
+    return workdir, result, printed.getvalue()
 
 
 @pytest.fixture(scope="module")
-def recognizer(finished):
-    return load_recognizer(finished[0])
+def trained(finished):
+    return load_trained(EXPERIMENT, finished[0])
 
 
-def bits(workdir, step):
-    """All of a checkpoint's arrays: parameters, optimiser, mean and key."""
-    found = load_recognizer(workdir)
-    target = jax.eval_shape(lambda: initial_train_state(found.config, found.model))
-    state = checkpoints.restore(workdir / "checkpoints", step, target).state
-    state = state._replace(key=jax.random.key_data(state.key))
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
-
-
-def test_two_steps_leave_a_whole_run(finished):
-    workdir, result = finished
+def test_two_steps_leave_a_whole_run(finished, config):
+    workdir, result, printed = finished
     assert {path.name for path in workdir.iterdir()} == {
         *("checkpoints", "learning_curve.png", "metrics.jsonl", "posteriors.png"),
         *("result.json", "run.json", "tensorboard", "transcripts.txt"),
@@ -101,66 +91,62 @@ def test_two_steps_leave_a_whole_run(finished):
     assert set(result["baselines"]) == {
         "most frequent transcript",
         "n-gram's best text of the right length",
-        "nearest mean spectrum, frame by frame",
     }
+    assert result["data"] == config.data
     curve = [record["validation_cer"] for record in read_metrics(workdir)]
     assert result["validation_cer"] == min(curve)
     # The checkpoint of the best validation is the one that was decoded with.
     assert result["decoders"]["greedy"]["validation"]["cer"] == min(curve)
     assert (workdir / "transcripts.txt").read_text().count("  reference ") >= 1
+    assert "corpus mine: 10 training (0.1 min), 1 validation" in printed
+    assert "; licence: your own recordings\ncharacters: ' ENOSY'\n" in printed
+    rates = {name: 100 * found["test"]["cer"] for name, found in result["decoders"].items()}
+    for name, start in (("greedy", "best path"), ("beam", "prefix beam of 4"), ("ngram", "and 3-")):
+        (line,) = re.findall(rf"^{start}.*? [\d.]+ +[\d.]+ +([\d.]+) +[\d.]+$", printed, re.M)
+        assert line == f"{rates[name]:.2f}"
+    for name, found in result["baselines"].items():
+        assert re.search(rf"^{re.escape(name)} +{100 * found['cer']:.2f} ", printed, re.M)
+    assert "reference   " in printed
 
 
-def test_a_run_that_is_gone_on_with_is_the_same_bit_for_bit(finished, tmp_path, capsys):
-    whole, _ = finished
-    part = tmp_path / "part"
-    shutil.copytree(whole, part)
-    for path in (part / "checkpoints").iterdir():  # as it was after the first step
-        if int(path.name) > 1:
-            shutil.rmtree(path)
-    for name in ("result.json", "posteriors.png"):
-        (part / name).unlink()
-    resumed = train(TINY, part, resume=True)
+def test_a_run_that_is_gone_on_with_is_the_same_bit_for_bit(finished, config, tmp_path, capsys):
+    whole, result, _ = finished
+    part = shutil.copytree(whole, tmp_path / "part")
+    shutil.rmtree(part / "checkpoints" / "00000002")  # as it was after the first step
+    resumed = train(EXPERIMENT, config, part, resume=True)
     assert "going on from step 1" in capsys.readouterr().out
-    assert bits(part, 2) == bits(whole, 2)
+    assert bits(part, 2) == bits(whole, 2) != bits(whole, 1)
+    assert records(part) == records(whole)
     clock = {"seconds", "wall_seconds"}
-    first = read_json(whole / "result.json")
     assert {k: v for k, v in resumed.items() if k not in clock} == {
-        k: v for k, v in first.items() if k not in clock
+        k: v for k, v in result.items() if k not in clock
     }
 
 
-def test_a_run_is_not_started_twice_nor_gone_on_with_otherwise(finished):
-    workdir, _ = finished
-    with pytest.raises(InputError, match="already holds a run"):
-        train(TINY, workdir)
-    with pytest.raises(InputError, match="hidden_size is 7, was 6"):
-        train(dataclasses.replace(TINY, hidden_size=7), workdir, resume=True)
-    with pytest.raises(InputError, match="num_bands is 9, was 8"):
-        train(dataclasses.replace(TINY, num_bands=9), workdir, resume=True)
-
-
-def test_a_network_that_cannot_be_run_leaves_no_run(tmp_path):
-    config = dataclasses.replace(TINY, bidirectional=False, skip="dense", schedule="wavefront")
-    with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
-        train(config, tmp_path / "run")
+def test_a_network_that_cannot_be_run_leaves_no_run(config, tmp_path):
+    config = dataclasses.replace(config, schedule="wavefront", bidirectional=True)
+    with pytest.raises(InputError, match="schedule='wavefront' cannot run this network: a bidir"):
+        train(EXPERIMENT, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_another_ngram_model_is_decoded_with_when_it_is_asked_for(finished, monkeypatch):
-    workdir, result = finished
-    other = dataclasses.replace(TINY, ngram_order=2)
-    asked = []
-    monkeypatch.setattr(training, "measure", lambda run, found: asked.append(found) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):  # in place of measuring
-        train(other, workdir, resume=True)
-    usual, found = load_recognizer(workdir), asked[0]
-    assert found.config.ngram_order == 2
-    assert len(found.language_model.log_probs) < len(usual.language_model.log_probs)
+def decoder_of(trained, name) -> Any:
+    """What `make_decoder` returns, to look into."""
+    return make_decoder(trained, name)
+
+
+def test_another_ngram_model_is_decoded_with_when_it_is_asked_for(finished, trained, config):
+    workdir, result, _ = finished
+    other = dataclasses.replace(config, ngram_order=2)
+    found = load_trained(EXPERIMENT, workdir, other)
+    # To measure, and to transcribe.
+    sizes = [len(load_data(one).language_model.log_probs) for one in (config, other)]
+    models = [decoder_of(one, "ngram").func.language_model for one in (trained, found)]
+    assert [len(model.log_probs) for model in models] == sizes
+    assert sizes[1] < sizes[0]
     # A weight that was chosen for one model is not used for another.
-    assert usual.fusion._asdict() == result["fusion"]
-    assert found.fusion == DEFAULT_FUSION
-    with pytest.raises(InputError, match="leave --hidden-size away"):
-        load_recognizer(workdir, config=dataclasses.replace(TINY, hidden_size=7))
+    assert fusion_of(trained)._asdict() == result["fusion"]
+    assert fusion_of(found) == DEFAULT_FUSION
 
 
 def own_recording(path, rate=22_050, seconds=1.3, channels=2, level=0.3):
@@ -174,58 +160,50 @@ def own_recording(path, rate=22_050, seconds=1.3, channels=2, level=0.3):
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "ngram"])
-def test_a_users_stereo_file_of_another_rate_is_written_down(recognizer, tmp_path, decoder):
+def test_a_users_stereo_file_of_another_rate_is_written_down(trained, tmp_path, decoder):
     path, notes = own_recording(tmp_path / "own.wav"), []
-    text = make_transcriber(recognizer, decoder, notes.append)(path)
-    assert set(text) <= set("0123456789")
+    text = transcribe(trained, path, make_decoder(trained, decoder), notes.append)
+    assert set(text) <= set(" ENOSY")
     assert [re.sub(r".*: ", "", note) for note in notes] == [
         "2 channels, averaged to one",
-        "resampled from 22,050 to 8,000 Hz",
+        "resampled from 22,050 to 16,000 Hz",
         *([] if text else ["no speech found"]),
     ]
 
 
-def test_the_language_model_has_a_say_with_ngram_only(recognizer, tmp_path, monkeypatch):
-    asked = []
-
-    def search(alphabet, beam_size, model=None):
-        def best(outputs, fusion=Fusion(0.0, 0.0)):
-            asked.append((model, fusion))
-            return ["1"]
-
-        return best
-
-    monkeypatch.setattr(transcribing, "BeamSearch", search)
-    path = own_recording(tmp_path / "own.wav")
-    for decoder in ("greedy", "beam", "ngram"):
-        make_transcriber(recognizer, decoder, print)(path)
+def test_the_language_model_has_a_say_with_ngram_only(trained):
+    greedy, alone, fused = (decoder_of(trained, name) for name in ("greedy", "beam", "ngram"))
+    assert "fusion" not in greedy.keywords
     # As `measure` decodes: the bonus, too, is for the search with the model alone.
-    fused = (recognizer.language_model, recognizer.fusion)
-    assert asked == [(None, Fusion(0.0, 0.0)), fused]
-    assert any(recognizer.fusion)
+    assert isinstance(alone, BeamSearch)
+    assert (alone.beam_size, alone.language_model) == (4, None)
+    assert fused.func._replace(language_model=None) == alone
+    assert fused.func.language_model is not None
+    assert fused.keywords == {"fusion": fusion_of(trained)}
+    assert fusion_of(trained) != Fusion(0.0, 0.0)
 
 
-def test_a_file_gives_the_features_that_training_would(recognizer, tmp_path):
+def test_a_file_gives_the_features_that_training_would(trained, tmp_path):
     """The signal of a test utterance, written to a file, is normalised as that one was."""
-    u = formants.load(0).test[0]
-    soundfile.write(tmp_path / "u.wav", u.wave, 8000, subtype="FLOAT")
-    frames = features_of(recognizer, tmp_path / "u.wav", print)
-    assert len(frames) == 1 + (len(u.wave) - 200) // 80
-    np.testing.assert_allclose(frames.mean(axis=0), 0.0, atol=1e-4)
-    config = dataclasses.replace(recognizer.config, normalization="global")
-    shifted = Moments(recognizer.moments.mean + 1.0, recognizer.moments.deviation)
+    dataset = load_data(trained.config)
+    u, x = dataset.corpus.test[0], dataset.test.as_spoken[0]
+    soundfile.write(tmp_path / "u.wav", u.wave, 16_000, subtype="FLOAT")
+    np.testing.assert_array_equal(features_of(trained, tmp_path / "u.wav"), x)
+    facts = trained.facts
+    of_all = dataclasses.replace(trained.config, normalization="global")
     one, two = (
-        features_of(recognizer._replace(config=config, moments=m), tmp_path / "u.wav", print)
-        for m in (recognizer.moments, shifted)
+        features_of(
+            trained._replace(config=of_all, facts={**facts, "mean": mean}), tmp_path / "u.wav"
+        )
+        for mean in (facts["mean"], [value + 1.0 for value in facts["mean"]])
     )
-    np.testing.assert_allclose(
-        one - two, (1.0 / shifted.deviation)[None] * np.ones_like(one), rtol=1e-3
-    )
+    expected = (1.0 / np.array(facts["deviation"]))[None] * np.ones_like(one)
+    np.testing.assert_allclose(one - two, expected, rtol=1e-3)
 
 
-def test_the_level_of_a_recording_hardly_matters(recognizer, tmp_path):
+def test_the_level_of_a_recording_hardly_matters(trained, tmp_path):
     loud, soft = (
-        features_of(recognizer, own_recording(tmp_path / f"{level}.wav", level=level), print)
+        features_of(trained, own_recording(tmp_path / f"{level}.wav", level=level), print)
         for level in (0.9, 0.3)
     )
     assert np.abs(loud - soft).max() < 0.2
@@ -240,120 +218,116 @@ def test_the_level_of_a_recording_hardly_matters(recognizer, tmp_path):
         ({"seconds": 9.0}, "lasts 9 s, at most 8 can be read at once"),
     ],
 )
-def test_a_recording_that_is_no_use_is_refused(recognizer, tmp_path, monkeypatch, options, message):
-    monkeypatch.setattr(transcribing, "_LONGEST_S", 8)
+def test_a_recording_that_is_no_use_is_refused(trained, tmp_path, options, message):
     path = tmp_path / "odd.wav"
     if options.get("seconds") == 0.0:
         soundfile.write(path, np.zeros((0, 2)), 8000)
     else:
         own_recording(path, **options)
     with pytest.raises(InputError, match=message):
-        make_transcriber(recognizer, "greedy", print)(path)
+        features_of(trained, path, longest_s=8.0)
 
 
-def test_a_recording_much_longer_than_training_is_said_so(recognizer, tmp_path):
+def test_a_recording_much_longer_than_training_is_said_so(trained, tmp_path):
     notes = []
-    path = own_recording(tmp_path / "long.wav", rate=8000, channels=1, seconds=12.0)
-    features_of(recognizer, path, notes.append)
+    path = own_recording(tmp_path / "long.wav", rate=16_000, channels=1, seconds=12.0)
+    features_of(trained, path, notes.append)
     assert len(notes) == 1
     assert "12.0 s, and the model was trained on at most" in notes[0]
 
 
-def test_a_recording_that_was_too_loud_is_said_so(recognizer, tmp_path):
+def test_a_recording_that_was_too_loud_is_said_so(trained, tmp_path):
     wave = np.random.default_rng(0).laplace(size=8000)  # with rare peaks, as speech has
     wave /= np.abs(wave).max()
     for level, told in ((0.9, 0), (1.0, 0), (3.0, 1)):
-        soundfile.write(tmp_path / "loud.wav", np.clip(level * wave, -1, 1), 8000)
+        soundfile.write(tmp_path / "loud.wav", np.clip(level * wave, -1, 1), 16_000)
         notes = []
-        features_of(recognizer, tmp_path / "loud.wav", notes.append)
+        features_of(trained, tmp_path / "loud.wav", notes.append)
         assert sum("seems to be clipped" in note for note in notes) == told == len(notes)
 
 
-def test_the_command_writes_recordings_down(finished, tmp_path, capsys):
-    paths = [own_recording(tmp_path / f"{i}.wav", rate=8000, channels=1) for i in range(2)]
-    common = ["--workdir", str(finished[0]), "--decoder", "greedy", "--transcribe"]
-    cli.main([*common, str(paths[0])])
-    (one,) = capsys.readouterr().out.splitlines()
-    cli.main([*common, *map(str, paths)])
-    assert capsys.readouterr().out.splitlines() == [f"{path}: {one}" for path in paths]
+def test_the_command_writes_recordings_down_from_anywhere(
+    finished, config, tmp_path, monkeypatch, capsys
+):
+    workdir, folder = finished[0], Path(config.data)
+    paths = [own_recording(tmp_path / f"{i}.wav", rate=16_000, channels=1) for i in range(2)]
+    common = ["--workdir", str(workdir), "--decoder", "greedy", "--transcribe"]
+    monkeypatch.chdir(folder)
+    for name in (".", "../mine/"):  # however it is named
+        assert command.parse(EXPERIMENT, ["--data", name])[1].data == config.data
+    monkeypatch.chdir(tmp_path)
+    away = folder.rename(folder.with_name("away"))  # what was learned from is not needed
+    command.main(EXPERIMENT, [*common, "0.wav"])
+    out, err = capsys.readouterr()
+    (one,) = out.splitlines()
+    assert re.fullmatch(r"[ENOSY ]*", one)
+    assert f"using {workdir}, trained on {folder}\nit knows ' ENOSY'\n" in err
     # One that cannot be read does not cost those after it.
     with pytest.raises(SystemExit) as caught:
-        cli.main([*common, str(paths[0]), str(tmp_path / "none.wav"), str(paths[1])])
+        command.main(
+            EXPERIMENT, [*common, str(paths[0]), str(tmp_path / "none.wav"), str(paths[1])]
+        )
     assert caught.value.code == 1
     out, err = capsys.readouterr()
     assert out.splitlines() == [f"{path}: {one}" for path in paths]
     assert re.search(r"^error: .* there is no file .*none\.wav", err, re.MULTILINE)
     with pytest.raises(SystemExit, match=r"error: .* names no recording"):
-        cli.main(common)
+        command.main(EXPERIMENT, common)
+    with pytest.raises(SystemExit, match="there is no folder"):
+        command.main(EXPERIMENT, ["--resume", "--workdir", str(workdir)])
+    away.rename(folder)
 
 
-def test_the_commands_options_reach_the_search(finished, monkeypatch, capsys):
-    seen = []
-
-    def make_transcriber(found, *_):
-        seen.append(found.config)
-        return lambda path: ""
-
-    monkeypatch.setattr(cli, "make_transcriber", make_transcriber)
-    common = ["--workdir", str(finished[0]), "--transcribe", "a.wav", "--beam-size", "2"]
-    cli.main(common)
-    assert seen == [dataclasses.replace(TINY, beam_size=2)]
-    told = f"using {finished[0]}, trained on formants\nit knows '0123456789'\n"
-    assert capsys.readouterr().err.endswith(told)
-    with pytest.raises(SystemExit, match="leave --num-layers away"):
-        cli.main([*common, "--num-layers", "2"])
+def test_a_run_is_not_gone_on_with_on_other_recordings(finished, config, tmp_path):
+    folder = shutil.copytree(config.data, tmp_path / "mine")
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    stored = read_json(run / "run.json")
+    write_json(run / "run.json", stored | {"config": stored["config"] | {"data": str(folder)}})
+    record(folder / "00.wav", seed=99)
+    with pytest.raises(SystemExit, match="the data are not those"):
+        command.main(EXPERIMENT, ["--resume", "--workdir", str(run)])
 
 
-def test_there_must_be_a_run_to_transcribe_with(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="no run in"):
-        cli.main(["--transcribe", "a.wav"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="holds no run"):
-        cli.main(["--workdir", "empty", "--transcribe", "a.wav"])
+def test_the_commands_options_reach_the_search(finished, config):
+    arguments = ["--workdir", str(finished[0]), "--transcribe", "a.wav", "--beam-size", "2"]
+    task, parsed = command.parse(EXPERIMENT, arguments)
+    assert (task.uses_trained, parsed) == (True, dataclasses.replace(config, beam_size=2))
+    found = load_trained(EXPERIMENT, task.workdir, parsed)
+    assert decoder_of(found, "beam").beam_size == 2
+    assert decoder_of(found, task.decoder).func.beam_size == 2
 
 
 def test_a_corpus_brings_its_settings_and_options_win():
-    assert cli.parse([]) == (cli.Task(), Config())
-    assert cli.parse(["--data", "an4"])[1] == PRESETS["an4"]
-    assert cli.parse(["--data=fsdd", "--steps", "200"])[1] == dataclasses.replace(
+    def parsed(*arguments):
+        return command.parse(EXPERIMENT, arguments)[1]
+
+    assert parsed() == Config()
+    assert parsed("--data", "an4") == PRESETS["an4"]
+    assert parsed("--data=fsdd", "--steps", "200") == dataclasses.replace(
         PRESETS["fsdd"], steps=200
     )
-    assert cli.parse(["--preset", "an4", "--seed", "3"])[1] == dataclasses.replace(
-        PRESETS["an4"], seed=3
-    )
-    assert cli.parse(["--preset", "an4", "--data", "fsdd"])[1].hidden_size == (
-        PRESETS["an4"].hidden_size
-    )
-    with pytest.raises(InputError, match="must be formants, an4, fsdd, or a folder of your own"):
-        cli.parse(["--data", "timit"])
+    assert parsed("--preset", "an4", "--seed", "3") == dataclasses.replace(PRESETS["an4"], seed=3)
+    assert parsed("--preset", "an4", "--data", "fsdd").hidden_size == (PRESETS["an4"].hidden_size)
+    with pytest.raises(InputError, match="--decoder goes with --transcribe"):
+        parsed("--decoder", "greedy")
 
 
-def test_the_sweep_over_depth_goes_on_where_it_stopped(finished, tmp_path, monkeypatch):
-    asked = []
-
-    def trained(config, folder, *, resume):
-        assert resume
-        asked.append(config.num_layers)
-        shutil.copytree(finished[0], folder, dirs_exist_ok=True)
-        result = read_json(finished[0] / "result.json") | {"config": as_stored(config)}
-        write_json(folder / "result.json", result)
-        return result
-
-    monkeypatch.setattr(depth_sweep, "train", trained)
-    settings = depth_sweep.Sweep(config=TINY, depths=(1, 3))
-    (tmp_path / "layers-3").mkdir()
-    shutil.copy(finished[0] / "run.json", tmp_path / "layers-3")
-    rows = depth_sweep.sweep(settings, tmp_path)
-    assert asked == [1, 3]
-    assert depth_sweep.sweep(settings, tmp_path) == rows
-    assert len(asked) == 2  # both are finished
+def test_the_sweep_over_depth_compares_the_runs_that_are_there(finished, config, tmp_path):
+    workdir, result, _ = finished
+    for depth in (1, 3):  # as if both had been trained
+        folder = shutil.copytree(workdir, tmp_path / f"layers-{depth}")
+        deep = as_stored(dataclasses.replace(config, num_layers=depth))
+        write_json(folder / "result.json", result | {"config": deep, "parameters": depth})
+    content = sweep.run(depth_sweep.depths_of(config, (1, 3)), tmp_path)
+    cer = result["decoders"]["greedy"]["test"]["cer"]
+    found = [(row["layers"], row["parameters"], row["test_cer"]) for row in content["rows"]]
+    assert found == [(1, 1, cer), (3, 3, cer)]
     assert {path.name for path in tmp_path.iterdir()} == {
         *("layers-1", "layers-3", "depth.md", "depth.json", "depth.png")
     }
     table = (tmp_path / "depth.md").read_text()
     assert "2 steps of 4 utterances" in table
     assert table.count("\n| ") == 3  # head and two depths
-    longer = dataclasses.replace(settings, config=dataclasses.replace(TINY, steps=3))
-    depth_sweep.sweep(longer, tmp_path)
-    assert asked == [1, 3, 1, 3]  # the results that lie there are of other settings
+    longer = depth_sweep.depths_of(dataclasses.replace(config, steps=3), (1, 3))
+    with pytest.raises(InputError, match="steps is 3, was 2"):
+        sweep.run(longer, tmp_path)  # the results that lie there are of other settings

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.stock_prediction import baselines, linear
-from experiments.stock_prediction.features import days_of
-from experiments.stock_prediction.hours import BORDERS, PARTS, window_starts, windows_at
-from experiments.stock_prediction.panel import make_panel
-from experiments.stock_prediction.price_files import PriceSeries
-from experiments.stock_prediction.prices import ACL18_MOVES, ANY_MOVE
-from experiments.stock_prediction.splits import Period
+from experiments.stock_prediction.daily import baselines
+from experiments.stock_prediction.daily.features import days_of
+from experiments.stock_prediction.daily.files import PriceSeries
+from experiments.stock_prediction.daily.panel import make_panel
+from experiments.stock_prediction.daily.prices import ACL18_MOVES, ANY_MOVE
+from experiments.stock_prediction.daily.splits import Period
+from experiments.stock_prediction.hourly import baselines as hourly_baselines
+from experiments.stock_prediction.hourly.data import BORDERS, PARTS, window_starts, windows_at
 from tests.experiments.stock_data import momentum, random_walk, weekdays
 
 TRAIN = Period(np.datetime64("2001-01-01"), np.datetime64("2002-06-01"))
@@ -116,8 +117,10 @@ def test_a_forecast_that_is_not_positive_is_replaced():
 
 def test_copies_of_the_past():
     x = np.arange(2 * 30 * 3, dtype=float).reshape(2, 30, 3)
-    np.testing.assert_array_equal(linear.persistence(x, 5), np.stack([x[:, -1]] * 5, axis=1))
-    said = linear.seasonal(x, 30)
+    np.testing.assert_array_equal(
+        hourly_baselines.persistence(x, 5), np.stack([x[:, -1]] * 5, axis=1)
+    )
+    said = hourly_baselines.seasonal(x, 30)
     for h in range(30):
         np.testing.assert_array_equal(said[:, h], x[:, 30 - 24 + h % 24])
 
@@ -145,7 +148,7 @@ def test_windows_are_disjoint_ordered_and_complete(hours):
 
 
 def test_ridge_is_the_solution_of_its_equations(hours):
-    found = linear.fit_linear(hours, 30, 4)
+    found = hourly_baselines.fit_linear(hours, 30, 4)
     starts = window_starts("train", 30, 4, len(hours))
     x, y = windows_at(hours, starts, 30, 4)
     rows = (x - x[:, -1:]).transpose(0, 2, 1).reshape(-1, 30)
@@ -157,4 +160,4 @@ def test_ridge_is_the_solution_of_its_equations(hours):
     np.testing.assert_allclose(found.weights, expected, rtol=1e-5, atol=1e-7)
     by_hand = np.einsum("btv,th->bhv", x - x[:, -1:], expected[:-1]) + expected[-1][:, None]
     np.testing.assert_allclose(found(x), by_hand + x[:, -1:], rtol=1e-6, atol=1e-7)
-    assert np.mean((found(x) - y) ** 2) < np.mean((linear.seasonal(x, 4) - y) ** 2)
+    assert np.mean((found(x) - y) ** 2) < np.mean((hourly_baselines.seasonal(x, 4) - y) ** 2)

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 
 from experiments.common.errors import InputError
-from experiments.stock_prediction.features import NUM_FEATURES, WARM_UP, days_of, ewma_variance
-from experiments.stock_prediction.panel import (
+from experiments.stock_prediction.daily.features import (
+    NUM_FEATURES,
+    WARM_UP,
+    days_of,
+    ewma_variance,
+)
+from experiments.stock_prediction.daily.files import PriceSeries
+from experiments.stock_prediction.daily.panel import (
     batch_at,
     fit_scaling,
     make_chunks,
     make_panel,
     permuted,
 )
-from experiments.stock_prediction.price_files import PriceSeries
-from experiments.stock_prediction.prices import ACL18_MOVES, ANY_MOVE, load_prices
-from experiments.stock_prediction.splits import ACL18_FOLD, Period, period, walk_forward
+from experiments.stock_prediction.daily.prices import ACL18_MOVES, ANY_MOVE, load_prices
+from experiments.stock_prediction.daily.splits import ACL18_FOLD, Period, period, walk_forward
 from tests.experiments.stock_data import SMALL, random_walk, weekdays, write_csv
 
 

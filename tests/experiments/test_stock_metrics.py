@@ -5,15 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from experiments.stock_prediction import intervals
-from experiments.stock_prediction.metrics import (
+from experiments.stock_prediction import measure
+from experiments.stock_prediction.daily.metrics import (
     Answers,
     Forecasts,
     day_sums,
-    mean_absolute_error,
-    mean_squared_error,
     metrics_of,
 )
+from experiments.stock_prediction.hourly.metrics import mean_absolute_error, mean_squared_error
 
 
 @pytest.fixture
@@ -113,22 +112,22 @@ def test_errors_against_brute_force():
 
 
 def test_the_interval_over_seeds_is_students():
-    found = intervals.over_seeds(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    found = measure.over_seeds(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
     # t(0.975, 4) = 2.776445, deviation 1.581139
     half = 2.776445 * 1.581139 / math.sqrt(5)
     np.testing.assert_allclose(found, [3.0, 3.0 - half, 3.0 + half], rtol=1e-6)
-    assert np.isnan(intervals.over_seeds(np.array([1.0])).low)
+    assert np.isnan(measure.over_seeds(np.array([1.0])).low)
 
 
 def test_blocks_are_of_neighbouring_days():
-    weights = intervals.bootstrap_weights(12, 4, 50, seed=0)
+    weights = measure.bootstrap_weights(12, 4, 50, seed=0)
     assert (weights.sum(axis=1) == 12).all()
     # with blocks of all days every draw is the days as they were
-    assert (intervals.bootstrap_weights(12, 12, 5, seed=0) == 1).all()
+    assert (measure.bootstrap_weights(12, 12, 5, seed=0) == 1).all()
     rises = ((weights > np.roll(weights, 1, axis=1)).sum(axis=1)) <= 3
     assert rises.all()  # three blocks begin at three places at most
-    assert [intervals.block_length(n) for n in (1, 8, 27, 64, 65, 1000)] == [1, 2, 3, 4, 5, 10]
-    assert intervals.block_length(64, at_least=6) == 6
+    assert [measure.block_length(n) for n in (1, 8, 27, 64, 65, 1000)] == [1, 2, 3, 4, 5, 10]
+    assert measure.block_length(64, at_least=6) == 6
 
 
 def mean_of(sums):
@@ -138,8 +137,8 @@ def mean_of(sums):
 def test_the_bootstrap_finds_the_standard_error_of_a_mean():
     values = np.random.default_rng(2).standard_normal(400)
     table = np.stack([values, np.ones(400)], axis=-1)[None]
-    found = intervals.resample(table, intervals.bootstrap_weights(400, 1, 4000, 0), mean_of)
-    low, high = intervals.over_days(values.mean(), found.draws["mean"])[1:]
+    found = measure.resample(table, measure.bootstrap_weights(400, 1, 4000, 0), mean_of)
+    low, high = measure.over_days(values.mean(), found.draws["mean"])[1:]
     half = 1.96 * values.std() / 20
     np.testing.assert_allclose([low, high], values.mean() + np.array([-half, half]), atol=0.012)
     np.testing.assert_allclose(found.seeds["mean"], [values.mean()])
@@ -151,9 +150,9 @@ def test_days_that_hang_together_widen_the_interval():
     table = np.stack([values, np.ones(400)], axis=-1)[None]
 
     def width(block):
-        weights = intervals.bootstrap_weights(400, block, 1000, 0)
-        drawn = intervals.resample(table, weights, mean_of).draws["mean"]
-        return np.diff(intervals.over_days(0.0, drawn)[1:])[0]
+        weights = measure.bootstrap_weights(400, block, 1000, 0)
+        drawn = measure.resample(table, weights, mean_of).draws["mean"]
+        return np.diff(measure.over_days(0.0, drawn)[1:])[0]
 
     assert width(10) > 2 * width(1)
 
@@ -164,12 +163,12 @@ def test_a_verdict_needs_both_intervals(gain, verdict):
     noise = random.standard_normal((5, 200)) * 0.1
     model = np.stack([noise + gain, np.ones((5, 200))], axis=-1)
     base = np.stack([random.standard_normal((1, 200)) * 0.1, np.ones((1, 200))], axis=-1)
-    weights = intervals.bootstrap_weights(200, 4, 500, 0)
-    found = [intervals.resample(table, weights, mean_of) for table in (model, base)]
-    comparison = intervals.compare(*found, "mean")
+    weights = measure.bootstrap_weights(200, 4, 500, 0)
+    ours, theirs = (measure.resample(table, weights, mean_of) for table in (model, base))
+    comparison = measure.compare(ours, theirs, "mean")
     assert comparison.verdict(higher_is_better=True).startswith(verdict)
     if gain:
         opposite = {"better": "worse", "worse": "better"}[verdict]
         assert comparison.verdict(higher_is_better=False) == opposite
-        wide = comparison._replace(seeds=intervals.Interval(gain, -9.0, 9.0))
+        wide = comparison._replace(seeds=measure.Interval(gain, -9.0, 9.0))
         assert wide.verdict(higher_is_better=True) == "no difference beyond chance"

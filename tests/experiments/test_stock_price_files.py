@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.common.errors import InputError
-from experiments.stock_prediction.price_files import read_prices
+from experiments.stock_prediction.daily.files import read_prices
 
 YAHOO = """Date,Open,High,Low,Close,Adj Close,Volume
 2024-01-02,1,2,1,2.0,1.5,100

@@ -1,33 +1,43 @@
-"""Runs: files, exact resume, choice by seed, and that chance is called chance."""
+"""Runs: files, going on, choice by seed, what is learned, and forecasts for a user's file."""
 
+import csv
 import dataclasses
 import json
 import math
 import os
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from experiments.common import checkpoints
+from experiments.common import checkpoints, command
 from experiments.common.errors import InputError
+from experiments.common.experiment import Trained
 from experiments.common.metrics import read_metrics
 from experiments.common.networks import CELLS
-from experiments.stock_prediction import seeds, train
+from experiments.common.optimizers import adamw_of
+from experiments.common.training import first_state, load_trained, train
+from experiments.common.updates import make_train_step
+from experiments.stock_prediction import daily, hourly
 from experiments.stock_prediction.config import Config
-from experiments.stock_prediction.daily import make_daily
-from experiments.stock_prediction.daily_measure import measure
-from experiments.stock_prediction.features import NUM_FEATURES, days_of
-from experiments.stock_prediction.hours import BORDERS, Hours
-from experiments.stock_prediction.metrics import METRICS
-from experiments.stock_prediction.model import daily_model, hourly_model
-from experiments.stock_prediction.panel import make_panel
-from experiments.stock_prediction.predict import predict
-from experiments.stock_prediction.prices import ANY_MOVE, PriceData, load_prices
-from experiments.stock_prediction.splits import walk_forward
+from experiments.stock_prediction.daily.data import prepare
+from experiments.stock_prediction.daily.features import NUM_FEATURES, days_of
+from experiments.stock_prediction.daily.metrics import METRICS
+from experiments.stock_prediction.daily.panel import make_panel
+from experiments.stock_prediction.daily.prices import ANY_MOVE, PriceData, load_prices
+from experiments.stock_prediction.daily.problem import make_forecast
+from experiments.stock_prediction.daily.splits import walk_forward
+from experiments.stock_prediction.experiment import EXPERIMENT
+from experiments.stock_prediction.hourly.data import BORDERS, Hours
+from experiments.stock_prediction.problem import model_names
+from tests.experiments.runs import bits
 from tests.experiments.stock_data import SMALL, momentum, random_walk, write_csv
 
-NAMES = seeds.model_names(SMALL.num_folds, SMALL.num_seeds)
+FACTS = {"num_folds": SMALL.num_folds, "num_features": NUM_FEATURES}
+# One worker of pytest-xdist for the tests that share a run and its compiled programs.
+pytestmark = pytest.mark.xdist_group("stock_train")
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +52,22 @@ def prices(tmp_path_factory):
 def run(prices, tmp_path_factory):
     """One finished run, and its result."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    return folder, train.train(prices, folder)
+    return folder, train(EXPERIMENT, prices, folder)
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return load_trained(EXPERIMENT, run[0])
+
+
+def first_of(config):
+    """Return the states before the first step; they need no data but for the number of folds."""
+    model = EXPERIMENT.build(config, FACTS)
+    return first_state(EXPERIMENT, config, FACTS, model)
 
 
 def saved(folder, step):
-    target = seeds.state_shapes(SMALL, daily_model(SMALL, NUM_FEATURES).init, SMALL.num_folds)
+    target = jax.eval_shape(first_of(SMALL))
     return checkpoints.restore(folder / "checkpoints", step, target).state
 
 
@@ -57,6 +78,7 @@ def test_a_run_leaves_its_files_and_figures(run):
     for name in ("learning_curve", "reliability", "folds"):
         assert (folder / f"{name}.png").stat().st_size > 5000
     assert json.loads((folder / "result.json").read_text()) == result
+    assert len(result["best_step"]) == 4
     test = result["test"]
     assert (test["days"], test["forecasts"], len(result["folds"])) == (120, 240, 2)
     methods = test["methods"]
@@ -71,84 +93,61 @@ def test_a_run_leaves_its_files_and_figures(run):
         assert test["comparisons"][metric]["verdict"] != "better"  # of a random walk
 
 
-def test_the_default_run_works_offline(tmp_path, capsys):
+def test_the_default_data_are_there_offline():
     pytest.importorskip("bokeh_sampledata")
-    days = {"data": Config().data, "test_days": 252, "valid_days": 252}
-    result = train.train(dataclasses.replace(SMALL, **days), tmp_path / "run")
-    out = capsys.readouterr().out
-    assert "data bokeh: 5 series" in out
-    assert "always up" in out
-    assert "does NOT beat the best baseline" in out or "is worse" in out
+    config = dataclasses.replace(SMALL, data=Config().data, test_days=252, valid_days=252)
+    data = EXPERIMENT.load(config)
+    assert EXPERIMENT.describe(data).startswith("data bokeh: 5 series")
+    figures, found = EXPERIMENT.measure(untrained(config, data), data)
     # computed by hand from the package: the share of ups after the last 2 x 252 days
-    assert 0.45 < result["test"]["methods"]["always up"]["accuracy"]["value"] < 0.6
+    assert 0.45 < figures["test"]["methods"]["always up"]["accuracy"]["value"] < 0.6
+    assert len(found.dates) == figures["test"]["days"] == 504
+    text = "\n".join(daily.report.summary(figures | {"data": "bokeh"}))
+    assert "does NOT beat the best baseline" in text or "is worse" in text
 
 
-def test_resume_is_exact(prices, run, tmp_path):
+def test_going_on_gives_the_same_bits(prices, run, tmp_path):
     whole, result = run
-    half = dataclasses.replace(prices, steps=4)
     part = tmp_path / "part"
-
-    class Killed(Exception):
-        pass
-
-    with pytest.MonkeyPatch.context() as patch:
-        batch_at = train.load(half).problem.batch_at
-
-        def killed(config):
-            task = load(config)
-
-            def until_three(step):
-                if step == 3:
-                    raise Killed
-                return batch_at(step)
-
-            return task._replace(problem=task.problem._replace(batch_at=until_three))
-
-        load = train.load
-        patch.setattr(train, "load", killed)
-        with pytest.raises(Killed):
-            train.train(half, part)
-    again = train.train(half, part, resume=True)
-    for a, b in zip(
-        jax.tree.leaves(saved(whole, 4).params), jax.tree.leaves(saved(part, 4).params), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-    for key in ("test", "folds", "best_steps"):
+    shutil.copytree(whole, part)
+    shutil.rmtree(part / "checkpoints" / "00000004")
+    again = train(EXPERIMENT, prices, part, resume=True)
+    assert bits(part, 4) == bits(whole, 4)
+    for key in ("test", "folds", "best_step"):
         assert again[key] == result[key]
-    for a, b in zip(read_metrics(whole), read_metrics(part), strict=True):
-        assert a["train_loss"] == b["train_loss"]
-    with pytest.raises(InputError, match="already holds a run"):
-        train.train(half, part)
-    with pytest.raises(InputError, match="hidden_size is 5, was 4"):
-        train.train(dataclasses.replace(half, hidden_size=5), part, resume=True)
 
 
-def test_every_seed_is_chosen_by_its_own_validation(run, capsys):
+def test_every_seed_is_chosen_by_its_own_validation(run, trained):
     folder, result = run
     records = [r for r in read_metrics(folder) if "validation_loss" in r]
     assert [r["step"] for r in records] == [2, 4]
-    target = saved(folder, 2)
-    chosen = seeds.choose(folder, target, NAMES)
-    for m, name in enumerate(NAMES):
+    for m, name in enumerate(model_names(SMALL, FACTS)):
         losses = [r[f"validation_{name}"] for r in records]
         step = int(records[int(np.argmin(losses))]["step"])
-        assert chosen.steps[m] == step == result["best_steps"][name]
+        assert trained.best_step[m] == step == result["best_step"][name]
         for a, b in zip(
-            jax.tree.leaves(chosen.params), jax.tree.leaves(saved(folder, step).params), strict=True
+            jax.tree.leaves(trained.params),
+            jax.tree.leaves(saved(folder, step).params),
+            strict=True,
         ):
             np.testing.assert_array_equal(a[m], b[m])
 
 
+def untrained(config, data):
+    model = EXPERIMENT.build(config, data.facts())
+    params = jax.jit(first_of(config))().params
+    return Trained(Path(), config, data.facts(), model, params, [], None)
+
+
 def test_seeds_side_by_side_are_seeds_alone(prices, run):
-    """Model 0 of a run, and the same seed trained by itself, agree."""
-    folder, _ = run
+    """The first seed of a run, and the same seed trained by itself, agree."""
     alone = dataclasses.replace(prices, num_seeds=1)
-    task = train.load(alone)
-    state = seeds.initial_states(alone, task.problem.init, 2)
-    step = seeds.make_train_step(alone, task.problem)
+    problem = EXPERIMENT.problem(alone, EXPERIMENT.load(alone), EXPERIMENT.build(alone, FACTS))
+    step = make_train_step(problem.loss_fn, *adamw_of(alone), many=True)
+    state = jax.jit(first_of(alone))()
     for i in range(4):
-        state, _ = step(state, task.problem.batch_at(i))
-    together = saved(folder, 4).params
+        state, _ = step(state, problem.batch_at(i))
+    together = saved(run[0], 4).params
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(together), strict=True):
         np.testing.assert_allclose(a, b[:: SMALL.num_seeds], rtol=1e-4, atol=1e-6)
 
@@ -168,17 +167,26 @@ LEARNING = dataclasses.replace(
 )
 
 
-def learned(series, config=LEARNING, shift=0):
-    """Train without files and return the test figures."""
-    task = make_daily(config, data_of(series, config, shift))
-    state = seeds.initial_states(config, task.problem.init, config.num_folds)
-    step = seeds.make_train_step(config, task.problem)
-    for i in range(config.steps):
-        state, _ = step(state, task.problem.batch_at(i))
-    return measure(config, task, state.params)["test"]
+@pytest.fixture(scope="module")
+def learned():
+    """Train without files and return the test figures; compiled once, as all are of one shape."""
+    model, draw, steps = EXPERIMENT.build(LEARNING, FACTS), jax.jit(first_of(LEARNING)), []
+
+    def learn(series, config=LEARNING, shift=0):
+        data = prepare(config, data_of(series, config, shift))
+        problem = EXPERIMENT.problem(config, data, model)
+        if not steps:
+            steps.append(make_train_step(problem.loss_fn, *adamw_of(config), many=True))
+        state = draw()
+        for i in range(config.steps):
+            state, _ = steps[0](state, problem.batch_at(i))
+        trained = Trained(Path(), config, data.facts(), model, state.params, [], None)
+        return EXPERIMENT.measure(trained, data)[0]["test"]
+
+    return learn
 
 
-def test_what_can_be_predicted_is_and_permuted_labels_are_not():
+def test_what_can_be_predicted_is_and_permuted_labels_are_not(learned):
     series = [momentum(500, i) for i in range(2)]
     found = learned(series)["methods"]["network"]["mcc"]
     assert min(found["each"]) > 0.6  # so that the rest of this test means something
@@ -188,7 +196,7 @@ def test_what_can_be_predicted_is_and_permuted_labels_are_not():
     assert control["comparisons"]["mcc"]["verdict"] != "better"
 
 
-def test_shifted_labels_are_not_predicted_unless_they_are_known():
+def test_shifted_labels_are_not_predicted_unless_they_are_known(learned):
     """Were a day's own answer anywhere in its features, a random walk would be predicted."""
     walks = [random_walk(500, i) for i in range(2)]
     # Shifted back by a day a label is the return just seen. If that were not found at once,
@@ -209,23 +217,104 @@ def test_another_future_leaves_past_forecasts_bit_for_bit():
     series, other = random_walk(330, 0), random_walk(330, 9)
     cut = 300  # within the second fold's test days
     prices = np.concatenate([series.prices[:cut], 2.0 * other.prices[cut:]])
-    tasks = [
-        make_daily(config, data_of([one, random_walk(330, 1)], config))
+    both = [
+        prepare(config, data_of([one, random_walk(330, 1)], config))
         for one in (series, series._replace(prices=prices))
     ]
-    params = seeds.initial_states(config, tasks[0].problem.init, config.num_folds).params
-    params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # the readout starts from zero
-    forecasts = [task.forecast_all(params) for task in tasks]
+    model = EXPERIMENT.build(config, FACTS)
+    # the readout starts from zero
+    params = jax.tree.map(lambda leaf: leaf + 0.1, jax.jit(first_of(config))().params)
+    forecasts = [make_forecast(model, data)(params) for data in both]
     known = 300 - 22  # days whose close is before the cut
     for before, after in zip(*forecasts, strict=True):
         assert before[:, :, :known].tobytes() == after[:, :, :known].tobytes()
         assert before[:, :, :, 1].tobytes() == after[:, :, :, 1].tobytes()
         assert (before[:, :, known:, 0] != after[:, :, known:, 0]).all()
-    assert tasks[0].scalings[0].mean.tobytes() == tasks[1].scalings[0].mean.tobytes()
-    assert tasks[0].baselines == tasks[1].baselines
+    assert both[0].scalings[0].mean.tobytes() == both[1].scalings[0].mean.tobytes()
+    assert both[0].baselines == both[1].baselines
+    problems = [EXPERIMENT.problem(config, data, model) for data in both]
     for step in range(3):
-        for a, b in zip(*(task.problem.batch_at(step) for task in tasks), strict=True):
+        for a, b in zip(*(problem.batch_at(step) for problem in problems), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_the_next_day_of_a_users_prices(run, trained, tmp_path, capsys):
+    series = random_walk(500, 7, "mine")
+    write_csv(tmp_path / "mine.csv", series)
+    output = tmp_path / "out.csv"
+    options = ["--workdir", str(run[0]), "--output", str(output)]
+    command.main(EXPERIMENT, ["--predict", str(tmp_path / "mine.csv"), *options])
+    text = capsys.readouterr().out
+    assert f"mine: the trading day after {series.dates[-1]}" in text
+    for name in ("network, mean of 2 seeds", "share of ups", "AR(5)", "EWMA", "HAR", "always up"):
+        assert name in text
+    with output.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["date"] for row in rows] == [str(d) for d in series.dates[22:]]
+    p = np.array([float(row["p_up"]) for row in rows])
+    assert ((p > 0) & (p < 1)).all()
+    # the models start from the EWMA, and four steps do not lead far
+    volatility = np.array([[float(row[k]) for k in ("volatility", "ewma")] for row in rows])
+    np.testing.assert_allclose(volatility[:, 0], volatility[:, 1], rtol=0.2)
+    seen = [row["in_training_years"] == "1" for row in rows]
+    assert seen == sorted(seen, reverse=True)
+    fair = sum(not one for one in seen) - 1  # the last day has no answer
+    assert f"on the {fair} past days from" in text
+
+    # the file's own past alone decides: a shorter file gives the same forecasts
+    shorter = series._replace(dates=series.dates[:400], prices=series.prices[:400])
+    write_csv(tmp_path / "short.csv", shorter)
+    daily.use.forecast(trained, tmp_path / "short.csv", output)
+    with output.open() as file:
+        before = np.array([float(row["p_up"]) for row in csv.DictReader(file)])
+    np.testing.assert_allclose(before, p[: len(before)], atol=2e-6)
+
+
+def test_past_days_of_the_training_years_give_no_figures(trained, tmp_path):
+    path = write_csv(tmp_path / "old.csv", random_walk(100, 7))
+    text = daily.use.forecast(trained, path, None)
+    assert "no figures on past days: all 77 lie before" in text
+    assert "accuracy" not in text
+    text = daily.use.forecast(trained, write_csv(path, random_walk(23, 7)), None)
+    assert "no day yet whose morrow is known" in text
+
+
+def test_notes_on_a_file_are_shown_and_the_last_piece_is_read(trained, tmp_path):
+    series = random_walk(300, 7)
+    keep = np.r_[0:200, 230:300]
+    gap = series._replace(dates=series.dates[keep], prices=series.prices[keep])
+    text = daily.use.forecast(trained, write_csv(tmp_path / "gap.csv", gap), None)
+    assert "note: cut at gaps of more than 14 days" in text
+    assert f"after {series.dates[-1]}" in text
+    keep = np.r_[0:200, 290:300]
+    gap = series._replace(dates=series.dates[keep], prices=series.prices[keep])
+    with pytest.raises(InputError, match="has 10 daily prices since the last gap of 14 days"):
+        daily.use.forecast(trained, write_csv(tmp_path / "gap.csv", gap), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("date,close\n2024-01-02,1\n2024-01-03,0\n", "line 3: .* in the column close is 0"),
+        (
+            "date,close\n2024-01-02,1\n2024-01-03,-1\n",
+            "in the column close is -1",
+        ),
+        ("date,close\n2024-01-02,1\n2024-01-02,2\n", "two prices for 2024-01-02"),
+        ("date,close\n2024-01-02,1\n2024-01-03,2\n", "has 2 daily prices; at least 23"),
+        ("date,open\n2024-01-02,1\n", "no column with a closing price"),
+    ],
+    ids=lambda value: None if "\n" in value else value[:20],
+)
+def test_bad_prices_are_refused(trained, tmp_path, text, message):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        daily.use.forecast(trained, tmp_path / "bad.csv", None)
+
+
+def test_a_file_to_forecast_that_is_not_there_ends_without_a_traceback(run):
+    with pytest.raises(SystemExit, match=r"error: read_table: cannot read none\.csv"):
+        command.main(EXPERIMENT, ["--predict", "none.csv", "--workdir", str(run[0])])
 
 
 HOURLY = dataclasses.replace(
@@ -238,15 +327,15 @@ HOURLY = dataclasses.replace(
 )
 
 
-@pytest.fixture
-def hours(monkeypatch):
+@pytest.fixture(scope="module")
+def hours():
     t = np.arange(BORDERS[-1] + 5)
     waves = np.stack([np.sin(2 * np.pi * t / 24), 3 + 2 * np.cos(2 * np.pi * t / 12)], axis=-1)
     noise = 0.3 * np.random.default_rng(0).standard_normal(waves.shape)
-    times = np.datetime64("2016-07-01T00", "h") + t
-    made = Hours(("A", "B"), times, waves + noise)
-    monkeypatch.setattr(train, "load_hours", lambda data_dir: made)
-    return made
+    return Hours(("A", "B"), np.datetime64("2016-07-01T00", "h") + t, waves + noise)
+
+
+TWO = {"variables": ["A", "B"]}
 
 
 def write_hours(path, hours, rows):
@@ -259,7 +348,8 @@ def write_hours(path, hours, rows):
 
 def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
     folder = tmp_path / "run"
-    result = train.train(HOURLY, folder)
+    experiment = dataclasses.replace(EXPERIMENT, load=lambda config: hourly.data.prepare(hours))
+    result = train(experiment, HOURLY, folder)
     assert "linear (ridge)" in capsys.readouterr().out
     for name in ("learning_curve", "forecasts", "errors_by_hour"):
         assert (folder / f"{name}.png").stat().st_size > 5000
@@ -269,9 +359,10 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
     by_hour = result["by_hour"]["persistence"]
     assert methods["persistence"]["mse"]["value"] == pytest.approx(np.mean(by_hour))
 
+    trained = load_trained(EXPERIMENT, folder)
     file = write_hours(tmp_path / "mine.csv", hours, slice(-100, None))
     out = tmp_path / "forecast.csv"
-    text = predict(folder, file, output=out)
+    text = hourly.use.forecast(trained, file, out)
     assert f"the 4 hours after {hours.times[-1]}" in text
     assert "persistence" in text
     written = out.read_text().splitlines()
@@ -281,7 +372,7 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
     )
     assert len(written) == 5
     early = write_hours(tmp_path / "early.csv", hours, slice(0, 200))
-    assert "no figures on past hours" in predict(folder, early)
+    assert "no figures on past hours" in hourly.use.forecast(trained, early, None)
     for change, message in (
         (lambda s: s.replace("A,B", "B,A"), "has learned date, A, B"),
         (lambda s: "\n".join(s.splitlines()[:20]), "has 19 hours; the run reads 24"),
@@ -291,15 +382,15 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
         bad = tmp_path / "bad.csv"
         bad.write_text(change(file.read_text()))
         with pytest.raises(InputError, match=message):
-            predict(folder, bad)
+            hourly.use.forecast(trained, bad, None)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_fits_both_networks(cell):
     config = dataclasses.replace(HOURLY, cell=cell, num_layers=2, skip="residual")
     for model, x, shape in (
-        (daily_model(config, NUM_FEATURES), (9, 3, NUM_FEATURES), (9, 3, 2)),
-        (hourly_model(config, 2), (3, 24, 2), (3, 4, 2)),
+        (daily.build(config, FACTS), (9, 3, NUM_FEATURES), (9, 3, 2)),
+        (hourly.build(config, TWO), (3, 24, 2), (3, 4, 2)),
     ):
         params = jax.eval_shape(model.init, jax.random.key(0))
         y = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct(x, np.float32))
@@ -307,7 +398,7 @@ def test_every_cell_fits_both_networks(cell):
 
 
 def test_the_hourly_network_reads_each_variable_by_itself_and_no_level():
-    model = hourly_model(HOURLY, 2)
+    model = hourly.build(HOURLY, TWO)
     apply = jax.jit(model.apply)
     params = jax.jit(model.init)(jax.random.key(0))
     x = np.random.default_rng(0).standard_normal((3, 24, 2)).astype(np.float32)
@@ -322,18 +413,15 @@ def test_the_hourly_network_reads_each_variable_by_itself_and_no_level():
     np.testing.assert_allclose(raised, y + 7.0, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("option", [{"permute_labels": True}, {"input_length": 16}])
-def test_settings_that_do_not_go_with_hours(hours, tmp_path, option):
-    with pytest.raises(InputError, match="--" + next(iter(option)).replace("_", "-")):
-        train.train(dataclasses.replace(HOURLY, **option), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_network_that_cannot_be_run_leaves_no_run(prices, hours, tmp_path):
-    for config in (prices, HOURLY):
-        config = dataclasses.replace(config, skip="dense", schedule="wavefront")
-        with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
-            train.train(config, tmp_path / "run")
+@pytest.mark.parametrize("data", ["prices", "hours"])
+def test_a_network_that_cannot_be_run_leaves_no_run(prices, hours, tmp_path, data):
+    config = prices if data == "prices" else HOURLY
+    config = dataclasses.replace(config, skip="dense", schedule="wavefront")
+    experiment = EXPERIMENT
+    if data == "hours":
+        experiment = dataclasses.replace(EXPERIMENT, load=lambda config: hourly.data.prepare(hours))
+    with pytest.raises(InputError, match="schedule='wavefront' cannot run this network"):
+        train(experiment, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -343,11 +431,11 @@ def test_acl18_is_split_and_labelled_as_published():
     data = load_prices(dataclasses.replace(SMALL, data="acl18"))
     panel = make_panel(data.series, data.moves)
     (fold,) = data.folds
-    train, valid, test = (
+    parts = [
         period.holds(panel.next_dates) & panel.moved
         for period in (fold.train, fold.valid, fold.test)
-    )
+    ]
     assert len(data.series) == 88
     # Xu and Cohen 2018 count 20,339, 2,555 and 3,720.
-    assert [part.sum() for part in (train, valid, test)] == [20_325, 2_555, 3_720]
-    assert panel.up[test].mean() == pytest.approx(0.5129, abs=5e-5)
+    assert [part.sum() for part in parts] == [20_325, 2_555, 3_720]
+    assert panel.up[parts[-1]].mean() == pytest.approx(0.5129, abs=5e-5)

@@ -3,16 +3,17 @@
 import os
 import zipfile
 from pathlib import Path
+from pydoc_data import topics
 
 import numpy as np
 import pytest
 
 from experiments.common.corpora import DATA_DIR_VARIABLE
 from experiments.common.errors import InputError
-from experiments.text_generation import data
-from experiments.text_generation.batches import batch_at, chunks_per_epoch, position
+from experiments.text_generation.batches import batch_at, chunks_per_epoch
+from experiments.text_generation.config import Config
 from experiments.text_generation.configs import ptb_medium, ptb_small, ptb_tied
-from experiments.text_generation.data import Vocabulary, load_corpus
+from experiments.text_generation.data import Vocabulary, load_data, penn_treebank
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def text_file(tmp_path):
 
 
 def test_a_file_is_cut_at_ninety_percent(text_file):
-    corpus = load_corpus(text_file)
+    corpus = load_data(Config(data=text_file))
     assert corpus.vocabulary == Vocabulary(tuple("abcde"), "character")
     assert (len(corpus.train), len(corpus.valid), corpus.test) == (90, 10, None)
     assert corpus.vocabulary.decode(corpus.valid) == "abcdeabcde"
@@ -31,19 +32,19 @@ def test_a_file_is_cut_at_ninety_percent(text_file):
 
 
 def test_pydoc_is_all_there_and_in_order():
-    corpus = load_corpus("pydoc")
+    corpus = load_data(Config(data="pydoc"))
     whole = np.concatenate([corpus.train, corpus.valid])
     text = corpus.vocabulary.decode(whole)
-    assert text.startswith(data.topics.topics[min(data.topics.topics)])
-    assert text.endswith(data.topics.topics[max(data.topics.topics)])
+    assert text.startswith(topics.topics[min(topics.topics)])
+    assert text.endswith(topics.topics[max(topics.topics)])
     assert len(corpus.train) == int(0.9 * len(text))
 
 
 def test_another_text_has_another_digest(text_file):
-    first = load_corpus(text_file)
-    assert first.digest == load_corpus(text_file).digest
+    first = load_data(Config(data=text_file))
+    assert first.digest == load_data(Config(data=text_file)).digest
     Path(text_file).write_text("abcde" * 19 + "abced")
-    assert first.digest != load_corpus(text_file).digest
+    assert first.digest != load_data(Config(data=text_file)).digest
 
 
 @pytest.mark.parametrize(
@@ -53,12 +54,12 @@ def test_a_text_too_short_to_split_is_refused(tmp_path, content, message):
     file = tmp_path / "short.txt"
     file.write_text(content)
     with pytest.raises(InputError, match=message):
-        load_corpus(str(file))
+        load_data(Config(data=str(file)))
 
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(InputError, match=r"tinyshakespear: .*one of: ptb, tinyshakespeare"):
-        load_corpus("tinyshakespear")
+        load_data(Config(data="tinyshakespear"))
 
 
 def test_unknown_characters_are_refused_by_name():
@@ -78,18 +79,20 @@ def test_a_file_can_be_read_as_words(tmp_path):
     """20 words, 18 of them to train on, with `once` once among them and `b` five times."""
     file = tmp_path / "text.txt"
     file.write_text("once\n" + "a  b\n" * 5 + "a b zz")
-    corpus = load_corpus(str(file), level="word")
+    corpus = load_data(Config(data=str(file), level="word"))
     assert corpus.vocabulary == Vocabulary(("<eos>", "<unk>", "a", "b"), "word")
     assert corpus.train.tolist() == [1, 0, *([2, 3, 0] * 5), 2]
     assert corpus.valid.tolist() == [3, 1]
     assert corpus.num_unknown == 2
-    all_of_them = load_corpus(str(file), level="word", min_count=1)
+    all_of_them = load_data(Config(data=str(file), level="word", min_count=1))
     assert all_of_them.vocabulary.symbols == ("<eos>", "<unk>", "a", "b", "once")
     assert all_of_them.num_unknown == 1  # zz is in the validation split alone
-    assert load_corpus(str(file), level="word", min_count=6).vocabulary.symbols[2:] == ("a",)
+    assert load_data(Config(data=str(file), level="word", min_count=6)).vocabulary.symbols[2:] == (
+        "a",
+    )
     file.write_text("word")
     with pytest.raises(InputError, match="has 1 words, which leaves none for the training"):
-        load_corpus(str(file), level="word")
+        load_data(Config(data=str(file), level="word"))
 
 
 def test_characters_go_there_and_back():
@@ -99,19 +102,13 @@ def test_characters_go_there_and_back():
     assert vocabulary.encode("")[0].dtype == np.int32
 
 
-@pytest.fixture
-def small_treebank(tmp_path, monkeypatch):
+def test_the_treebank_is_words_and_keeps_its_own_splits(tmp_path):
     file = tmp_path / "ptb.zip"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("ptb.train.txt", " a cat <unk> \n a mouse \n")
         archive.writestr("ptb.valid.txt", " a dog \n")
         archive.writestr("ptb.test.txt", " cat a horse \n")
-    monkeypatch.setattr(data, "fetch", lambda source, data_dir: file)
-
-
-@pytest.mark.parametrize("level", ["character", "word"])
-def test_the_treebank_is_words_and_keeps_its_own_splits(small_treebank, level):
-    corpus = load_corpus("ptb", level=level)
+    corpus = penn_treebank(file, "made here")
     assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
     assert corpus.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
     assert corpus.valid.tolist() == [2, 1, 0]
@@ -146,7 +143,7 @@ needs_files = pytest.mark.skipif(
     ],
 )
 def test_sizes_of_the_real_corpora(name, sizes, vocab_size):
-    corpus = load_corpus(name)
+    corpus = load_data(Config(data=name))
     splits = (corpus.train, corpus.valid, corpus.test)
     assert tuple(None if ids is None else len(ids) for ids in splits) == sizes
     assert len(corpus.vocabulary) == vocab_size
@@ -193,8 +190,3 @@ def test_a_text_of_less_than_one_step_is_refused():
     assert chunks_per_epoch((B + 1) * T, B, T) == 1
     with pytest.raises(InputError, match=r"has 15 symbols, but one step .* needs 16"):
         chunks_per_epoch((B + 1) * T - 1, B, T)
-
-
-def test_position_counts_epochs_and_chunks():
-    assert position(0, 8) == (0, 0)
-    assert position(17, 8) == (2, 1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,25 +10,25 @@ import numpy as np
 import optax
 import pytest
 
-from deeprnn_jax.decoding import Sampling
 from experiments.common.errors import InputError
+from experiments.common.experiment import Trained
 from experiments.common.networks import CELLS
-from experiments.common.updates import evaluated_params, num_parameters
+from experiments.common.updates import (
+    evaluated_params,
+    initial_train_state,
+    make_train_step,
+    num_parameters,
+)
 from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
-from experiments.text_generation.data import Vocabulary
-from experiments.text_generation.evaluate import evaluate, lay_out, make_score, one_stream
-from experiments.text_generation.generate import Writer, stream_ids, stream_text
-from experiments.text_generation.model import language_model
+from experiments.text_generation.evaluate import lay_out, make_evaluate
+from experiments.text_generation.model import build
 from experiments.text_generation.ngram import nats_per_symbol
-from experiments.text_generation.update import (
-    initial_train_state,
-    learning_rate_schedule,
-    make_train_step,
-    optimizer,
-)
+from experiments.text_generation.problem import first_carry, make_loss, optimizer
+from experiments.text_generation.use import stream_ids, stream_text
 
 V = 11
+FACTS = {"level": "character", "vocabulary": list("abcdefghijk")}
 SMALL = Config(hidden_size=8, embedding_size=8, steps=10, warmup_steps=2, batch_size=3)
 SMALLEST = dataclasses.replace(SMALL, cell="elman", num_layers=1)  # where steps are compiled
 
@@ -35,7 +36,7 @@ SMALLEST = dataclasses.replace(SMALL, cell="elman", num_layers=1)  # where steps
 @functools.cache  # to compile each model once
 def make(config=SMALL):
     """A model, and parameters of its shapes that cost no compiled initialiser."""
-    model = language_model(config, V)
+    model = build(config, FACTS)
     rng = np.random.default_rng(0)
     return model, jax.tree.map(
         lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype),
@@ -49,7 +50,7 @@ def symbols(*shape, seed=0):
 
 VARIANTS = [
     *({"cell": cell} for cell in CELLS),
-    {"skip": "residual", "layer_norm": True},
+    {"skip": "residual", "normalize_inputs": True},
     {"skip": "dense"},
     {"tied_embeddings": True},
     {"embedding_size": 6},
@@ -98,7 +99,7 @@ def test_tying_shares_the_matrix():
 )
 def test_the_embedding_starts_at_its_scale(options, expected):
     config = dataclasses.replace(SMALLEST, embedding_size=16, hidden_size=4, **options)
-    model = language_model(config, 500)
+    model = build(config, {"vocabulary": range(500)})
     embedding = jax.jit(lambda key: model.init(key).embedding)(jax.random.key(0))
     # 8,000 draws: their deviation is within 4 / sqrt(2 * 8000) = 3 % of the true one.
     np.testing.assert_allclose(np.std(embedding["params"]["embedding"]), expected, rtol=0.03)
@@ -129,7 +130,7 @@ def one_by_one(model, params, before, text):
 def test_a_single_piece_reads_the_text_exactly(length):
     model, params = make()
     before, text = symbols(20), symbols(length, seed=1)
-    found = evaluate(model, make_score(model), params, lay_out(before, text, 1, 999))
+    found = make_evaluate(model, lay_out(before, text, 1, 999))(params)
     expected = one_by_one(model, params, before, text).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -138,9 +139,9 @@ def test_one_stream_starts_at_the_beginning_and_never_anew():
     """Against one call of `apply`, over a text of more symbols than a call runs over."""
     model, params = make(SMALLEST)
     before, text = symbols(20), symbols(2300, seed=1)
-    layout = one_stream(before, text)
+    layout = lay_out(before, text, streams=1, context=0)
     assert layout.x.shape == (2, 2048, 1)
-    found = evaluate(model, make_score(model), params, layout)
+    found = make_evaluate(model, layout)(params)
     expected = one_by_one(model, params, before[-1:], text)
     assert expected.shape == (2300,)
     np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
@@ -157,7 +158,7 @@ def test_streams_read_as_their_pieces_do_alone():
     before, text = symbols(200), symbols(100, seed=1)
     # 99 symbols of context reach back into `before` for each of four pieces.
     layout = lay_out(before, text, 4, 99)
-    found = evaluate(model, make_score(model), params, layout)
+    found = make_evaluate(model, layout)(params)
     pieces = [
         one_by_one(
             model,
@@ -191,45 +192,50 @@ def test_a_uniform_model_has_ln_v_nats():
     model, params = make()
     zeros = jax.tree.map(jnp.zeros_like, params)
     layout = lay_out(symbols(9), symbols(70, seed=1), 4, 5)
-    found = evaluate(model, make_score(model), zeros, layout)
+    found = make_evaluate(model, layout)(zeros)
     np.testing.assert_allclose(found, np.log(V), rtol=1e-6)
     np.testing.assert_allclose(nats_per_symbol(np.full(5, 1 / V)), np.log(V), rtol=1e-12)
 
 
-def test_greedy_writing_follows_the_largest_logit():
+def trained(**sampling):
+    config = dataclasses.replace(SMALL, **sampling)
+    return Trained(Path(), config, FACTS, *make(), best_step=1, best_value=None)
+
+
+@pytest.mark.parametrize("length", [6, 50])
+def test_greedy_writing_follows_the_largest_logit(length):
+    """Over the symbols that are drawn at once, and over several of such stretches."""
     model, params = make()
     prompt = symbols(3)
-    key = jax.random.key(0)
-    written = list(stream_ids(model, params, prompt, 6, Sampling(0.0), key))
-    whole = np.concatenate([prompt, np.array(written, np.int32)])
+    pieces = list(stream_ids(trained(temperature=0.0, sample_length=length), prompt))
+    written = np.concatenate(pieces)
+    assert len(written) == length
+    assert len(pieces[0]) == min(length, 20)
+    whole = np.concatenate([prompt, written])
     _, logits = model.apply(params, whole[:-1, None], model.initial_state(params, 1))
     np.testing.assert_array_equal(written, np.argmax(logits[2:, 0], axis=-1))
 
 
 def test_writing_streams_and_repeats_with_its_seed():
-    model, params = make()
-    writer = Writer(model, params, Vocabulary(tuple("abcdefghijk"), "character"))
-    pieces = stream_text(writer, "cab", 20, Sampling(1.0), seed=3)
+    drawn = functools.partial(trained, temperature=1.0, sample_length=30)
+    pieces = stream_text(drawn(sample_seed=3), "cab")
     assert next(pieces) == "cab"  # before anything is drawn
     first = "".join(pieces)
-    assert len(first) == 20
-    again = "".join(stream_text(writer, "cab", 20, Sampling(1.0), seed=3))
-    other = "".join(stream_text(writer, "cab", 20, Sampling(1.0), seed=4))
-    assert again == "cab" + first
-    assert other != again
+    assert len(first) == 30
+    assert first[:10] != first[20:]  # each stretch has draws of its own
+    assert "".join(stream_text(drawn(sample_seed=3), "cab")) == "cab" + first
+    assert "".join(stream_text(drawn(sample_seed=4), "cab")) != "cab" + first
 
 
 def test_an_empty_or_unknown_prompt_is_refused():
-    model, params = make()
-    writer = Writer(model, params, Vocabulary(tuple("abcdefghijk"), "character"))
     with pytest.raises(InputError, match="the prompt is empty"):
-        list(stream_text(writer, "", 5, Sampling(1.0), seed=0))
+        list(stream_text(trained(), ""))
     with pytest.raises(InputError, match="has no 'z'"):
-        list(stream_text(writer, "abz", 5, Sampling(1.0), seed=0))
+        list(stream_text(trained(), "abz"))
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():
-    schedule = learning_rate_schedule(dataclasses.replace(SMALL, learning_rate=0.5))
+    _, schedule = optimizer(dataclasses.replace(SMALL, learning_rate=0.5))
     rates = [float(schedule(step)) for step in (0, 1, 2, 6, 10)]
     np.testing.assert_allclose(rates, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 
@@ -244,7 +250,7 @@ def test_the_learning_rate_falls_step_by_step():
         constant_steps=4,
         decay_interval=3,
     )
-    schedule = learning_rate_schedule(config)
+    _, schedule = optimizer(config)
     rates = [float(schedule(step)) for step in range(12)]
     np.testing.assert_allclose(rates, [1.0] * 4 + [0.5] * 3 + [0.25] * 3 + [0.125] * 2)
 
@@ -260,13 +266,13 @@ def test_gradient_descent_moves_by_the_clipped_gradient():
         clip_norm=5.0,
     )
     params, gradients = {"w": jnp.zeros(2)}, {"w": jnp.array([30.0, 40.0])}
-    tx = optimizer(config)
+    tx, _ = optimizer(config)
     updates, _ = tx.update(gradients, tx.init(params), params)
     np.testing.assert_allclose(updates["w"], [-6.0, -8.0], rtol=1e-6)
 
 
 def test_an_initial_scale_holds_for_every_parameter():
-    model = language_model(dataclasses.replace(SMALLEST, init_scale=0.1), V)
+    model = build(dataclasses.replace(SMALLEST, init_scale=0.1), FACTS)
     params = jax.jit(model.init)(jax.random.key(0))
     for leaf in jax.tree.leaves(params):
         assert 0.08 < np.abs(leaf).max() <= 0.1
@@ -277,7 +283,7 @@ def test_only_matrices_decay():
     config = dataclasses.replace(SMALL, weight_decay=0.5, warmup_steps=0)
     _, params = make()
     params = jax.tree.map(lambda leaf: jnp.ones_like(leaf), params)
-    tx = optimizer(config)
+    tx, _ = optimizer(config)
     nothing = jax.tree.map(jnp.zeros_like, params)
     updates = jax.jit(lambda p: tx.update(nothing, tx.init(p), p)[0])(params)
     moved = {
@@ -295,8 +301,17 @@ shares_a_step = pytest.mark.xdist_group("text_model")  # one worker of pytest-xd
 def training():
     """A compiled step and the state before it; the first step's learning rate is zero."""
     config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
-    model = language_model(config, V)
-    return make_train_step(config, model), initial_train_state(config, model)
+    model = build(config, FACTS)
+    tx, schedule = optimizer(config)
+    params = jax.jit(model.init)(jax.random.key(0))
+    state = initial_train_state(
+        jax.random.key(1),
+        lambda key: params,
+        tx,
+        carry_of=lambda params: first_carry(config, model, params),
+        ema_decay=0.5,
+    )
+    return make_train_step(make_loss(model), tx, schedule, ema_decay=0.5), state
 
 
 @shares_a_step

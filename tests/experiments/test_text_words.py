@@ -1,5 +1,6 @@
 """The word level, from a treebank to a result: training, test score, baselines, writing."""
 
+import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -8,20 +9,16 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.common import checkpoints
-from experiments.common.errors import InputError
+from experiments.common import checkpoints, command
 from experiments.common.metrics import read_metrics
-from experiments.text_generation import __main__ as cli
-from experiments.text_generation import data
-from experiments.text_generation import train as train_module
+from experiments.common.training import first_state, load_trained, train
 from experiments.text_generation.batches import batch_at
 from experiments.text_generation.config import Config
-from experiments.text_generation.data import load_corpus
-from experiments.text_generation.generate import load_writer
-from experiments.text_generation.model import language_model
+from experiments.text_generation.data import facts_of, load_data, penn_treebank
+from experiments.text_generation.experiment import EXPERIMENT
+from experiments.text_generation.model import build
+from experiments.text_generation.problem import make_loss
 from experiments.text_generation.report import summary
-from experiments.text_generation.train import train
-from experiments.text_generation.update import initial_train_state, loss_fn
 from tests.experiments.test_ngram import brute_force
 
 # One worker of pytest-xdist, for they share a run.
@@ -29,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("text_words")
 
 # What the presets for the treebank are like, at a small size.
 CONFIG = Config(
-    corpus="ptb",
+    data="ptb",
     cell="elman",
     num_layers=1,
     hidden_size=6,
@@ -70,21 +67,20 @@ def run(tmp_path_factory):
     with zipfile.ZipFile(folder / "ptb.zip", "w") as archive:
         for seed, (split, number) in enumerate({"train": 40, "valid": 9, "test": 12}.items()):
             archive.writestr(f"ptb.{split}.txt", sentences(number, seed))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "fetch", lambda source, data_dir: folder / "ptb.zip")
-        return folder / "run", train(CONFIG, folder / "run"), load_corpus("ptb")
+    corpus = penn_treebank(folder / "ptb.zip", "made here")
+    experiment = dataclasses.replace(EXPERIMENT, load=lambda config: corpus)
+    return folder / "run", train(experiment, CONFIG, folder / "run"), corpus
 
 
 def test_two_steps_of_gradient_descent(run):
     """Against the gradient itself, clipped and scaled by hand; the first rate is constant."""
     workdir, _, corpus = run
-    model = language_model(CONFIG, len(corpus.vocabulary))
-    initial = initial_train_state(CONFIG, model)
+    facts = facts_of(corpus)
+    model = build(CONFIG, facts)
+    initial, loss_fn = jax.jit(first_state(EXPERIMENT, CONFIG, facts, model))(), make_loss(model)
     params, carry = initial.params, initial.carry
     gradient = jax.jit(
-        lambda p, batch, carry: jax.grad(
-            lambda p: loss_fn(p, model, batch, carry, None), has_aux=True
-        )(p)
+        lambda p, batch, carry: jax.grad(lambda p: loss_fn(p, batch, carry, None), has_aux=True)(p)
     )
     for step, rate in enumerate((4.0, 1.0)):
         found, carry = gradient(params, batch_at(corpus.train, step, 2, 8, CONFIG.seed), carry)
@@ -101,7 +97,7 @@ def test_two_steps_of_gradient_descent(run):
 def test_the_test_score_is_that_of_one_stream(run):
     """Every word, an end of sentence too, from the initial state, in one call of `apply`."""
     workdir, result, corpus = run
-    writer = load_writer(workdir)
+    writer = load_trained(EXPERIMENT, workdir)
     whole = np.concatenate([corpus.valid[-1:], corpus.test])
     start = writer.model.initial_state(writer.params, 1)
     _, logits = writer.model.apply(writer.params, whole[:-1, None], start)
@@ -117,21 +113,21 @@ def test_each_split_has_baselines_of_its_own(run):
     _, result, corpus = run
     ids = [part.tolist() for part in (corpus.train, corpus.valid, corpus.test)]
     whole, vocab_size = [*ids[0], *ids[1], *ids[2]], len(corpus.vocabulary)
-    begins = {"baseline_nats": len(ids[0]), "test_baseline_nats": len(ids[0] + ids[1])}
+    begins = {"validation_baseline_nats": len(ids[0]), "test_baseline_nats": len(ids[0] + ids[1])}
     for (key, begin), split in zip(begins.items(), ids[1:], strict=True):
         p = [
             brute_force(whole[: begin + i], symbol, ids[0], 3, vocab_size)
             for i, symbol in enumerate(split)
         ]
         np.testing.assert_allclose(result[key]["3"], -np.mean(np.log(p)), rtol=1e-9)
-    assert result["baseline_nats"] != result["test_baseline_nats"]
+    assert result["validation_baseline_nats"] != result["test_baseline_nats"]
 
 
 def test_the_summary_names_the_split_of_each_baseline(run):
     _, result, _ = run
     made_up = {
         "validation_nats": 2.0,
-        "baseline_nats": {"3": 3.0},
+        "validation_baseline_nats": {"3": 3.0},
         "test_nats": 4.0,
         "test_baseline_nats": {"3": 3.0},
     }
@@ -147,18 +143,12 @@ SPLITS = ("validation", "test")
 
 
 def test_a_prompt_may_have_words_that_are_not_known(run, capsys):
-    cli.main(["--generate=the zebra", f"--workdir={run[0]}", "--sample-length=3"])
+    command.main(EXPERIMENT, ["--generate=the zebra", f"--workdir={run[0]}", "--sample-length=3"])
     assert capsys.readouterr().out.startswith("the <unk> ")
 
 
-def test_a_run_reads_its_text_as_it_is_asked_to(monkeypatch, tmp_path):
-    asked = []
-
-    def load(name, data_dir, **options):
-        asked.append((name, data_dir, options))
-        raise InputError("seen enough")
-
-    monkeypatch.setattr(train_module, "load_corpus", load)
-    with pytest.raises(InputError, match="seen enough"):
-        train(Config(corpus="a.txt", data_dir="d", level="word", min_count=4), tmp_path / "run")
-    assert asked == [("a.txt", "d", {"level": "word", "min_count": 4})]
+def test_a_run_reads_its_text_as_it_is_asked_to(tmp_path):
+    (tmp_path / "a.txt").write_text("a b a b a b c " * 3 + "a b\n" * 20)
+    corpus = load_data(Config(data=str(tmp_path / "a.txt"), level="word", min_count=4))
+    assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "b")
+    assert corpus.num_unknown == 3

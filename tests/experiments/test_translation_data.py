@@ -1,8 +1,9 @@
 """From files and dates to pieces and batches."""
 
+import dataclasses
 import datetime
 import gzip
-import itertools
+import json
 import os
 
 import numpy as np
@@ -11,7 +12,8 @@ from dateutil import parser as dateutil_parser
 
 from experiments.common.errors import InputError
 from experiments.machine_translation import batches, dates
-from experiments.machine_translation.data import load_corpus
+from experiments.machine_translation.config import Config
+from experiments.machine_translation.data import load_corpus, load_data
 from experiments.machine_translation.lines import Pairs, normalise, read_lines, read_pairs
 from experiments.machine_translation.subwords import (
     END,
@@ -21,8 +23,8 @@ from experiments.machine_translation.subwords import (
     Encoded,
     Subwords,
     Vocabularies,
-    load_vocabularies,
     train_subwords,
+    vocabularies_of,
 )
 
 LINES = ["two dogs run", "a dog runs in the snow", "a man runs", "two men in the snow"] * 5
@@ -148,15 +150,19 @@ def test_more_pieces_than_there_can_be_are_refused():
         train_subwords(LINES, 5000)
 
 
-def test_vocabularies_come_back_from_a_folder_or_not_at_all(tmp_path):
+def test_vocabularies_come_back_from_what_a_run_holds():
     both = Vocabularies(train_subwords(LINES, 0), train_subwords(LINES, 40))
-    with pytest.raises(InputError, match=r"cannot read .*source\.model"):
-        load_vocabularies(tmp_path, both.digest)
-    both.save(tmp_path)
-    assert load_vocabularies(tmp_path, both.digest) == both
-    Vocabularies(both.target, both.source).save(tmp_path)
-    with pytest.raises(InputError, match="not what the run was trained with"):
-        load_vocabularies(tmp_path, both.digest)
+    assert vocabularies_of(json.loads(json.dumps(both.facts))) == both
+
+
+def test_the_digest_tells_lines_and_pieces():
+    config = Config(source_pieces=60)
+    digests = [
+        load_data(dataclasses.replace(config, **changes), date_sizes=(40, 4, sizes)).digest
+        for changes, sizes in (({}, 4), ({}, 4), ({}, 5), ({"source_pieces": 61}, 4))
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def test_reversing_turns_the_source_alone():
@@ -180,14 +186,13 @@ def make_pairs(number: int = 203) -> Encoded:
 
 def test_an_epoch_visits_every_pair_once():
     pairs, size = make_pairs(), 16
-    buckets = batches.make_buckets(pairs, 4, size)
-    steps = batches.batches_per_epoch(buckets, size)
-    batch_at = batches.make_batch_at(pairs, buckets, size, seed=3)
+    made = batches.make_batches(pairs, 4, size)
+    steps = made.per_epoch
     shapes = set()
     for epoch in range(2):
         seen = []
         for step in range(epoch * steps, (epoch + 1) * steps):
-            batch = batch_at(step)
+            batch = made.at(step, seed=3)
             shapes.add((batch.source.shape, batch.target.shape))
             for row in range(size):
                 n, m = batch.source_lengths[row], batch.target_lengths[row]
@@ -208,36 +213,13 @@ def test_an_epoch_visits_every_pair_once():
 
 
 def test_a_batch_is_a_function_of_the_step_alone():
-    pairs = make_pairs()
-    buckets = batches.make_buckets(pairs, 3, 16)
-    one, other = (batches.make_batch_at(pairs, buckets, 16, seed=3) for _ in range(2))
+    one, other = (batches.make_batches(make_pairs(), 3, 16) for _ in range(2))
     steps = [5, 40, 0, 5]
     for step in steps:
-        for a, b in zip(one(step), other(step), strict=True):
+        for a, b in zip(one.at(step, 3), other.at(step, 3), strict=True):
             np.testing.assert_array_equal(a, b)
-    first = [one(step).target for step in range(3)]
-    assert not all(
-        np.array_equal(a, one(step + batches.batches_per_epoch(buckets, 16)).target)
-        for step, a in enumerate(first)
-    )
-
-
-@pytest.mark.parametrize("number", [1, 2, 3, 10])
-def test_bounds_of_least_padding_against_all_there_are(number):
-    lengths = np.array([1, 1, 2, 4, 4, 4, 5, 7, 7, 9, 12])
-
-    def cost(bounds):
-        of_length = np.searchsorted(bounds, lengths)
-        rows = np.bincount(of_length, minlength=len(bounds))
-        return sum(-(-n // 2) * 2 * bound for n, bound in zip(rows, bounds, strict=True))
-
-    present = np.unique(lengths).tolist()
-    all_bounds = [
-        [*chosen, present[-1]]
-        for k in range(number)
-        for chosen in itertools.combinations(present[:-1], k)
-    ]
-    found = batches.best_bounds(lengths, number, 2)
-    assert len(found) <= number
-    assert found[-1] == 12
-    assert cost(found) == min(map(cost, all_bounds))
+    first = [one.at(step, 3).target for step in range(3)]
+    for seed, later in ((3, one.per_epoch), (4, 0)):
+        assert not all(
+            np.array_equal(a, one.at(step + later, seed).target) for step, a in enumerate(first)
+        )

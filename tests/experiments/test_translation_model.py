@@ -12,16 +12,15 @@ import pytest
 from experiments.machine_translation.attention import make_attention, masked_softmax
 from experiments.machine_translation.batches import Batch
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.model import Translator
+from experiments.machine_translation.evaluate import real_nats
+from experiments.machine_translation.model import Model
+from experiments.machine_translation.problem import make_loss, smoothed_nats
 from experiments.machine_translation.subwords import END, START
 from experiments.machine_translation.translate import (
-    GREEDY,
-    Search,
     attention_weights,
     translate_batch,
     translate_ids,
 )
-from experiments.machine_translation.update import make_loss, real_nats, smoothed_nats
 
 TINY = Config(
     encoder_layers=1,
@@ -32,6 +31,8 @@ TINY = Config(
     context_size=4,
     embedding_size=7,
     dropout=0.0,
+    beam_size=8,
+    length_penalty=0.0,
 )
 # The models that the tests share, because each one's functions take seconds to compile.
 MODELS = {
@@ -60,7 +61,7 @@ class Made(NamedTuple):
 @cache
 def make(name: str = "luong") -> Made:
     """Return one of the models."""
-    model = Translator(dataclasses.replace(TINY, **MODELS[name]), SIZE, SIZE)
+    model = Model(dataclasses.replace(TINY, **MODELS[name]), SIZE, SIZE)
     params = drawn(model.init, jax.random.key(0))
     params = params._replace(b=params.b.at[END].add(2.0))  # translations come to an end
     return Made(model, params, jax.jit(model.apply))
@@ -167,16 +168,17 @@ def test_the_source_decides_with_and_without_attention(name):
         np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
 
 
-def test_equal_models_share_what_is_compiled(monkeypatch):
+def test_equal_models_share_what_is_compiled():
     traced = []
-    apply = Translator.apply
-    monkeypatch.setattr(Translator, "apply", lambda *args: traced.append(args) or apply(*args))
-    batch = Batch(SOURCE, LENGTHS, TARGET, TARGET, np.full(3, 5, np.int32))
-    params = make().params
+
+    @partial(jax.jit, static_argnames="model")
+    def of(model):
+        traced.append(model)
+        return jnp.zeros(())
+
     for seed in (99, 99, 98):
-        model = Translator(dataclasses.replace(TINY, **MODELS["luong"], seed=seed), SIZE, SIZE)
-        real_nats(model, params, batch)
-    assert len(traced) == 2
+        of(Model(dataclasses.replace(TINY, **MODELS["luong"], seed=seed), SIZE, SIZE))
+    assert [model.config.seed for model in traced] == [99, 98]
 
 
 def test_dropout_needs_a_key_and_is_drawn_by_it():
@@ -222,7 +224,6 @@ def test_smoothing_has_the_right_gradient():
 
 # Two rows and sixteen steps: of this shape all the searches are, and so compiled once.
 TWO = np.pad(SOURCE[:, [0, 2]], ((0, 10), (0, 0)))
-WIDE = Search(8, 0.0)
 
 
 def read_again(tokens):
@@ -234,7 +235,7 @@ def read_again(tokens):
 
 def test_a_beam_of_one_is_greedy():
     model, params, _ = make()
-    tokens, lengths = translate_batch(model, GREEDY, params, TWO, LENGTHS[[0, 2]])
+    tokens, lengths = translate_batch(model, True, params, TWO, LENGTHS[[0, 2]])
     logits = read_again(tokens)
     for row, n in enumerate(lengths):
         best = logits[:, row].argmax(-1)
@@ -253,9 +254,10 @@ def test_a_wider_beam_finds_what_is_more_probable():
         chosen = np.take_along_axis(np.asarray(log_p), labels[..., None], -1)[..., 0]
         return np.where(np.arange(len(labels))[:, None] <= lengths, chosen, 0.0).sum(0)
 
+    assert model.config.beam_size > 1
     greedy, wide = (
-        jax.device_get(translate_batch(model, search, params, TWO, LENGTHS[[0, 2]]))
-        for search in (GREEDY, WIDE)
+        jax.device_get(translate_batch(model, how, params, TWO, LENGTHS[[0, 2]]))
+        for how in (True, False)
     )
     better = log_probs(*wide) - log_probs(*greedy)
     assert better.min() >= -1e-4
@@ -264,16 +266,18 @@ def test_a_wider_beam_finds_what_is_more_probable():
 
 def test_translations_keep_their_order_and_empty_lines_stay_empty():
     model, params, _ = make()
-    greedy = partial(translate_batch, model, GREEDY)
+    greedy = partial(translate_batch, model, True)
     sources = [SOURCE[:n, i] for n, i in ((2, 0), (0, 0), (6, 1), (3, 2), (1, 1), (6, 0))]
-    together = translate_ids(greedy, params, sources, batch_size=2)
+    together = translate_ids(greedy, params, sources, batch_size=2, padding=16)
     assert len(together[1]) == 0
     assert len(set(map(bytes, together))) > 3  # they do differ
     for chosen in ([0, 2], [5, 3], [4, 1, 2]):  # beside another each time
-        apart = translate_ids(greedy, params, [sources[i] for i in chosen], batch_size=2)
+        apart = translate_ids(
+            greedy, params, [sources[i] for i in chosen], batch_size=2, padding=16
+        )
         for i, found in zip(chosen, apart, strict=True):
             np.testing.assert_array_equal(found, together[i])
-    assert translate_ids(greedy, params, [], 4) == []
+    assert translate_ids(greedy, params, [], 4, 16) == []
 
 
 def test_very_long_lines_are_not_translated_side_by_side():
@@ -284,7 +288,7 @@ def test_very_long_lines_are_not_translated_side_by_side():
         return source.T[:, :1], np.minimum(lengths, 1)  # each line's first id
 
     sources = [np.full(n, i, np.int32) for i, n in enumerate((9_000, 5, 30, 8_100, 0, 20_000))]
-    found = translate_ids(first_ids, None, sources, batch_size=4)
+    found = translate_ids(first_ids, None, sources, batch_size=4, padding=16)
     assert [ids.tolist() for ids in found] == [[0], [1], [2], [3], [], [5]]
     assert max(steps * rows for steps, rows in shapes if rows > 1) <= 16_384
     assert shapes[-1] == (20_000, 1)

@@ -1,50 +1,22 @@
-"""A user's own pairs: what is read, held out and refused, and a whole run on them."""
+"""A user's own pairs: what is read, held out and refused."""
 
-import contextlib
 import dataclasses
 import gzip
-import itertools
-import shlex
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from experiments.common import command
 from experiments.common.errors import InputError
-from experiments.common.records import read_json
-from experiments.machine_translation import __main__ as cli
-from experiments.machine_translation import baselines, own_pairs, translate
+from experiments.machine_translation import baselines
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.configs import PRESETS, presets_on
+from experiments.machine_translation.configs import PRESETS, on_own_data
 from experiments.machine_translation.data import Corpus, load_corpus
+from experiments.machine_translation.experiment import EXPERIMENT
 from experiments.machine_translation.lines import Pairs
-from experiments.machine_translation.own_pairs import located
+from experiments.machine_translation.own_pairs import located, place_of, read_own
 from experiments.machine_translation.subwords import learn_vocabularies, train_subwords
-from experiments.machine_translation.train import train
-from experiments.machine_translation.trained import load_trained
-from experiments.machine_translation.update import state_shapes
-from tests.experiments.test_translation_train import arrays
-
-# One worker of pytest-xdist for the tests that share a run and its compiled programs.
-pytestmark = pytest.mark.xdist_group("translation_own_pairs")
-
-WHO = ("a man:ein mann", "a dog:ein hund", "a child:ein kind", "a girl:ein mädchen")
-DOES = ("runs:läuft", "sleeps:schläft", "eats:isst", "laughs:lacht", "sits:sitzt")
-WHERE = ("here:hier", "outside:draußen", "in the snow:im schnee", "at home:daheim")
-SENTENCES = [
-    tuple(" ".join(side) for side in zip(*(part.split(":") for part in parts), strict=True))
-    for parts in itertools.product(WHO, DOES, WHERE)
-]  # 80 pairs
-
-
-def write(folder: Path, split: str, pairs, languages=("en", "de")) -> Path:
-    """Write a split's two files and return their folder."""
-    folder.mkdir(exist_ok=True)
-    for i, language in enumerate(languages):
-        lines = "".join(f"{pair[i]}\n" for pair in pairs)
-        (folder / f"{split}.{language}").write_text(lines, encoding="utf-8")
-    return folder
+from tests.experiments.translation_pairs import SENTENCES, write
 
 
 def splits_of(corpus: Corpus) -> list[set[tuple[str, str]]]:
@@ -77,13 +49,14 @@ def test_a_share_is_held_out_and_no_source_line_is_in_two_splits(tmp_path):
     assert len(load_corpus(name, train_pairs=7).train) == 7
 
 
-def test_held_out_splits_stay_small(tmp_path, monkeypatch):
+def test_held_out_splits_stay_small(tmp_path):
     """A line with many translations, or a large corpus, does not fill them."""
-    monkeypatch.setattr(own_pairs, "MOST_HELD_OUT", 3)
     often = [(SENTENCES[0][0], str(i)) for i in range(60)]
-    corpus = load_corpus(f"{write(tmp_path / 'a', 'train', SENTENCES + often)}:en-de")
-    assert [len(corpus.valid), len(corpus.test)] == [3, 3]
-    assert corpus.train.sources.count(SENTENCES[0][0]) == 61
+    place = place_of(f"{write(tmp_path / 'a', 'train', SENTENCES + often)}:en-de")
+    assert place is not None
+    train, valid, test, _ = read_own(place, most_held_out=3)
+    assert [len(valid), len(test)] == [3, 3]
+    assert train.sources.count(SENTENCES[0][0]) == 61
 
 
 def translated(*counts: int) -> list[tuple[str, str]]:
@@ -189,7 +162,7 @@ def make_odd_folders(root: Path) -> None:
         ("datse", ["dates or multi30k", "a folder", "got datse"]),
         ("pairs/train.en", ["got pairs/train.en, where there is no folder"]),
         ("nowhere:en-de", ["got nowhere:en-de, where there is no folder"]),
-        ("", ["--data must be a name or a folder, got none"]),
+        ("", ["--data must be a name or a path, got none"]),
         ("pairs", ["train.de, train.en; say which is the source: --data", "pairs:de-en"]),
         ("pairs:en-fr", ["must have the files of en-fr, got train.de, train.en"]),
         ("pairs:en", ["must have the files of en, got train.de, train.en"]),
@@ -211,7 +184,7 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, name, messages):
     make_odd_folders(tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--workdir", "run", "--data", name])
+        command.main(EXPERIMENT, ["--workdir", "run", "--data", name])
     assert str(caught.value).startswith("error: ")
     for message in messages:
         assert message in str(caught.value)
@@ -238,92 +211,19 @@ def test_settings_for_own_pairs(tmp_path, monkeypatch):
     (tmp_path / "dates").mkdir()
     there = f"{(tmp_path / 'pairs').resolve()}:en-de"
     for words in (["--data", "pairs:en-de"], ["--data=./dates/../pairs/:en-de"]):
-        config = cli.parse([*words, "--steps", "60"])[1]
-        assert config == dataclasses.replace(presets_on(there)["default"], steps=60)
+        config = command.parse(EXPERIMENT, [*words, "--steps", "60"])[1]
+        assert config == dataclasses.replace(on_own_data(Config()), data=there, steps=60)
         assert (config.source_pieces, config.target_pieces) == (2_000, 2_000)
-    config = cli.parse(["--preset", "multi30k", "--data", "pairs:en-de"])[1]
+    config = command.parse(EXPERIMENT, ["--preset", "multi30k", "--data", "pairs:en-de"])[1]
     assert config == dataclasses.replace(PRESETS["multi30k"], data=there)
-    assert cli.parse(["--data", "dates"])[1] == PRESETS["default"]  # the corpus, not the folder
+    assert (
+        command.parse(EXPERIMENT, ["--data", "dates"])[1] == PRESETS["default"]
+    )  # the corpus, not the folder
     assert located("./dates") == str((tmp_path / "dates").resolve())
     assert [located(name) for name in ("dates", "datse", "x:y")] == ["dates", "datse", "x:y"]
 
 
-def test_word_by_word_of_a_large_text_reads_its_first_lines(monkeypatch):
+def test_word_by_word_of_a_large_text_reads_its_first_lines():
     train = Pairs(["a b", "c", "a b"], ["x y", "z", "v w"])
     assert baselines.word_by_word(train, ["c"]) == ["z"]
-    monkeypatch.setattr(baselines, "MOST_LINKS", 4)
-    assert baselines.word_by_word(train, ["c"]) == ["c"]
-
-
-TINY = shlex.split(
-    "--cell elman --source-pieces 80 --target-pieces 90 --encoder-layers 1 --encoder-size 4 "
-    "--decoder-layers 1 --decoder-size 8 --context-size 4 --embedding-size 6 --steps 4 "
-    "--warmup-steps 1 --batch-size 32 --buckets 1 --log-interval 2 --eval-interval 2 "
-    "--eval-buckets 1 --eval-batch-size 4 --checkpoint-interval 2 --beam-size 1 --examples 1"
-)
-WITH_EMPTY = [*SENTENCES, ("", "nichts"), ("nothing", "")]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run by the command line, all paths relative, and the folder that they start from."""
-    root = tmp_path_factory.mktemp("own")
-    write(root / "pairs", "train", WITH_EMPTY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(translate, "_LENGTH_STEP", 48)
-        with contextlib.chdir(root):
-            cli.main(["--data", "pairs:en-de", *TINY])
-        yield root, next((root / "runs" / "machine_translation").iterdir())
-
-
-def test_a_run_on_own_pairs_is_measured_in_bleu(finished):
-    root, run = finished
-    assert run.name.endswith("-pairs-en-de-bahdanau")
-    result = read_json(run / "result.json")
-    assert result["score"] == "bleu"
-    assert result["config"]["data"] == f"{(root / 'pairs').resolve()}:en-de"
-    assert set(result["baselines"]) == {"nearest neighbour", "word by word"}
-    figures = [*result["test"].values(), *result["validation"].values()]
-    assert np.isfinite(figures).all()
-    assert len((run / "translations.txt").read_text().splitlines()) == 4
-
-
-def test_going_on_with_own_pairs_from_elsewhere(finished, tmp_path, monkeypatch, capsys):
-    root, run = finished
-    shutil.copytree(run, tmp_path / "copy")
-    shutil.rmtree(tmp_path / "copy" / "checkpoints" / "00000004")
-    monkeypatch.chdir(tmp_path)
-    cli.main(["--workdir", "copy", "--resume"])
-    out = capsys.readouterr().out
-    assert "pairs left out: 2 with an empty side" in out
-    assert "going on from step 2" in out
-    target = state_shapes(cli.parse(TINY)[1], load_trained(run).model)
-    assert arrays(tmp_path / "copy", 4, target) == arrays(run, 4, target)
-    for name in ("translations.txt", "samples.txt"):
-        assert (tmp_path / "copy" / name).read_bytes() == (run / name).read_bytes()
-    # by the folder's name, too, as it was given or in another way
-    monkeypatch.chdir(root / "pairs")
-    assert cli.parse(["--data", "../pairs:en-de", "--resume", "--workdir", str(run)])[0].resume
-    with pytest.raises(SystemExit, match="is none trained on"):
-        cli.main(["--data", "../pairs:de-en", "--resume", "--workdir", str(run)])
-    monkeypatch.chdir(tmp_path)
-    write(root / "pairs", "train", SENTENCES[:-1])
-    with pytest.raises(InputError, match="the data are not those"):
-        train(Config(**read_json(run / "run.json")["config"]), run, resume=True)
-    write(root / "pairs", "train", WITH_EMPTY)
-
-
-def test_translating_and_evaluating_without_the_folder(finished, tmp_path, monkeypatch, capsys):
-    root, run = finished
-    (root / "pairs").rename(root / "gone")
-    monkeypatch.chdir(tmp_path)
-    cli.main(["--workdir", str(run), "--translate", "a dog runs here", ""])
-    assert capsys.readouterr().out.count("\n") == 2
-    write(tmp_path, "new", [*SENTENCES[:2], ("", "leer")])
-    cli.main(["--workdir", str(run), "--evaluate", "new.en", "new.de"])
-    out = capsys.readouterr().out
-    assert out.startswith("BLEU ")
-    assert "3 lines of new.en" in out
-    with pytest.raises(SystemExit, match="pairs:en-de, where there is no folder"):
-        cli.main(["--workdir", str(run), "--resume"])
-    (root / "gone").rename(root / "pairs")
+    assert baselines.word_by_word(train, ["c"], most_links=4) == ["c"]

@@ -16,33 +16,26 @@ Every epoch starts at an offset of its own, drawn from the seed; theirs all star
 first word.
 """
 
-from experiments.text_generation.config import Config
+import dataclasses
+
+from experiments.text_generation.configs.ptb_small import CONFIG as SMALL
 
 STEPS_PER_EPOCH = 1327  # (929,589 - 35) // 20 // 35
 
-CONFIG = Config(
-    corpus="ptb",
+CONFIG = dataclasses.replace(
+    SMALL,
     hidden_size=650,
     embedding_size=650,
     init_scale=0.05,
     dropout=0.5,
     embedding_dropout=0.5,
-    batch_size=20,
     chunk_length=35,
-    optimizer="sgd",
     learning_rate=35.0,
     clip_norm=5.0 / 35.0,
-    rate_schedule="steps",
     constant_steps=6 * STEPS_PER_EPOCH,
     decay_interval=STEPS_PER_EPOCH,
     decay_factor=1.0 / 1.2,
-    warmup_steps=0,
     steps=39 * STEPS_PER_EPOCH,
     eval_interval=STEPS_PER_EPOCH,
     checkpoint_interval=STEPS_PER_EPOCH,
-    log_interval=200,
-    eval_streams=20,
-    eval_context=128,
-    sample_length=120,
-    temperature=1.0,
 )

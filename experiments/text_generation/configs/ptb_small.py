@@ -23,7 +23,7 @@ from experiments.text_generation.config import Config
 STEPS_PER_EPOCH = 2323  # (929,589 - 20) // 20 // 20
 
 CONFIG = Config(
-    corpus="ptb",
+    data="ptb",
     hidden_size=200,
     embedding_size=200,
     init_scale=0.1,

@@ -20,34 +20,19 @@ Other than in the example:
 - Every epoch starts at an offset of its own; there all start at the first word.
 """
 
-from experiments.text_generation.config import Config
+import dataclasses
 
-STEPS_PER_EPOCH = 1327  # (929,589 - 35) // 20 // 35
+from experiments.text_generation.configs.ptb_medium import CONFIG as MEDIUM
+from experiments.text_generation.configs.ptb_medium import STEPS_PER_EPOCH
 
-CONFIG = Config(
-    corpus="ptb",
-    hidden_size=650,
-    embedding_size=650,
+CONFIG = dataclasses.replace(
+    MEDIUM,
     tied_embeddings=True,
     init_scale=0.1,
-    dropout=0.5,
-    embedding_dropout=0.5,
-    batch_size=20,
-    chunk_length=35,
-    optimizer="sgd",
     learning_rate=20.0,
     clip_norm=0.25,
-    rate_schedule="steps",
     constant_steps=20 * STEPS_PER_EPOCH,
     decay_interval=5 * STEPS_PER_EPOCH,
     decay_factor=0.25,
-    warmup_steps=0,
     steps=40 * STEPS_PER_EPOCH,
-    eval_interval=STEPS_PER_EPOCH,
-    checkpoint_interval=STEPS_PER_EPOCH,
-    log_interval=200,
-    eval_streams=20,
-    eval_context=128,
-    sample_length=120,
-    temperature=1.0,
 )
