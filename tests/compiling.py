@@ -23,6 +23,8 @@ def compile_sooner() -> None:
     """
     given = os.environ.get("XLA_FLAGS", "")
     new = [f"--{name}={quick}".lower() for name, (quick, _) in OPTIONS.items() if name not in given]
+    if not new:
+        return
     tried = subprocess.run(
         [sys.executable, "-c", "import jax; jax.jit(lambda x: x + 1)(0.0)"],
         env=os.environ | {"XLA_FLAGS": " ".join([given, *new]), "JAX_PLATFORMS": "cpu"},

@@ -29,6 +29,12 @@ def draw(make, input_size=IN, seed=0, **options):
     return jax.jit(lambda key: cell.init(key, input_size))(jax.random.key(seed))
 
 
+def draw_bias(make, **options):
+    """Draw a cell's bias alone: matrices, which compile slowly, are zeros."""
+    zeros = jax.nn.initializers.zeros
+    return np.asarray(draw(make, w_x_init=zeros, w_h_init=zeros, **options).b).reshape(-1, H)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_each_gates_recurrent_block_is_orthogonal(name):
     make, gates = CELLS[name]
@@ -77,13 +83,13 @@ def test_torchs_uniform_is_bounded_by_the_hidden_size_everywhere():
 
 def test_forget_bias_is_added_to_its_gate_alone():
     for options, gate in (({}, 1), ({"coupled": True}, 0)):
-        count = 3 if options else 4
-        b = np.asarray(draw(drnn.lstm, forget_bias=2.5, **options).b).reshape(count, H)
+        b = draw_bias(drnn.lstm, forget_bias=2.5, **options)
+        assert len(b) == (3 if options else 4)
         np.testing.assert_array_equal(b[gate], 2.5)
         np.testing.assert_array_equal(np.delete(b, gate, axis=0), 0)
     b = np.asarray(draw(drnn.lstm).b).reshape(4, H)
     np.testing.assert_array_equal(b[1], 1)
-    b = np.asarray(draw(drnn.gru, update_bias=-1.5).b).reshape(3, H)
+    b = draw_bias(drnn.gru, update_bias=-1.5)
     np.testing.assert_array_equal(b, [[0] * H, [-1.5] * H, [0] * H])
 
 
@@ -95,15 +101,15 @@ def test_chrono_spreads_memories_up_to_its_longest():
     assert 98.9 < spans.max() < 99 + 1e-3
     np.testing.assert_allclose(spans.mean(), 50, rtol=0.02)
     chrono = initializers.chrono(100)
-    b = np.asarray(draw(drnn.lstm, forget_bias=chrono).b).reshape(4, H)
+    b = draw_bias(drnn.lstm, forget_bias=chrono)
     assert b[1].min() >= 0
     assert len(np.unique(b[1])) == H
     np.testing.assert_array_equal(b[0], -b[1])
     np.testing.assert_array_equal(b[2:], 0)
-    b = np.asarray(draw(drnn.lstm, forget_bias=chrono, coupled=True).b).reshape(3, H)
+    b = draw_bias(drnn.lstm, forget_bias=chrono, coupled=True)
     assert b[0].min() >= 0
     np.testing.assert_array_equal(b[1:], 0)
-    b = np.asarray(draw(drnn.gru, update_bias=chrono).b).reshape(3, H)
+    b = draw_bias(drnn.gru, update_bias=chrono)
     assert b[1].max() > 1
     np.testing.assert_array_equal(b[[0, 2]], 0)
 
@@ -118,7 +124,7 @@ def test_identity_weights_keep_a_relu_networks_state():
         lambda s: jnp.broadcast_to(jnp.arange(H, dtype=s.dtype), s.shape),
         rnn.initial_state(params),
     )
-    state, _ = rnn.apply(params, np.zeros((T, IN), np.float32), start)
+    state, _ = jax.jit(rnn.apply)(params, np.zeros((T, IN), np.float32), start)
     np.testing.assert_array_equal(state[0].h, start[0].h)
     half = draw(drnn.independent, w_h_init=initializers.identity(0.5)).w_h
     np.testing.assert_array_equal(half, np.full(H, 0.5))
@@ -203,15 +209,15 @@ def test_any_jax_initialiser_fits():
     np.testing.assert_array_equal(params.b_hn, 1)
 
 
-ORTHOGONAL_SHAPES = [(3, 3), (8, 5), (5, 8), (33, 33), (100, 70), (70, 100), (2, 6, 4), (1, 1)]
+ORTHOGONAL_SHAPES = [(8, 5), (5, 8), (33, 33), (70, 100), (2, 6, 4), (1, 1)]
 
 
 @pytest.mark.parametrize("shape", ORTHOGONAL_SHAPES)
 def test_orthogonal_draws_are_those_of_lapacks_qr(shape):
     """The same Q to rounding: the decomposition with a positive diagonal of R is unique."""
     key = jax.random.key(len(shape) + shape[0])
-    ours = initializers.orthogonal()(key, shape)
-    expected = jax.nn.initializers.orthogonal()(key, shape)
+    ours = jax.jit(lambda key: initializers.orthogonal()(key, shape))(key)
+    expected = jax.jit(lambda key: jax.nn.initializers.orthogonal()(key, shape))(key)
     assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
     np.testing.assert_allclose(ours, expected, atol=2e-4)
 

@@ -99,6 +99,8 @@ def test_narrow_gradients_do_not_stop_growing(cell):
             ):
                 error = np.linalg.norm(got.astype(F32) - want) / np.linalg.norm(want)
                 assert error < 0.02, (schedule, options, jax.tree_util.keystr(path), error)
+                if "compute_dtype" in options and path[0].name == "layers":  # nor is a sum rounded
+                    assert np.any(got != got.astype(BF16).astype(F32)), (schedule, path)
 
 
 def test_state_is_summed_wide_and_narrow_only_if_asked():
@@ -118,8 +120,14 @@ def test_state_is_summed_wide_and_narrow_only_if_asked():
     assert final_c(compute_dtype=BF16, state_dtype=BF16) < 0.6
 
 
-@pytest.mark.parametrize("name", ["highway-concat-both", "all(gru_before)"])
-def test_bf16_is_close_to_float32(name):
+@pytest.mark.parametrize(
+    ("name", "schedules"),
+    [
+        ("highway-concat-both", ("layerwise",)),
+        ("all(gru_before)", ("reference", "layerwise")),
+    ],
+)
+def test_bf16_is_close_to_float32(name, schedules):
     """Outputs and gradients, to a few units in bfloat16's last place."""
     network = registry.NETWORKS[name]
     rng = registry.seed_of(f"bf16 {name}")
@@ -141,7 +149,7 @@ def test_bf16_is_close_to_float32(name):
 
     expected = run("reference")
     scale = jax.tree.map(lambda a: float(jnp.max(jnp.abs(a))), expected)
-    for schedule in ("reference", "layerwise"):
+    for schedule in schedules:
         got = run(schedule, compute_dtype=BF16)
         errors = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), got, expected)
         for (path, error), size in zip(

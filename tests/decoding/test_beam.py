@@ -222,8 +222,13 @@ def test_one_beam_is_greedy():
     start = jnp.arange(4)
     state = rnn.initial_state(params, 4)
     greedy = Sampling(temperature=0.0)
-    _, drawn = generate(step, state, start, 12, jax.random.key(0), greedy, end_token=3)
-    got = beam_search(step, state, start, end_token=3, beam_size=1, max_steps=12)
+
+    @jax.jit
+    def run(state):
+        _, drawn = generate(step, state, start, 12, jax.random.key(0), greedy, end_token=3)
+        return drawn, beam_search(step, state, start, end_token=3, beam_size=1, max_steps=12)
+
+    drawn, got = run(state)
     np.testing.assert_array_equal(got.tokens[:, 0], drawn.tokens.T)
     np.testing.assert_array_equal(got.lengths[:, 0], drawn.lengths)
     np.testing.assert_allclose(got.scores[:, 0], drawn.log_probs.sum(0), rtol=1e-5)
@@ -260,8 +265,13 @@ def test_batch_axes_may_begin_elsewhere(batch_shape):
     rnn, params, step = language_model()
     state, start = rnn.initial_state(params, batch_shape), jnp.zeros(batch_shape, int)
     settings = {"end_token": 3, "beam_size": 4, "max_steps": 6}
-    expected = beam_search(step, state, start, **settings)
-    got = beam_search(*units_first(step, state), start, state_axes=1, **settings)
+
+    @jax.jit
+    def run(state):
+        first = beam_search(*units_first(step, state), start, state_axes=1, **settings)
+        return first, beam_search(step, state, start, **settings)
+
+    got, expected = run(state)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -385,9 +395,9 @@ def test_a_penalty_may_be_traced(penalty):
         )
 
     alphas = [-0.7, 0.0, 0.6, 2.0]
-    together = jax.vmap(search)(jnp.array(alphas))
-    for i, alpha in enumerate(alphas):
-        alone = search(alpha)
+    together = jax.jit(jax.vmap(search))(jnp.array(alphas))
+    one_by_one = jax.jit(lambda: [search(alpha) for alpha in alphas])()
+    for i, alone in enumerate(one_by_one):
         np.testing.assert_array_equal(together.tokens[i], alone.tokens)
         np.testing.assert_allclose(together.scores[i], alone.scores, rtol=1e-6)
     assert len(np.unique(together.tokens, axis=0)) > 1

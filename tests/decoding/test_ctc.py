@@ -150,7 +150,7 @@ def test_no_probability_is_above_1(num_steps):
     assert (got.log_probs <= 0).all()
     assert (got.scores <= 0).all()
     assert (jax.device_get(greedy(logits)).log_probs <= 0).all()
-    for row in range(4):
+    for row in range(1 if num_steps > 100 else 4):  # the oracle takes its time
         exact = oracles.ctc_log_prob(oracles.log_softmax(logits[:, row]), labels_of(got, row, 0), 0)
         np.testing.assert_allclose(got.log_probs[row, 0], exact, atol=1e-4)
 
@@ -176,7 +176,7 @@ def test_rows_do_not_depend_on_their_neighbours_or_their_padding():
 @pytest.mark.parametrize("num_steps", [0, 1])
 def test_no_step_and_one(num_steps):
     logits = jnp.log(jnp.broadcast_to(jnp.array([0.5, 0.2, 0.3]), (num_steps, 2, 3)))
-    got, best = ctc_prefix_beam(logits, beam_size=4), ctc_greedy(logits)
+    got, best = search(logits, None, 4), greedy(logits)
     assert got.labels.shape == (2, 4, num_steps)
     assert best.labels.shape == (2, num_steps)
     assert best.lengths.tolist() == [0, 0]
@@ -195,10 +195,14 @@ def test_the_blank_alone():
 def test_vmap_and_any_batch_axes():
     logits, lengths = draw_logits(4, 6, 4, 3).astype(np.float32), np.array([6, 5, 2, 0])
     for decode in (functools.partial(search, beam_size=3), greedy):
-        flat = jax.device_get(decode(logits, lengths))
-        square = jax.device_get(decode(logits.reshape(6, 2, 2, 3), lengths.reshape(2, 2)))
-        mapped = jax.device_get(jax.jit(jax.vmap(decode, in_axes=(1, 0)))(logits, lengths))
-        for a, b, c in zip(flat, square, mapped, strict=True):
+
+        @jax.jit
+        def run(logits, lengths, decode=decode):
+            square = decode(logits.reshape(6, 2, 2, 3), lengths.reshape(2, 2))
+            mapped = jax.vmap(decode, in_axes=(1, 0))(logits, lengths)
+            return decode(logits, lengths), square, mapped
+
+        for a, b, c in zip(*jax.device_get(run(logits, lengths)), strict=True):
             np.testing.assert_array_equal(a, b.reshape(a.shape))
             np.testing.assert_array_equal(a, c)
 

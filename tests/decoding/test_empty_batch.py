@@ -19,15 +19,24 @@ def step(state, tokens):
 
 def test_no_rows():
     key, state, start = jax.random.key(0), jnp.zeros((0, 2)), jnp.zeros(0, int)
-    assert sample_logits(key, jnp.zeros((0, 3))).shape == (0,)
-    state_after, drawn = generate(step, state, start, 5, key, end_token=1)
+    logits, lengths = jnp.zeros((6, 0, 3)), jnp.zeros(0, int)
+    models = None, LanguageModel(step, state, 0, end_token=2)
+
+    @jax.jit
+    def run():
+        return (
+            sample_logits(key, jnp.zeros((0, 3))),
+            generate(step, state, start, 5, key, end_token=1),
+            beam_search(step, state, start, end_token=1, beam_size=4, max_steps=5),
+            ctc_greedy(logits, lengths),
+            [ctc_prefix_beam(logits, lengths, beam_size=4, language_model=one) for one in models],
+        )
+
+    tokens, (state_after, drawn), best, path, beams = run()
+    assert tokens.shape == (0,)
     assert state_after.shape == (0, 2)
     assert (drawn.tokens.shape, drawn.lengths.shape) == ((5, 0), (0,))
-    best = beam_search(step, state, start, end_token=1, beam_size=4, max_steps=5)
     assert (best.tokens.shape, best.scores.shape) == ((0, 4, 5), (0, 4))
-    logits, lengths = jnp.zeros((6, 0, 3)), jnp.zeros(0, int)
-    path = ctc_greedy(logits, lengths)
     assert (path.labels.shape, path.log_probs.shape) == ((0, 6), (0,))
-    for model in (None, LanguageModel(step, state, 0, end_token=2)):
-        found = ctc_prefix_beam(logits, lengths, beam_size=4, language_model=model)
+    for found in beams:
         assert (found.labels.shape, found.scores.shape) == ((0, 4, 6), (0, 4))

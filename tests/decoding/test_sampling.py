@@ -60,7 +60,7 @@ def test_restrict_leaves_what_it_keeps_and_works_row_by_row():
 
 def test_restrict_keeps_bfloat16_and_sums_in_float32():
     # In bfloat16 a sum of 300 probabilities of 1/300 stops growing long before 0.9.
-    out = restrict_logits(jnp.zeros(300, jnp.bfloat16), Sampling(top_p=0.9))
+    out = jax.jit(restrict_logits)(jnp.zeros(300, jnp.bfloat16), Sampling(top_p=0.9))
     assert out.dtype == jnp.bfloat16
     assert abs(int(jnp.isfinite(out).sum()) - 270) <= 1
     assert kept(jnp.asarray(LOGITS, jnp.bfloat16), top_k=2, top_p=0.6) == [1]
@@ -94,7 +94,8 @@ def test_a_row_without_a_distribution_gives_index_0(settings):
     rows = np.stack([LOGITS] * 4)
     rows[0, 1], rows[1, 3], rows[2], rows[3, 2] = np.nan, np.inf, -np.inf, -np.inf
     keys = jax.random.split(jax.random.key(0), 64)
-    drawn = jax.vmap(lambda key: sample_logits(key, jnp.asarray(rows), settings))(keys)
+    draw = jax.vmap(lambda key: sample_logits(key, jnp.asarray(rows), settings))
+    drawn = jax.jit(draw)(keys)
     assert (drawn[:, :3] == 0).all()
     assert (drawn[:, 3] != 2).all()  # one impossible index leaves the others
     assert (drawn[:, 3] == 1).any()
@@ -109,11 +110,12 @@ def test_a_traced_temperature_draws_as_the_same_number():
         settings = Sampling(temperature, top_k=4, top_p=0.9)
         return jax.jit(lambda: sample_logits(KEY, ROWS, settings))()
 
-    expected = np.stack([draw(temperature) for temperature in TEMPERATURES])
+    expected = np.stack(jax.jit(lambda: [draw(temperature) for temperature in TEMPERATURES])())
     temperatures = jnp.array(TEMPERATURES)
-    np.testing.assert_array_equal(jax.vmap(draw)(temperatures), expected)
-    for draw_one in (draw, jax.jit(draw)):
-        np.testing.assert_array_equal([draw_one(t) for t in temperatures], expected)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(draw))(temperatures), expected)
+    np.testing.assert_array_equal(draw(temperatures[2]), expected[2])  # closed over
+    draw_one = jax.jit(draw)
+    np.testing.assert_array_equal([draw_one(t) for t in temperatures], expected)
     np.testing.assert_array_equal(expected[0], jnp.argmax(ROWS, axis=-1))
     assert len(np.unique(expected[1:], axis=0)) > 2
 
@@ -129,22 +131,25 @@ def test_a_traced_top_p_keeps_as_the_same_number(top_k):
     """Also where the most probable has 1 by rounding: 1 still keeps all."""
     rows = ROWS.at[0].set(jnp.array([30.0, 0, 0, 0, 0, 0]))
 
-    def restrict(top_p):
+    def restricted(top_p):
         return restrict_logits(rows, Sampling(top_k=top_k, top_p=top_p))
 
     top_ps = [1e-9, 0.3, 0.8, 1.0]
-    expected = np.stack([restrict(top_p) for top_p in top_ps])
-    np.testing.assert_array_equal(jax.vmap(restrict)(jnp.array(top_ps)), expected)
+    expected = np.stack(jax.jit(lambda: [restricted(top_p) for top_p in top_ps])())
+    traced = jax.jit(jax.vmap(restricted))(jnp.array(top_ps))
+    np.testing.assert_array_equal(traced, expected)
     assert np.isfinite(expected[-1]).sum(axis=-1).tolist() == [top_k or 6] * 200
 
 
 def test_a_temperature_and_a_top_p_a_row():
     temperatures, top_ps = np.array([0.5, 0.0, 2.0]), np.array([0.9, 1.0, 0.5])
     rows = ROWS[:3]
-    drawn = sample_logits(KEY, rows, Sampling(temperatures, top_p=top_ps))
-    for row, settings in enumerate(zip(temperatures.tolist(), top_ps.tolist(), strict=True)):
-        temperature, top_p = settings
-        assert drawn[row] == sample_logits(KEY, rows, Sampling(temperature, None, top_p))[row]
+    settings = [Sampling(temperatures, top_p=top_ps)]
+    pairs = zip(temperatures.tolist(), top_ps.tolist(), strict=True)
+    settings += [Sampling(temperature, None, top_p) for temperature, top_p in pairs]
+    drawn, *alone = jax.jit(lambda: [sample_logits(KEY, rows, one) for one in settings])()
+    for row in range(3):
+        assert drawn[row] == alone[row][row]
 
 
 def test_settings_are_a_pytree_of_their_arrays():
@@ -175,8 +180,8 @@ def test_draws_follow_the_distribution(temperature):
 
 def test_draws_stay_within_the_restriction():
     logits = jnp.broadcast_to(LOGITS, (500, 4))
-    drawn = sample_logits(jax.random.key(2), logits, Sampling(5.0, top_k=3, top_p=0.9))
-    assert set(drawn.tolist()) <= {1, 2, 3}
+    draw = jax.jit(lambda key: sample_logits(key, logits, Sampling(5.0, top_k=3, top_p=0.9)))
+    assert set(draw(jax.random.key(2)).tolist()) <= {1, 2, 3}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The measure "scan": that its codes run by either scan, agree, and are told of."""
 
+import gc
 import json
 
 import jax
@@ -30,8 +31,9 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def kept_programs(monkeypatch):
-    """Let a run not throw away what other tests have compiled."""
+    """Let a run not throw away what other tests have compiled, nor look for garbage."""
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 @pytest.mark.parametrize("row", SCANS, ids=lambda row: row.name)

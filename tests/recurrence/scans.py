@@ -22,28 +22,48 @@ def inner(a: Any, b: Any) -> Any:
     return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)))
 
 
-class Scan:
-    """A function of operands, a loss of its outputs, and the derivatives of both."""
+def _without_integers(slopes: Any) -> Any:
+    """Leave out an integer's slope: what JAX gives as one is no array."""
+    return jax.tree.map(lambda s: s if s.dtype != jax.dtypes.float0 else None, slopes)
 
-    def __init__(self, run: Callable, weights: list[Any]):
-        self.run, self.weights = run, weights
+
+class Scan:
+    """A function of operands, a loss of its outputs, and the derivatives of both.
+
+    Outputs are those of a run without a gradient, which is another program; of a function
+    that is only compared with (`apart=False`) those of the run with it, which compiles sooner.
+    """
+
+    def __init__(self, run: Callable, weights: list[Any], *, apart: bool = True):
+        self.run, self.weights, self.apart = run, weights, apart
 
     def loss(self, operands: Any) -> Any:
         """Give a loss that is linear in no output: its cotangents vary with the point."""
-        outputs = jax.tree.leaves(self.run(*operands))
-        inexact = [one for one in outputs if jnp.issubdtype(one.dtype, jnp.inexact)]
+        return self._loss_and_outputs(operands)[0]
+
+    def _loss_and_outputs(self, operands: Any) -> tuple[Any, Any]:
+        outputs = self.run(*operands)
+        leaves = jax.tree.leaves(outputs)
+        inexact = [one for one in leaves if jnp.issubdtype(one.dtype, jnp.inexact)]
         terms = jax.tree.map(lambda w, a: jnp.real(jnp.vdot(w, jnp.sin(a))), self.weights, inexact)
-        return sum(terms)
+        return sum(terms), outputs
 
     def first_order(self, operands: Any) -> tuple[Any, Any]:
         """Give the outputs and the gradient."""
-        return self.run(*operands), jax.grad(self.loss)(operands)
+        if self.apart:
+            return self.run(*operands), jax.grad(self.loss)(operands)
+        grads, outputs = jax.grad(self._loss_and_outputs, has_aux=True)(operands)
+        return outputs, grads
+
+    def slopes(self, operands: Any, direction: Any) -> tuple[Any, Any]:
+        """Give the outputs and their derivatives along a direction."""
+        outputs, slopes = jax.jvp(self.run, operands, direction)
+        return outputs, _without_integers(slopes)
 
     def forward_mode(self, operands: Any, direction: Any) -> tuple[Any, Any]:
         """Give outputs and gradient, and the derivatives of both along a direction."""
         values, slopes = jax.jvp(self.first_order, (operands,), (direction,))
-        # an integer has no slope, and what JAX gives as one is no array
-        return values, jax.tree.map(lambda s: s if s.dtype != jax.dtypes.float0 else None, slopes)
+        return values, _without_integers(slopes)
 
     def reverse_over_reverse(self, operands: Any, direction: Any) -> Any:
         """Give H·d as the gradient of a slope."""

@@ -75,9 +75,9 @@ def lstm(scan):
     return run, params
 
 
-def network(cell):
-    """Give two layers of one of the library's cells."""
-    rnn = drnn.deep_rnn(cell, num_layers=2)
+def network(cell, num_layers=2):
+    """Give layers of one of the library's cells."""
+    rnn = drnn.deep_rnn(cell, num_layers)
     params = jax.eval_shape(lambda key: rnn.init(key, input_size=I), jax.random.key(0))
     return lambda params, x: rnn.apply(params, x, schedule="layerwise")[1], params
 
@@ -85,7 +85,7 @@ def network(cell):
 RUNS = {
     "a user's LSTM": lambda: lstm(scan),
     "lstm": lambda: network(drnn.lstm(H)),
-    "layer_norm(lstm)": lambda: network(drnn.layer_norm(drnn.lstm(H))),
+    "layer_norm(lstm)": lambda: network(drnn.layer_norm(drnn.lstm(H)), num_layers=1),
     "gru": lambda: network(drnn.gru(H)),
 }
 

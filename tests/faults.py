@@ -1,0 +1,486 @@
+"""Faults put into the library on purpose, and the first test that finds each.
+
+    python -m tests.faults                    every fault
+    python -m tests.faults mask wavefront     those with one of the words in their name
+    python -m tests.faults --tree PATH        of another tree than this one
+
+A copy of the tree gets one fault at a time, and runs the test files that should find it.
+What comes out is a table in Markdown; the exit status is 1 where a fault is found by none.
+Run it after tests were made fewer or faster: it takes about ten minutes.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.compiling import compile_sooner
+
+ROOT = Path(__file__).parents[1]
+
+
+class Fault(NamedTuple):
+    """A line of the library, and what is put in its place."""
+
+    name: str
+    file: str  # under deeprnn_jax/
+    old: str  # there exactly once
+    new: str
+    tests: str  # the file under tests/ that should find it
+    only: str = ""  # the tests in it to run, as pytest's -k takes them
+
+
+CONTRACT, STEPS = "schedules/test_contract.py", "recurrence/test_steps.py"
+FAULTS = (
+    # cells and modifiers
+    Fault(
+        "gru: update gate the wrong way round",
+        "cells/gru.py",
+        "h = (1 - z) * n + z * state.h",
+        "h = z * n + (1 - z) * state.h",
+        "cells/test_equations.py",
+    ),
+    Fault(
+        "gru: reset gate after the product in place of before",
+        "cells/gru.py",
+        "h_n = (r * h_proj.h) @ params.w_h[:, 2 * hidden_size :]",
+        "h_n = r * (h_proj.h @ params.w_h[:, 2 * hidden_size :])",
+        "cells/test_equations.py",
+    ),
+    Fault(
+        "lstm: the output gate's peephole sees the old c",
+        "cells/lstm.py",
+        "z_o + scale_units(peep.o, c))",
+        "z_o + scale_units(peep.o, state.c))",
+        "cells/test_equations.py",
+    ),
+    Fault(
+        "variational dropout: what is kept is not scaled up",
+        "modifiers/variational.py",
+        "h * mask / (1 - rate)",
+        "h * mask",
+        "test_modifiers.py",
+    ),
+    Fault(
+        "zoneout: all fields of the state by one key",
+        "modifiers/zoneout.py",
+        "jax.random.bernoulli(keys[field], p,",
+        "jax.random.bernoulli(k_keep, p,",
+        "test_modifiers.py",
+    ),
+    Fault(
+        "variational dropout: scaled up without a key too",
+        "modifiers/variational.py",
+        "            return state\n        h = getattr(state, field)\n",
+        "            return state._replace(**{field: getattr(state, field) / (1 - rate)})\n"
+        "        h = getattr(state, field)\n",
+        "test_modifiers.py",
+        "without_a_key",
+    ),
+    Fault(
+        "orthogonal: rows are made orthogonal once, not twice",
+        "orthonormal.py",
+        "row = _without(_without(block[index], q), q)",
+        "row = _without(block[index], q)",
+        "test_initializers.py",
+        "rounding",
+    ),
+    Fault(
+        "orthogonal: the rows of a wide matrix change places",
+        "orthonormal.py",
+        "q = q if rows < columns else q.T",
+        "q = q[::-1] if rows < columns else q.T",
+        "test_initializers.py",
+        "lapacks",
+    ),
+    # sequences
+    Fault(
+        "mask: one step more than the length",
+        "sequences.py",
+        "inside = time < lengths[None]",
+        "inside = time <= lengths[None]",
+        CONTRACT,
+    ),
+    Fault(
+        "reset: the state is not reset",
+        "sequences.py",
+        "return state if reset is None else where_flag(reset, initial, state)",
+        "return state",
+        CONTRACT,
+    ),
+    Fault(
+        "reset: after the step in place of before",
+        "schedules/steps.py",
+        "    before = enter_step(lane.initial, state, steps.resets)\n",
+        "    before, enter = state, enter_step\n"
+        "    def leave_step(mask, before, after, y):\n"
+        "        from deeprnn_jax.sequences import leave_step as leave\n"
+        "        return leave(mask, before, enter(lane.initial, after, steps.resets), y)\n",
+        CONTRACT,
+    ),
+    Fault(
+        "reverse: a reset crossed on its other side",
+        "sequences.py",
+        "jnp.concatenate([ahead[1:], last])",
+        "ahead",
+        CONTRACT,
+        "both",
+    ),
+    Fault(
+        "reverse: begins at T, not at the row's own length",
+        "schedules/layer_by_layer.py",
+        "reverse = _turn((u, lanes[1].noise, steps.reversed()))",
+        "reverse = _turn((u, lanes[1].noise, steps.reversed()._replace(mask=None)))",
+        CONTRACT,
+        "both",
+    ),
+    Fault(
+        "reverse: a reset in the padding between two steps is lost",
+        "sequences.py",
+        "if self.mask is not None:\n            ahead =",
+        "if self.mask is None:\n            ahead =",
+        "test_sequences.py",
+    ),
+    # layers and schedules
+    Fault(
+        "dropout: a locked mask is drawn at every step",
+        "layers/layer.py",
+        "times = (1,) if layer.locked else shape[:1]",
+        "times = shape[:1]",
+        "test_randomness.py",
+        "locked",
+    ),
+    Fault(
+        "dropout: after the last layer too",
+        "schedules/layer_by_layer.py",
+        "y, inside = run(x, (*one, index, index == last))",
+        "y, inside = run(x, (*one, index, False))",
+        "test_modifiers.py",
+        "dropout",
+    ),
+    Fault(
+        "keys: both directions draw with one",
+        "layers/layer.py",
+        "zip(cells, k_cells, strict=False)",
+        "zip(cells, k_cells[:1] * 2, strict=False)",
+        "test_modifiers.py",
+        "share",
+    ),
+    Fault(
+        "keys: every layer draws with the network's",
+        "schedules/schedule.py",
+        "jax.random.fold_in(key, index)",
+        "jax.random.fold_in(key, 0 * index)",
+        "test_modifiers.py",
+        "share",
+    ),
+    Fault(
+        "wavefront: a diagonal too early",
+        "schedules/wavefront.py",
+        "rows[start + layer + jnp.arange(num_steps)[None], layer]",
+        "rows[layer + jnp.arange(num_steps)[None], layer]",
+        CONTRACT,
+        "other_schedules",
+    ),
+    Fault(
+        "wavefront: the next group reads what this one gives now",
+        "schedules/wavefront.py",
+        "below = before.y[-1]  #",
+        "below = y[-1]  #",
+        CONTRACT,
+        "other_schedules",
+    ),
+    Fault(
+        "highway: x carried twice",
+        "layers/layer.py",
+        "gate * y + (1 - gate) * x",
+        "gate * y + (2 - gate) * x",
+        CONTRACT,
+        "highway",
+    ),
+    Fault(
+        "truncated: the gradient goes through",
+        "truncation.py",
+        "cut = jax.tree.map(lax.stop_gradient, state)",
+        "cut = state",
+        "test_truncation.py",
+    ),
+    # precision
+    Fault(
+        "bfloat16: sums of the cells' products are narrow",
+        "precision.py",
+        "wide = dtype_of(eqn.outvars[0])",
+        "wide = dtype",
+        "test_precision.py",
+        "close",
+    ),
+    Fault(
+        "bfloat16: a weight's gradient is summed narrow",
+        "recurrence/cotangents.py",
+        "matrix: Any = cast_from.get(product.matrix_var, product.matrix_var)",
+        "matrix: Any = product.matrix_var",
+        "test_precision.py",
+        "growing",
+    ),
+    # derivatives of a recurrence
+    Fault(
+        "backward: a sum with the wrong sign",
+        "recurrence/backward.py",
+        "sums = map(jnp.add, carries[num_carry:]",
+        "sums = map(jnp.subtract, carries[num_carry:]",
+        STEPS,
+        "normalised",
+    ),
+    Fault(
+        "backward: a bias without what is done after its sum",
+        "recurrence/cotangents.py",
+        "reduce(var, jnp.sum(stacks[place], 0))",
+        "found.add(var, jnp.sum(stacks[place], 0).reshape(-1)[: var.aval.size]"
+        ".reshape(var.aval.shape))",
+        STEPS,
+        "bias",
+    ),
+    Fault(
+        "residual: the carry after the step is read for the one before",
+        "recurrence/primitive.py",
+        'return shift(carry[residual.carry], after, reverse=params["reverse"])',
+        "return after",
+        STEPS,
+    ),
+    Fault(
+        "residual: the first carry is read for each of them",
+        "recurrence/linearize.py",
+        'Residual("before", shown[end], index)',
+        'Residual("before", shown[end], 0)',
+        STEPS,
+        "both and shown",
+    ),
+    Fault(
+        "residual: of a scan backwards, shifted the wrong way",
+        "recurrence/loop.py",
+        "return jnp.concatenate([afters[1:], first[None]])",
+        "return jnp.concatenate([first[None], afters[:-1]])",
+        STEPS,
+        "backwards",
+    ),
+    Fault(
+        "gradient: contracted axes of a matrix change places",
+        "recurrence/products.py",
+        "order = sorted(range(len(of_rows.contract)), key=of_rows.contract.__getitem__)",
+        "order = list(range(len(of_rows.contract)))",
+        STEPS,
+        "contracted",
+    ),
+    Fault(
+        "gradient: hoisted operations are pulled back in their own order",
+        "recurrence/cotangents.py",
+        "for eqn in reversed(ops.hoisted):",
+        "for eqn in ops.hoisted:",
+        STEPS,
+        "chain",
+    ),
+    Fault(
+        "second derivative: outputs that no loop makes are left out",
+        "recurrence/cotangents.py",
+        "for index, var in plan.direct.items():",
+        "for index, var in list(plan.direct.items())[1:]:",
+        STEPS,
+        "constant or parameter",
+    ),
+    Fault(
+        "second derivative: what is not of a loop is not summed over time",
+        "recurrence/cotangents.py",
+        "jnp.sum(d_ys[index], 0) if is_const else d_ys[index]",
+        "d_ys[index][0] if is_const else d_ys[index]",
+        STEPS,
+        "constant or parameter",
+    ),
+    Fault(
+        "chunks: the one left over begins a step too early",
+        "recurrence/chunks.py",
+        "leaf[:begin] if reverse else leaf[end:]",
+        "leaf[:begin] if reverse else leaf[end - 1 : -1]",
+        "schedules/test_checkpoints.py",
+    ),
+    Fault(
+        "chunks: of a scan backwards, the one left over comes last in time",
+        "recurrence/chunks.py",
+        "parts = (last, ys) if reverse else (ys, last)",
+        "parts = (ys, last)",
+        STEPS,
+        "backwards",
+    ),
+    Fault(
+        "chunks: as many steps as there are count as a chunk",
+        "recurrence/chunks.py",
+        "every >= length",
+        "every > length",
+        "schedules/test_checkpoints.py",
+        "equal",
+    ),
+    # decoding and other libraries
+    Fault(
+        "ctc: the last of the parts, which is not full, is left out",
+        "decoding/ctc.py",
+        "num_parts = -(-num_steps // part)",
+        "num_parts = num_steps // part",
+        "decoding/test_export.py",
+        "prefix",
+    ),
+    Fault(
+        "flax: a reverse run always keeps the order of its inputs",
+        "interop/flax_call.py",
+        "if reverse and keep_order:",
+        "if reverse:",
+        "interop/test_flax_modules.py",
+        "swapped",
+    ),
+    Fault(
+        "flax: a forward run that keeps the order is turned",
+        "interop/flax_call.py",
+        "if reverse and keep_order:",
+        "if keep_order:",
+        "interop/test_flax_modules.py",
+        "swapped",
+    ),
+    Fault(
+        "linen: only the call says whether the order is kept",
+        "interop/linen.py",
+        "keep_order=self.keep_order if keep_order is None else keep_order,",
+        "keep_order=bool(keep_order),",
+        "interop/test_flax_modules.py",
+        "swapped",
+    ),
+    Fault(
+        "nnx: only the call says whether to go backwards",
+        "interop/nnx.py",
+        "reverse=self.reverse if reverse is None else reverse,",
+        "reverse=bool(reverse),",
+        "interop/test_flax_modules.py",
+        "swapped",
+    ),
+    Fault(
+        "linen: what a cell sets is lost after the loop",
+        "interop/linen.py",
+        "return function(inner), variables_of(inner)",
+        "return function(inner), variables_of(scopes_of(variables, keys))",
+        "interop/test_flax_any_cell.py",
+        "variables",
+    ),
+    Fault(
+        "nnx: what the call is told does not reach Flax",
+        "interop/nnx.py",
+        "nnx.RNN.__call__(module, inputs, rngs=rngs, **call)",
+        "nnx.RNN.__call__(module, inputs, rngs=rngs)",
+        "interop/test_flax_any_cell.py",
+        "options",
+    ),
+    Fault(
+        "beam search: of equal scores the later end first",
+        "decoding/hypotheses.py",
+        "jnp.concatenate([a, b], axis=-1), pool, new)",
+        "jnp.concatenate([b, a], axis=-1), pool, new)",
+        "decoding/test_beam.py",
+        "order",
+    ),
+    Fault(
+        "beam search: the bound takes this step's penalty, not the largest",
+        "decoding/beam.py",
+        "smallest[search.step]",
+        "factors[search.step]",
+        "decoding/test_beam.py",
+        "stop",
+    ),
+    Fault(
+        "ctc: a blank does not part two equal labels",
+        "decoding/ctc.py",
+        "is_label = (path != blank) & (path != before)",
+        "is_label = (path != blank) & (path != before) & (before == blank)",
+        "decoding/test_ctc.py",
+    ),
+    Fault(
+        "sampling: top-p leaves out the one that reaches it",
+        "decoding/sampling.py",
+        "before = jnp.cumsum(p, axis=-1) - p ",
+        "before = jnp.cumsum(p, axis=-1) ",
+        "decoding/test_sampling.py",
+    ),
+    Fault(
+        "torch: gates in another order",
+        "interop/torch.py",
+        'w_x, w_h = weight("weight_ih").T, ',
+        'w_x, w_h = np.roll(weight("weight_ih").T, weight("weight_hh").shape[1], 1), ',
+        "interop/test_torch.py",
+    ),
+    Fault(
+        "torch: the candidate's second bias in both places",
+        "interop/torch.py",
+        "b_hh[2 * size :] = 0",
+        "pass",
+        "interop/test_torch.py",
+    ),
+)
+
+
+def copy_of(tree: Path, folder: Path) -> Path:
+    """Copy a tree without what git and runs leave in it."""
+    ignored = shutil.ignore_patterns(".git", "__pycache__", ".*_cache", "*.egg-info", "dist")
+    return Path(shutil.copytree(tree, folder / "copy", ignore=ignored))
+
+
+def first_failure(tree: Path, fault: Fault) -> str | None:
+    """Run a fault's tests; give the first one that fails, or None."""
+    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0"]
+    arguments += ["-k", fault.only] if fault.only else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, f"tests/{fault.tests}"],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"^FAILED tests/(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    if done.returncode not in (0, 1) or bool(found) != bool(done.returncode):
+        raise RuntimeError(f"pytest ended with {done.returncode}\n{done.stdout[-3000:]}")
+    return found[1] if found else None
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="only faults with one of them in their name")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="what is copied (default: this)")
+    options = parser.parse_args()
+    words = options.words or [""]
+    chosen = [one for one in FAULTS if any(word in one.name for word in words)]
+    missed = 0
+    compile_sooner()  # once for all runs
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_of(options.tree, Path(folder))
+        texts = {one.file: (tree / "deeprnn_jax" / one.file).read_text() for one in chosen}
+        for one in chosen:
+            count = texts[one.file].count(one.old)
+            if count != 1:
+                raise SystemExit(f"{one.name}: {one.file} has its old text {count} times")
+        print("| fault | first test that fails | s |\n| --- | --- | --- |", flush=True)
+        for one in chosen:
+            path, text = tree / "deeprnn_jax" / one.file, texts[one.file]
+            path.write_text(text.replace(one.old, one.new))
+            begin = time.monotonic()
+            found = first_failure(tree, one)
+            path.write_text(text)
+            missed += found is None
+            shown = "NONE" if found is None else f"`{found}`"
+            print(f"| {one.name} | {shown} | {time.monotonic() - begin:.0f} |", flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
