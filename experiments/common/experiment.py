@@ -90,7 +90,7 @@ def one_key(config: Any, facts: Mapping[str, Any]) -> jax.Array:
     return jax.random.key(config.seed)
 
 
-def keys_of(seeds: Sequence[int]) -> jax.Array:
+def keys_of(seeds: Sequence[int] | np.ndarray) -> jax.Array:
     """Return the keys of models side by side, one a seed."""
     return jax.vmap(jax.random.key)(np.array(seeds, np.uint32))
 

@@ -7,7 +7,9 @@ once, in an order drawn from the seed and the epoch; the last batch of a bucket 
 up with rows of length 0, which have no part in the loss.
 """
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +42,8 @@ class Bucket(NamedTuple):
     target_length: int  # T, with END
 
 
-class Batches(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batches:
     """The pairs of a split in batches of few shapes."""
 
     pairs: Encoded
@@ -55,10 +58,19 @@ class Batches(NamedTuple):
     def at(self, step: int, seed: int) -> Batch:
         """Return what a step, counted from 0, reads: a function of step and seed alone."""
         epoch, place = divmod(step, self.per_epoch)
+        return pack(self.pairs, self._order_of(epoch, seed)[place], self.size)
+
+    @cached_property
+    def _order_of(self) -> Callable[[int, int], list[Bucket]]:
+        """Return `_order`, which keeps what it has drawn: drawing takes 5 ms for Multi30k."""
+        return lru_cache(maxsize=2)(self._order)
+
+    def _order(self, epoch: int, seed: int) -> list[Bucket]:
+        """Return an epoch's batches as they are read."""
         rng = np.random.default_rng((seed, epoch))
         shuffled = [bucket._replace(rows=rng.permutation(bucket.rows)) for bucket in self.buckets]
         cut = [batch for bucket in shuffled for batch in self._cut(bucket)]
-        return pack(self.pairs, cut[rng.permutation(len(cut))[place]], self.size)
+        return [cut[i] for i in rng.permutation(len(cut))]
 
     def in_order(self) -> Iterator[Batch]:
         """Yield batches that have every pair once, the shortest first."""

@@ -9,6 +9,7 @@ A batch is padded to the next of a few lengths, for every new shape is compiled 
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class Examples:
         """Return the copies at speed 1, `[N]`."""
         return self.copies[self.speed_1]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Return the frames of each copy, `[speeds, N]`."""
         return np.array([[len(frames) for frames in copy] for copy in self.copies])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common.experiment import Problem
+from experiments.common.experiment import Problem, keys_of
 from experiments.common.fit import Scalars
 from experiments.common.updates import LossFn
 from experiments.stock_prediction.config import Config
@@ -31,11 +31,7 @@ def model_names(config: Config, facts: Mapping[str, Any]) -> list[str]:
 def model_keys(config: Config, facts: Mapping[str, Any]) -> jax.Array:
     """Return the key of each model, `[M]`: of its seed, and of its fold."""
     folds, seeds = np.divmod(np.arange(facts["num_folds"] * config.num_seeds), config.num_seeds)
-
-    def key_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(seed), fold)
-
-    return jax.vmap(key_of)(jnp.asarray(config.seed + seeds), jnp.asarray(folds))
+    return jax.vmap(jax.random.fold_in)(keys_of(config.seed + seeds), jnp.asarray(folds))
 
 
 def problem_of_all(

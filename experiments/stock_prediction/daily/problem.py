@@ -1,6 +1,7 @@
 """What is learned of prices: loss and validation, and the forecasts of all models."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -72,18 +73,21 @@ def make_forecast(model: Model, data: Daily) -> Callable[[Any], Said]:
     """
     x, variance = scaled(data.panel, data.scalings), data.panel.variance
 
-    @jax.jit
-    def outputs(params: Any, x: jax.Array) -> jax.Array:
-        folds = jax.tree.map(lambda leaf: leaf.reshape(len(x), -1, *leaf.shape[1:]), params)
-        of_seeds = jax.vmap(model.apply, in_axes=(0, None))
-        return jax.vmap(of_seeds)(folds, x)  # [F, S, T, N, 2]
-
     def forecast_all(params: Any) -> Said:
-        out = np.asarray(outputs(params, x))
+        out = np.asarray(_outputs(model, params, x))
         p_up = (1.0 / (1.0 + np.exp(-out[..., 0]))).astype(np.float32)
         return p_up, (variance * np.exp(out[..., 1])).astype(np.float32)
 
     return forecast_all
+
+
+# Compiled once for a model, in training and when it is measured.
+@partial(jax.jit, static_argnums=0)
+def _outputs(model: Model, params: Any, x: jax.Array) -> jax.Array:
+    """Return the outputs `[F, S, T, N, 2]` for inputs `[F, T, N, I]`."""
+    folds = jax.tree.map(lambda leaf: leaf.reshape(len(x), -1, *leaf.shape[1:]), params)
+    of_seeds = jax.vmap(model.apply, in_axes=(0, None))
+    return jax.vmap(of_seeds)(folds, x)
 
 
 def answers_of(panel: Panel, days: NDArray[np.bool_]) -> tuple[Answers, NDArray[np.datetime64]]:

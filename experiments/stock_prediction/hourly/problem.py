@@ -1,6 +1,7 @@
 """What is learned of hours: loss, batches and validation, and the forecasts of all models."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -81,7 +82,6 @@ def batch_at(
 
 def make_forecast(model: Model) -> ForecastFn:
     """Return the forecasts `[S, B, horizon, V]` of all models for any number of windows."""
-    outputs = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))
 
     def forecast(params: Any, x: Floats) -> NDArray[np.float32]:
         parts = []
@@ -89,7 +89,13 @@ def make_forecast(model: Model) -> ForecastFn:
             part = np.zeros((_AT_ONCE, *x.shape[1:]), np.float32)  # one shape, one program
             rows = min(_AT_ONCE, len(x) - i)
             part[:rows] = x[i : i + rows]
-            parts.append(np.asarray(outputs(params, part))[:, :rows])
+            parts.append(np.asarray(_outputs(model, params, part))[:, :rows])
         return np.concatenate(parts, axis=1)
 
     return forecast
+
+
+# Compiled once for a model, in training and when it is measured.
+@partial(jax.jit, static_argnums=0)
+def _outputs(model: Model, params: Any, x: jax.Array) -> jax.Array:
+    return jax.vmap(model.apply, in_axes=(0, None))(params, x)
