@@ -53,6 +53,7 @@ class Data(NamedTuple):
     train: Part
     valid: Part
     test: Part
+    facts: Mapping[str, Any]  # what of them the model is made of, as JSON
     digest: str  # by which a run that goes on knows its data again
 
 
@@ -60,7 +61,7 @@ def load(config: Config) -> Data:
     """Return the data, or raise InputError: before a run's folder is opened."""
     require(config.data == "waves", config, "data", "waves")
     parts = [make(np.random.default_rng(i), n) for i, n in enumerate((1000, 200, 500))]
-    return Data(*parts, digest=digest_of(parts))
+    return Data(*parts, facts={"kinds": KINDS}, digest=digest_of(parts))
 
 
 def make(rng: np.random.Generator, number: int) -> Part:
@@ -136,7 +137,6 @@ EXPERIMENT = Experiment(
     presets={"default": Config()},
     corpora=["waves"],
     load=load,
-    facts=lambda data: {"kinds": KINDS},
     build=build,
     problem=make_problem,
     describe=lambda data: f"{len(data.train.labels):,} series to learn from",

@@ -129,16 +129,13 @@ def restore(folder: Path, step: int, target: Any) -> Restored:
 
 
 def restore_first(
-    folder: Path,
-    candidates: Sequence[int],
-    target: Any,
-    warn: Callable[[str], None] = print,
+    folder: Path, candidates: Sequence[int], target: Any, warn: Callable[[str], None] = print
 ) -> Restored | None:
     """Read the first undamaged checkpoint of several, warning of each damaged one.
 
     Args:
       folder: where the run's checkpoints are.
-      candidates: steps in the order of preference, for example `newest_first(folder)`.
+      candidates: steps in the order of preference, for example `best_first`'s.
       target: see `restore`.
       warn: is given one line for each damaged checkpoint.
 
@@ -161,11 +158,6 @@ def restore_first(
             f"{'; '.join(damaged)}; start a new run"
         )
     return None
-
-
-def newest_first(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints, the newest first."""
-    return steps(folder)[::-1]
 
 
 def best_first(folder: Path, name: str) -> list[int]:

@@ -6,6 +6,7 @@ settings; options that are given always win.
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -104,14 +105,13 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Any]:
         corpus or preset than the command line says.
       SystemExit: an unknown option, a malformed value, or --help.
     """
-    task = _task_type(experiment)
     options: dict[str, Any] = {
         "prog": f"python -m experiments.{experiment.name}",
         "args": arguments,
     }
     # The task is read first, because the settings' defaults follow from it.
     # Inside a dataclass, for of the outermost one tyro would tell errors in its own way.
-    task_field = ("task", Annotated[task, tyro.conf.arg(name="")])
+    task_field = ("task", _unnamed(_task_type(experiment)))
     alone = dataclasses.make_dataclass("Alone", [task_field])
     wanted = tyro.cli(alone, add_help=False, return_unknown_args=True, **options)[0].task
     named = any(word.split("=")[0] == "--preset" for word in arguments)
@@ -127,19 +127,18 @@ def parse(experiment: Experiment, arguments: Sequence[str]) -> tuple[Any, Any]:
     config = presets[wanted.preset]
     if stored is not None:
         config = config_from_dict(type(config), stored)
-    both = dataclasses.make_dataclass(
-        "Command",
-        [
-            task_field,
-            ("config", Annotated[type(config), tyro.conf.arg(name="")]),
-        ],
-    )
+    both = dataclasses.make_dataclass("Command", [task_field, ("config", _unnamed(type(config)))])
     command = tyro.cli(both, default=both(wanted, config), description=experiment.about, **options)
     if stored is not None:
         to_stderr(f"using {wanted.workdir}, trained on {stored.get('data')}")
     return command.task, dataclasses.replace(
         command.config, data=experiment.data_at(command.config.data)
     )
+
+
+def _unnamed(kind: type) -> Any:
+    """Return a field's type whose options are not named after the field."""
+    return Annotated[kind, tyro.conf.arg(name="")]
 
 
 def _task_type(experiment: Experiment) -> type[Task]:
@@ -160,22 +159,37 @@ class _Meant(NamedTuple):
     preset: str | None  # None: not named
     corpus: str  # "": not named
 
-    def suits(self, stored: Mapping[str, Any]) -> bool:
+    def suits(self, stored: Mapping[str, Any], *, on_other_data: bool = False) -> bool:
         """Tell whether a run of these settings can be meant.
 
-        A run is of the preset from which it differs in the fewest settings but the corpus: who
-        trained with `--preset ptb-small --seed 1` means that run.
+        A run is of the preset from which it differs in the fewest settings: who trained with
+        `--preset ptb-small --seed 1` means that run. What it learned from counts less than any
+        other setting: `--preset` may have been given with `--data` of one's own.
+
+        Args:
+          stored: the run's settings.
+          on_other_data: whether a preset alone means a run on other data than its own, too.
         """
-        presets, corpus = self.experiment.presets_on(self.corpus), self.corpus
-        if self.preset is not None and not corpus:
-            corpus = presets[self.preset].data
-        if corpus not in ("", self.experiment.data_at(str(stored.get("data")))):
+        data = self.experiment.data_at(str(stored.get("data")))
+        if self.corpus not in ("", data):
             return False
         if self.preset is None:
             return True
-        but = frozenset({"data"})
-        nearest = min(presets, key=lambda key: len(differing_fields(presets[key], stored, but)))
-        return nearest == self.preset
+        presets = self.experiment.presets_on(data)
+
+        def distance(config: Any) -> tuple[int, bool]:
+            return len(differing_fields(config, stored, frozenset({"data"}))), config.data != data
+
+        mine = presets[self.preset]
+        if not (self.corpus or on_other_data or mine.data == data):
+            return False
+        return distance(mine) == min(map(distance, presets.values()))
+
+    def newest(self) -> Path | None:
+        """Return the folder of the newest run that suits; of a preset, on its own data first."""
+        runs = self.experiment.runs
+        anywhere = functools.partial(self.suits, on_other_data=True)
+        return newest_run(runs, self.suits) or newest_run(runs, anywhere)
 
     def __str__(self) -> str:
         preset = f" of --preset {self.preset}" if self.preset is not None else ""
@@ -191,16 +205,16 @@ def _run_meant(task: Task, meant: _Meant) -> tuple[Path, dict[str, Any] | None]:
       InputError: there is none, or the one named was trained on something else than the
         command line says.
     """
-    name, runs = meant.experiment.name, meant.experiment.runs
-    workdir = task.workdir or newest_run(runs, meant.suits)
+    name = meant.experiment.name
+    workdir = task.workdir or meant.newest()
     if workdir is None or not workdir.is_dir():
         raise InputError(
-            f"{name}: no run{meant} in {workdir or runs}; train one first, or give "
-            "its folder as --workdir"
+            f"{name}: no run{meant} in {workdir or meant.experiment.runs}; train one first, or "
+            "give its folder as --workdir"
         )
     file = workdir / RUN_FILE
     stored = read_json(file)["config"] if file.is_file() else None
-    if stored is not None and not meant.suits(stored):
+    if stored is not None and not meant.suits(stored, on_other_data=True):
         raise InputError(
             f"{name}: the run in {workdir} is none{meant}, it was trained on "
             f"{stored.get('data')}; name another --workdir, or leave --preset and --data away"

@@ -5,16 +5,17 @@ the end. `training.train`, `training.load_trained` and the command line, `comman
 the rest: folder, checkpoints, going on after a kill, records, optimiser, seeds side by side,
 and stopping at the first number that is not finite.
 
-    EXPERIMENT = Experiment(name="...", load=load_data, build=make_model, ...)
+    EXPERIMENT = Experiment(name="...", load=load, build=build, problem=make_problem, ...)
     train(EXPERIMENT, Config(), "runs/first")
 
 How the parts follow from one another:
 
-    config -> load -> data -> facts -> build(config, facts) -> model
+    config -> load -> data -> data.facts -> build(config, facts) -> model
     config, data, model -> problem -> trained steps -> Trained -> measure -> report
 
-`facts` is what `build` needs to know of the data, as JSON: a run's file holds them, so that
-a trained model is used without the data that it learned from.
+The data carry `facts`, what `build` needs to know of them, as JSON: a run's file holds them,
+so that a trained model is used without the data that it learned from; and a `digest`, by
+which a run that is gone on with knows its data again.
 """
 
 import dataclasses
@@ -25,12 +26,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.common.fit import Scalars
 from experiments.common.optimizers import Optimizer, adamw_of
 from experiments.common.own_data import located
 from experiments.common.plots import draw_run
 from experiments.common.records import PACKAGES
-from experiments.common.updates import LossFn
+from experiments.common.updates import LossFn, Scalars
 
 
 def _train_loss(step: int, loss: float) -> Scalars:
@@ -107,8 +107,7 @@ class Experiment:
       located: from what `--data` names to what the config holds; for other paths than
         `own_data.located` knows.
       on_own_data: from a preset's config to the one that suits a user's own data; None: itself.
-      load: from a config to the data; they have a `digest`, and are checked.
-      facts: from the data to what `build` needs of them, as JSON.
+      load: from a config to the data, checked, with `facts` and `digest`.
       build: from a config and facts to the model, which has `init(key) -> params`.
       problem: from config, data and model to what is learned.
       describe: from the data to what is said of them before the training.
@@ -134,7 +133,6 @@ class Experiment:
     located: Callable[[str], str] | None = None
     on_own_data: Callable[[Any], Any] | None = None
     load: Callable[[Any], Any]
-    facts: Callable[[Any], dict[str, Any]]
     build: Callable[[Any, Mapping[str, Any]], Any]
     problem: Callable[[Any, Any, Any], Problem]
     describe: Callable[[Any], str]

@@ -4,8 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tensorboardX import SummaryWriter
 
@@ -75,17 +73,6 @@ class MetricsLog:
         """Flush and close both files."""
         self._lines.close()
         self._board.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _line(record: Mapping[str, float]) -> str:

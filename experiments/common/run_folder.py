@@ -48,12 +48,7 @@ START = Standing(step=0, best=Best(0, float("inf")), value=None, seconds=0.0)
 
 
 def open_run(
-    folder: Path,
-    config: Any,
-    *,
-    facts: Mapping[str, Any],
-    data_sha256: str,
-    resume: bool,
+    folder: Path, config: Any, *, facts: Mapping[str, Any], data_sha256: str, resume: bool
 ) -> None:
     """Write a new run's description, or check that a resumed run is the same one.
 
@@ -108,13 +103,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     return read_json(folder / RUN_FILE)
 
 
-def save(
-    folder: Path,
-    state: TrainState,
-    standing: Standing,
-    *,
-    keep: int,
-) -> None:
+def save(folder: Path, state: TrainState, standing: Standing, *, keep: int) -> None:
     """Write a checkpoint and delete those that are not to be kept.
 
     Args:
@@ -149,8 +138,8 @@ def restore(
       InputError: there are checkpoints and every one of them is damaged.
     """
     kept = folder / CHECKPOINTS
-    candidates = checkpoints.newest_first(kept)
-    restored = checkpoints.restore_first(kept, candidates, target, warn)
+    newest_first = checkpoints.steps(kept)[::-1]
+    restored = checkpoints.restore_first(kept, newest_first, target, warn)
     if restored is None:
         return None
     checkpoints.drop_later(kept, restored.step)

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,28 +55,15 @@ def train(
     """
     began, folder = time.perf_counter(), Path(workdir)
     config = _located(experiment, config)
-    # Before anything is written: what cannot work must neither leave a run behind nor come
-    # up after hours of training.
     data = experiment.load(config)
-    facts = json.loads(json.dumps(experiment.facts(data)))  # as a trained model is given them
-    with _refused():
-        model = experiment.build(config, facts)
-        initial = first_state(experiment, config, facts, model)
-        shapes = jax.eval_shape(initial)
-    problem = experiment.problem(config, data, model)
-    batch = problem.batch_at(0)
-    with _refused():
-        _trace_loss(problem, shapes, batch)
+    facts = json.loads(json.dumps(data.facts))  # as a trained model is given them
+    model, initial, problem = _checked(experiment, config, data, facts)
     print(experiment.describe(data), flush=True)
     run_folder.open_run(folder, config, facts=facts, data_sha256=data.digest, resume=resume)
     # Compiled whole: otherwise some fifty small programs are, one after the other.
     state = jax.jit(initial, compiler_options=_ONCE)()
-    fitted = start(
-        _training(experiment, config, problem, folder, many=bool(state.step.ndim)),
-        state,
-        resume=resume,
-        num_models=state.key.size,
-    )
+    many = bool(state.step.ndim)
+    fitted = start(_training(experiment, config, problem, folder, many), state, resume=resume)
     trained = load_trained(experiment, folder, config, model=model)
     if trained.best_value is None and experiment.names is None:
         raise InputError(
@@ -89,7 +78,7 @@ def train(
         "last_value": fitted.standing.value,  # of the selection, after the last step
         "parameters": fitted.parameters,
         "seconds": fitted.standing.seconds,
-        "wall_seconds": fitted.wall_seconds(began),
+        "wall_seconds": fitted.earlier_seconds + time.perf_counter() - began,
         "config": as_stored(config),
         "environment": environment(experiment.packages),
     }
@@ -160,8 +149,15 @@ def load_trained(
 
 # What runs once need not be fast: with these, the first state of translation's preset
 # multi30k takes 7.2 s of processor time to compile and draw in place of 12.7; the same
-# numbers, to rounding.
-_ONCE: Any = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+# numbers, to rounding. What XLA_FLAGS names stays as it is there.
+_ONCE: Any = {
+    name: value
+    for name, value in (
+        ("xla_backend_optimization_level", 1),
+        ("xla_llvm_disable_expensive_passes", True),
+    )
+    if name not in os.environ.get("XLA_FLAGS", "")
+}
 
 
 def first_state(
@@ -192,32 +188,20 @@ def _params(config: Any, state: TrainState) -> Any:
 
 
 def _training(
-    experiment: Experiment, config: Any, problem: Problem, folder: Path, *, many: bool
+    experiment: Experiment, config: Any, problem: Problem, folder: Path, many: bool
 ) -> Training:
     """Return the training loop's view."""
-    each = experiment.names is not None
-    return Training(
-        folder=folder,
-        steps=config.steps,
-        log_interval=config.log_interval,
-        eval_interval=config.eval_interval,
-        # Models that choose for themselves choose among all evaluations' checkpoints.
-        checkpoint_interval=config.eval_interval if each else config.checkpoint_interval,
-        keep_checkpoints=(
-            config.steps // config.eval_interval + 1 if each else config.keep_checkpoints
-        ),
-        batch_at=problem.batch_at,
-        train_step=make_train_step(
-            problem.loss_fn,
-            *experiment.optimizer(config),
-            ema_decay=config.ema_decay,
-            many=many,
-        ),
-        train_scalars=problem.train_scalars,
-        evaluate=lambda state, step: problem.evaluate(_params(config, state)),
-        selection=problem.selection,
-        show=problem.show,
+    settings = config
+    if experiment.names is not None:  # each chooses for itself, among all evaluations
+        settings = dataclasses.replace(
+            config,
+            checkpoint_interval=config.eval_interval,
+            keep_checkpoints=max(2, config.steps // config.eval_interval + 1),
+        )
+    train_step = make_train_step(
+        problem.loss_fn, *experiment.optimizer(config), ema_decay=config.ema_decay, many=many
     )
+    return Training(folder, settings, problem, train_step, functools.partial(_params, config))
 
 
 def _located(experiment: Experiment, config: Any) -> Any:
@@ -233,13 +217,30 @@ def _best_step(experiment: Experiment, trained: Trained) -> int | dict[str, int]
     return dict(zip(names, trained.best_step, strict=True))
 
 
-def _trace_loss(problem: Problem, state: TrainState, batch: Any) -> None:
-    """Trace the loss of a batch, which compiles and computes nothing."""
+def _checked(
+    experiment: Experiment, config: Any, data: Any, facts: Mapping[str, Any]
+) -> tuple[Any, Callable[[], TrainState], Problem]:
+    """Return the model, what draws its first state, and its problem, once all fit together.
+
+    Before anything is written: what cannot work must neither leave a run behind nor come up
+    after hours of training. The loss is traced, which compiles and computes nothing.
+
+    Raises:
+      InputError: settings that the model cannot be run with.
+    """
+    with _refused():
+        model = experiment.build(config, facts)
+        initial = first_state(experiment, config, facts, model)
+        state = jax.eval_shape(initial)
+    problem = experiment.problem(config, data, model)
+    batch = problem.batch_at(0)
 
     def loss(state: TrainState, batch: Any) -> Any:
         return problem.loss_fn(state.params, batch, state.carry, state.key)
 
-    jax.eval_shape(jax.vmap(loss) if state.step.ndim else loss, state, batch)
+    with _refused():
+        jax.eval_shape(jax.vmap(loss) if state.step.ndim else loss, state, batch)
+    return model, initial, problem
 
 
 @contextlib.contextmanager

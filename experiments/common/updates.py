@@ -5,7 +5,7 @@
 `carry` is what one batch hands to the next, a recurrent state for example, or None.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from experiments.common.non_finite import finite_flags
+
+Scalars = Mapping[str, float]
 
 # The trees of `StepReport.finite` in the order in which a step computes them.
 FINITE_ORDER = ("loss", "gradients", "parameters", "carry")

@@ -30,19 +30,19 @@ class Memory(NamedTuple):
 
 
 class AttentionParams(NamedTuple):
-    """The dense parts of an attention."""
+    """The dense parts of an attention; the last two are None for Luong's."""
 
     keys: Any
     values: Any
-    query: Any  # None for Luong's
-    score: Any  # None for Luong's
+    query: Any
+    score: Any
 
 
 class Attention(NamedTuple):
     """An attention as pure functions."""
 
     context_size: int  # D
-    init: Any  # (key, memory_size, query_size) -> AttentionParams
+    init: Any  # (key, memory_size) -> AttentionParams
     remember: Any  # (params, encoded [S, B, M], lengths [B]) -> Memory
     attend: Any  # (params, memory, queries [B, N, Q]) -> contexts [B, N, D], weights [B, N, S]
 
@@ -74,9 +74,9 @@ def make_attention(kind: str, query_size: int, context_size: int) -> Attention:
     def remember(params: AttentionParams, encoded: jax.Array, lengths: jax.Array) -> Memory:
         encoded = jnp.swapaxes(encoded, 0, 1)
         is_real = jnp.arange(encoded.shape[1])[None] < lengths[:, None]
-        return Memory(
-            keys.apply(params.keys, encoded), values.apply(params.values, encoded), is_real
-        )
+        k = keys.apply(params.keys, encoded)
+        u = values.apply(params.values, encoded)
+        return Memory(k, u, is_real)
 
     def attend(
         params: AttentionParams, memory: Memory, queries: jax.Array
@@ -94,13 +94,9 @@ def make_attention(kind: str, query_size: int, context_size: int) -> Attention:
 
 
 def masked_softmax(scores: jax.Array, is_real: jax.Array) -> jax.Array:
-    """Return the softmax over the last axis of what is real; exactly 0 elsewhere.
+    """Return the softmax of scores `[..., S]` over what is real in S; exactly 0 elsewhere.
 
-    A row without anything real, a source of length 0, has zeros alone.
-
-    Args:
-      scores: `[..., S]`.
-      is_real: bool, of a shape that broadcasts to it.
+    `is_real`, bool, broadcasts to them. A row without anything real, of length 0, has zeros alone.
     """
     # `where` inside softmax alone would leave NaN, of 0 / 0, in rows of length 0.
     weights = jax.nn.softmax(jnp.where(is_real, scores, -1e30), axis=-1)

@@ -13,7 +13,6 @@ References:
 
 import datetime
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -90,10 +89,8 @@ def nearest(train: Pairs, lines: Sequence[str], terms: Terms) -> list[str]:
     known = _counts(train.sources, terms, id_of)
     seen_in = np.bincount(known.indices, minlength=len(id_of))
     rarity = np.log(len(train) / seen_in)
-    known, asked = (
-        _unit_rows(counts.multiply(rarity).tocsr())
-        for counts in (known, _counts(lines, terms, id_of))
-    )
+    asked = _counts(lines, terms, id_of)
+    known, asked = (_unit_rows(counts.multiply(rarity).tocsr()) for counts in (known, asked))
     best = [int(np.asarray((asked[i] @ known.T).todense()).argmax()) for i in range(len(lines))]
     return [train.targets[i] for i in best]
 
@@ -105,13 +102,10 @@ def _numbered(terms: Iterable[str]) -> dict[str, int]:
 
 def _counts(lines: Sequence[str], terms: Terms, id_of: dict[str, int]) -> Any:
     """Return how often each known term is in each line, `[lines, terms]`."""
-    rows, columns, values = [], [], []
-    for row, line in enumerate(lines):
-        for term, count in Counter(t for t in terms(line) if t in id_of).items():
-            rows.append(row)
-            columns.append(id_of[term])
-            values.append(float(count))
-    return sparse.csr_matrix((values, (rows, columns)), shape=(len(lines), len(id_of)))
+    found = [(row, id_of[t]) for row, line in enumerate(lines) for t in terms(line) if t in id_of]
+    rows, columns = np.array(found, np.int64).reshape(-1, 2).T
+    ones = np.ones(len(found))  # those of one place are added up
+    return sparse.csr_matrix((ones, (rows, columns)), shape=(len(lines), len(id_of)))
 
 
 def _unit_rows(matrix: Any) -> Any:
@@ -141,13 +135,8 @@ def best_translations(
         c(e, f) = Σ over pairs, over e and f in it, of t(e | f) / Σ_f' t(e | f')
         t(e | f) = c(e, f) / Σ_e' c(e', f)
 
-    from equal t on, `rounds` times: expectation maximisation for IBM model 1, without
-    the empty source word.
-
-    Args:
-      sources: the words of each training source.
-      targets: those of its translation.
-      rounds: how many.
+    from equal t on, `rounds` times: expectation maximisation for IBM model 1, without the empty
+    source word. Entry i of `sources` and entry i of `targets` are the words of one pair.
     """
     f_id = _numbered(word for line in sources for word in line)
     e_id = _numbered(word for line in targets for word in line)

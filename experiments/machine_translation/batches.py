@@ -8,8 +8,8 @@ up with rows of length 0, which have no part in the loss.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,45 +55,37 @@ class Batches:
         """Return how many steps visit every pair once."""
         return sum(-(-len(bucket.rows) // self.size) for bucket in self.buckets)
 
-    def at(self, step: int, seed: int) -> Batch:
-        """Return what a step, counted from 0, reads: a function of step and seed alone."""
-        epoch, place = divmod(step, self.per_epoch)
-        return pack(self.pairs, self._order_of(epoch, seed)[place], self.size)
-
-    @cached_property
-    def _order_of(self) -> Callable[[int, int], list[Bucket]]:
-        """Return `_order`, which keeps what it has drawn: drawing takes 5 ms for Multi30k."""
-        return lru_cache(maxsize=2)(self._order)
-
-    def _order(self, epoch: int, seed: int) -> list[Bucket]:
-        """Return an epoch's batches as they are read."""
-        rng = np.random.default_rng((seed, epoch))
-        shuffled = [bucket._replace(rows=rng.permutation(bucket.rows)) for bucket in self.buckets]
-        cut = [batch for bucket in shuffled for batch in self._cut(bucket)]
-        return [cut[i] for i in rng.permutation(len(cut))]
-
     def in_order(self) -> Iterator[Batch]:
         """Yield batches that have every pair once, the shortest first."""
         for bucket in self.buckets:
-            for batch in self._cut(bucket):
+            for batch in self.cut(bucket):
                 yield pack(self.pairs, batch, self.size)
 
-    def _cut(self, bucket: Bucket) -> list[Bucket]:
+    def cut(self, bucket: Bucket) -> list[Bucket]:
         """Return a bucket's batches, each as one of its own."""
         starts = range(0, len(bucket.rows), self.size)
         return [bucket._replace(rows=bucket.rows[i : i + self.size]) for i in starts]
 
 
+def batch_at(split: Batches, step: int, seed: int) -> Batch:
+    """Return what a step, counted from 0, reads: a function of step and seed alone."""
+    epoch, place = divmod(step, split.per_epoch)
+    return pack(split.pairs, _drawn(split, epoch, seed)[place], split.size)
+
+
+@lru_cache(maxsize=2)  # to draw takes 5 ms for Multi30k
+def _drawn(split: Batches, epoch: int, seed: int) -> list[Bucket]:
+    """Return an epoch's batches as they are read."""
+    rng = np.random.default_rng((seed, epoch))
+    shuffled = [bucket._replace(rows=rng.permutation(bucket.rows)) for bucket in split.buckets]
+    cut = [batch for bucket in shuffled for batch in split.cut(bucket)]
+    return [cut[i] for i in rng.permutation(len(cut))]
+
+
 def make_batches(pairs: Encoded, number: int, batch_size: int) -> Batches:
-    """Sort pairs into buckets of the least padding.
+    """Sort pairs, at least one, into at most `number` buckets of the least padding.
 
-    Args:
-      pairs: the pairs, at least one.
-      number: how many buckets, at most.
-      batch_size: B; the rows that fill a bucket's last batch up are padding, too.
-
-    Returns:
-      The batches, their buckets with the shortest first.
+    The shortest come first. `batch_size` is B; the rows that fill up a last batch are padding, too.
     """
     sources = np.array([len(ids) for ids in pairs.sources])
     targets = np.array([len(ids) + 1 for ids in pairs.targets])
@@ -106,15 +98,10 @@ def make_batches(pairs: Encoded, number: int, batch_size: int) -> Batches:
 
 
 def pack(pairs: Encoded, bucket: Bucket, size: int) -> Batch:
-    """Lay pairs out side by side.
-
-    Args:
-      pairs: all pairs.
-      bucket: which of them, at most `size`, and the shape to take.
-      size: B; rows of length 0 fill up what is missing.
-    """
-    rows, nothing = bucket.rows, np.zeros(0, np.int32)
-    sources, targets = ([side[i] for i in rows] + [nothing] * (size - len(rows)) for side in pairs)
+    """Lay the pairs of a bucket, at most `size`, B, side by side; rows of length 0 fill up."""
+    rows = bucket.rows
+    missing = [np.zeros(0, np.int32)] * (size - len(rows))
+    sources, targets = ([side[i] for i in rows] + missing for side in pairs)
     lengths = np.array([len(ids) + 1 for ids in targets], np.int32)
     lengths[len(rows) :] = 0
     return Batch(

@@ -1,4 +1,4 @@
-"""From a corpus's name to pairs of lines in splits.
+"""From a corpus's name to pairs of lines in splits, and to these in pieces.
 
 | corpus | source | target | splits |
 |---|---|---|---|
@@ -11,59 +11,43 @@ what a user gives, and in nothing else. References stay as they are; the metric
 lower-cases them itself.
 """
 
-import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-from experiments.common.errors import InputError
 from experiments.machine_translation import multi30k
 from experiments.machine_translation.batches import Batches, make_batches
-from experiments.machine_translation.config import CORPORA, Config
+from experiments.machine_translation.config import Config
 from experiments.machine_translation.dates import make_dates
-from experiments.machine_translation.lines import Pairs, read_pairs
-from experiments.machine_translation.own_pairs import place_of, read_own
+from experiments.machine_translation.lines import Pairs
+from experiments.machine_translation.own_pairs import read_own
 from experiments.machine_translation.subwords import Encoded, Vocabularies, learn_vocabularies
 
 DATE_SIZES = (20_000, 500, 500)  # pairs of training, validation and test
 
 
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-    """Pairs in splits, and what their source says about use.
+class Corpus(NamedTuple):
+    """Pairs of lines in splits, and what their source says about use."""
 
-    Attributes:
-      name: the corpus's, or where a user's own pairs are.
-      licence: what may be done with it.
-      train: what is learned from.
-      valid: what the best checkpoint is chosen by.
-      test: what the result is measured on.
-      notes: a line each for what was done to the pairs.
-    """
-
-    name: str
-    licence: str
-    train: Pairs
-    valid: Pairs
-    test: Pairs
-    notes: tuple[str, ...] = ()
+    name: str  # the corpus's, or where a user's own pairs are
+    licence: str  # what may be done with it
+    train: Pairs  # what is learned from
+    valid: Pairs  # what the best checkpoint is chosen by
+    test: Pairs  # what the result is measured on
+    notes: tuple[str, ...]  # a line each for what was done to the pairs
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """A corpus in pieces.
-
-    Attributes:
-      corpus: its lines.
-      vocabularies: the pieces, learned from the training split.
-      train: that split in batches.
-      valid: the validation split as ids.
-    """
+class Data(NamedTuple):
+    """A corpus in pieces."""
 
     corpus: Corpus
-    vocabularies: Vocabularies
+    vocabularies: Vocabularies  # the pieces, learned from the training split
     train: Batches
     valid: Encoded
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return what a model needs to know of the data: the pieces."""
+        return self.vocabularies.facts
 
     @property
     def digest(self) -> str:
@@ -77,69 +61,37 @@ class Data:
         return digest.hexdigest()
 
 
-def load_data(config: Config, date_sizes: Sequence[int] = DATE_SIZES) -> Data:
-    """Return the data of a config.
-
-    Args:
-      config: the settings.
-      date_sizes: see `load_corpus`.
+def load(config: Config, date_sizes: tuple[int, int, int] = DATE_SIZES) -> Data:
+    """Return the data of a config; for `date_sizes` see `load_corpus`.
 
     Raises:
       InputError: see `load_corpus` and `learn_vocabularies`.
     """
-    corpus = load_corpus(config.data, config.data_dir, config.train_pairs, date_sizes)
+    corpus = load_corpus(config, date_sizes)
     vocabularies = learn_vocabularies(corpus.train, config)
-    train, valid = (
-        vocabularies.encode(pairs, config.reverse_source) for pairs in (corpus.train, corpus.valid)
-    )
+    train = vocabularies.encode(corpus.train, config.reverse_source)
+    valid = vocabularies.encode(corpus.valid, config.reverse_source)
     batches = make_batches(train, config.buckets, config.batch_size)
     return Data(corpus, vocabularies, batches, valid)
 
 
-def facts_of(data: Data) -> dict[str, Any]:
-    """Return what a model needs to know of the data: the pieces."""
-    return data.vocabularies.facts
-
-
-def load_corpus(
-    name: str,
-    data_dir: str | None = None,
-    train_pairs: int = 0,
-    date_sizes: Sequence[int] = DATE_SIZES,
-) -> Corpus:
-    """Return a corpus.
-
-    Args:
-      name: "dates", "multi30k", or where a user's own pairs are: see `own_pairs.place_of`.
-      data_dir: a folder with the files of multi30k already there; see `common.corpora`.
-      train_pairs: how many of the training pairs to take, the first ones; 0: all.
-      date_sizes: how many dates the three splits have.
+def load_corpus(config: Config, date_sizes: tuple[int, int, int] = DATE_SIZES) -> Corpus:
+    """Return the lines of a config's data; of dates so many pairs in the three splits.
 
     Raises:
       InputError: no corpus or folder has this name; a file is missing, damaged, or its
         lines do not match the other's; or see `own_pairs.read_own`.
     """
     notes: tuple[str, ...] = ()
-    if name == "dates":
-        licence = "generated"
-        splits = [Pairs(*split) for split in make_dates(date_sizes, seed=0)]
-    elif name == "multi30k":
+    if config.data == "dates":
+        licence, splits = "generated", make_dates(date_sizes, seed=0)
+    elif config.data == "multi30k":
         licence = multi30k.LICENCE
-        splits = [
-            read_pairs(*multi30k.fetch_split(split, data_dir))
-            for split in ("train", "valid", "test")
-        ]
+        splits = [multi30k.read(split, config.data_dir) for split in ("train", "valid", "test")]
     else:
-        place = place_of(name)
-        if place is None:
-            raise InputError(
-                f"load_corpus: --data must be a corpus, {' or '.join(CORPORA)}, or a folder of "
-                "your own pairs, FOLDER:SRC-TGT with the files train.SRC and train.TGT in it; "
-                f"got {name}, where there is no folder"
-            )
         licence = "your own files"
-        *splits, notes = read_own(place)
-    if train_pairs:
-        kept = splits[0]
-        splits[0] = Pairs(kept.sources[:train_pairs], kept.targets[:train_pairs])
-    return Corpus(name, licence, *splits, notes=notes)
+        *splits, notes = read_own(config.data)
+    train, valid, test = splits
+    if config.train_pairs:
+        train = Pairs(train.sources[: config.train_pairs], train.targets[: config.train_pairs])
+    return Corpus(config.data, licence, train, valid, test, notes)

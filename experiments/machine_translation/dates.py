@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from experiments.machine_translation.lines import Pairs
+
 FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 
 _NAMES = "january february march april may june july august september october november december"
@@ -61,8 +63,7 @@ def _suffix(day: int) -> str:
     return "th" if day in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
 
 
-Spelling = Callable[[datetime.date], str]
-SPELLINGS: Sequence[Spelling] = (
+SPELLINGS: Sequence[Callable[[datetime.date], str]] = (
     lambda d: f"{d.day} {MONTHS[d.month - 1]} {d.year}",
     lambda d: f"{MONTHS[d.month - 1]} {d.day}, {d.year}",
     lambda d: f"{DAYS[d.weekday()]}, {MONTHS[d.month - 1]} {d.day}{_suffix(d.day)}, {d.year}",
@@ -82,8 +83,6 @@ SPELLINGS: Sequence[Spelling] = (
     lambda d: f"{DAYS[d.weekday()]} the {ordinal(d.day)} of {MONTHS[d.month - 1]} {d.year}",
 )
 
-Pairs = tuple[list[str], list[str]]
-
 
 def make_dates(sizes: Sequence[int], seed: int) -> list[Pairs]:
     """Return splits of pairs, none of which shares a day with another.
@@ -91,9 +90,6 @@ def make_dates(sizes: Sequence[int], seed: int) -> list[Pairs]:
     Args:
       sizes: how many pairs each split has. Days are given to the splits in proportion.
       seed: of days and spellings.
-
-    Returns:
-      For each split its sources and targets.
     """
     rng = np.random.default_rng(seed)
     number = (LAST - FIRST).days + 1
@@ -103,8 +99,6 @@ def make_dates(sizes: Sequence[int], seed: int) -> list[Pairs]:
     for size, days in zip(sizes, np.split(order, cuts), strict=True):
         chosen = [FIRST + datetime.timedelta(days=int(i)) for i in rng.choice(days, size)]
         spellings = rng.integers(len(SPELLINGS), size=size)
-        sources = [
-            SPELLINGS[spelling](date) for spelling, date in zip(spellings, chosen, strict=True)
-        ]
-        splits.append((sources, [date.isoformat() for date in chosen]))
+        sources = [SPELLINGS[i](date) for i, date in zip(spellings, chosen, strict=True)]
+        splits.append(Pairs(sources, [date.isoformat() for date in chosen]))
     return splits

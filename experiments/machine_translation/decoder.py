@@ -44,12 +44,10 @@ class DecoderSteps(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoder:
-    """A decoder as pure functions.
+    """A decoder as pure functions, around a network without a readout, `rnn`.
 
-    Attributes:
-      rnn: the network, without a readout.
-      attention: what it attends by; None: contexts and weights of size 0, and no memory.
-      input_feeding: whether the network reads the last context.
+    Without `attention` contexts and weights have size 0, and there is no memory. With
+    `input_feeding` the network reads the context of the step before.
     """
 
     rnn: drnn.DeepRNN
@@ -96,22 +94,21 @@ class Decoder:
 
         def body(state: DecoderState, entry: tuple) -> tuple[DecoderState, DecoderSteps]:
             x_t, key_t = entry
-            state, q, weights = self._advance(params, memory, state, x_t, key_t)
+            state, q, weights = self.step(params, memory, state, x_t, key_t)
             return state, DecoderSteps(q, state.context, weights)
 
         keys = None if key is None else jax.random.split(key, len(x))
         return drnn.scan(body, state, (x, keys))[1]
 
     def step(
-        self, params: DecoderParams, memory: Memory | None, state: DecoderState, x: jax.Array
-    ) -> tuple[DecoderState, jax.Array]:
-        """Read one token a row `[*B, E]`: the next state, and q `[*B, H]`."""
-        return self._advance(params, memory, state, x, None)[:2]
-
-    def _advance(
-        self, params: DecoderParams, memory: Memory | None, state: DecoderState, x: Any, key: Any
+        self,
+        params: DecoderParams,
+        memory: Memory | None,
+        state: DecoderState,
+        x: jax.Array,
+        key: jax.Array | None,
     ) -> tuple[DecoderState, jax.Array, jax.Array]:
-        """Return the next state, q and the attention's weights."""
+        """Read one token a row `[*B, E]`: next state, q `[*B, H]` and weights `[*B, S]`."""
         if self.input_feeding:
             x = jnp.concatenate([x, state.context], axis=-1)
         rnn_state, q = self.rnn.step(params.rnn, state.rnn, x, key=key)

@@ -12,7 +12,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from experiments.machine_translation.batches import Batch, make_batches
 from experiments.machine_translation.lines import normalise
-from experiments.machine_translation.model import Model, ModelParams
+from experiments.machine_translation.model import Model, Params
 from experiments.machine_translation.subwords import Encoded
 
 LABELS = {"exact": "exact matches, %", "bleu": "BLEU"}
@@ -32,7 +32,7 @@ class Score(NamedTuple):
 
 
 def score_lines(corpus: str, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Return a corpus's figure of translations; see `score_of`.
+    """Return a corpus's figure of whole translations; see `score_of`.
 
     Raises:
       ValueError: there are no sentences, or not as many of the one as of the other.
@@ -68,14 +68,14 @@ def exact_matches(hypotheses: Sequence[str], references: Sequence[str]) -> Score
 
 
 @partial(jax.jit, static_argnames="model")
-def real_nats(model: Model, params: ModelParams, batch: Batch) -> jax.Array:
+def real_nats(model: Model, params: Params, batch: Batch) -> jax.Array:
     """Return the cross-entropy of each label `[T, B]`, in nats: not smoothed, 0 for padding."""
     logits, _ = model.apply(params, batch.source, batch.source_lengths, batch.target)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     return jnp.where(batch.is_real, nats, 0.0)
 
 
-def nats_per_token(model: Model, params: ModelParams, pairs: Encoded) -> float:
+def nats_per_token(model: Model, params: Params, pairs: Encoded) -> float:
     """Return the mean nats a target token of a split, END counted in, without dropout.
 
     The nats are summed in float64.

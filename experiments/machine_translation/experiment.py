@@ -4,7 +4,7 @@ from experiments.common.experiment import Experiment
 from experiments.common.records import PACKAGES
 from experiments.machine_translation.config import CORPORA
 from experiments.machine_translation.configs import PRESETS, on_own_data
-from experiments.machine_translation.data import facts_of, load_data
+from experiments.machine_translation.data import load
 from experiments.machine_translation.measure import measure
 from experiments.machine_translation.model import build
 from experiments.machine_translation.own_pairs import located
@@ -19,8 +19,7 @@ EXPERIMENT = Experiment(
     corpora=CORPORA,
     located=located,
     on_own_data=on_own_data,
-    load=load_data,
-    facts=facts_of,
+    load=load,
     build=build,
     problem=make_problem,
     describe=describe,

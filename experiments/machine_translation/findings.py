@@ -39,7 +39,8 @@ from experiments.machine_translation.lines import Pairs, read_lines
 from experiments.machine_translation.report import TRANSLATIONS_FILE
 
 _LAST_STATE: dict[str, Any] = {"attention": "none", "bidirectional": False}
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
+Variants = Mapping[str, Mapping[str, Any]]  # by a network's name what it changes
+VARIANTS: Variants = {
     "Luong's attention": {},
     "no attention": {"attention": "none"},
     "no attention, one direction": _LAST_STATE,
@@ -65,7 +66,7 @@ class Options:
     """The folder of all the runs."""
 
 
-def findings_of(options: Options, base: Config) -> Sweep:
+def findings_of(options: Options, base: Config, variants: Variants = VARIANTS) -> Sweep:
     """Return what is compared: each change of `base`, with each seed."""
     score = score_of(base.data)
     return Sweep(
@@ -75,9 +76,9 @@ def findings_of(options: Options, base: Config) -> Sweep:
                 run_name(name, seed): dataclasses.replace(base, seed=seed, **changes)
                 for seed in range(options.seeds)
             }
-            for name, changes in VARIANTS.items()
+            for name, changes in variants.items()
         },
-        figures=partial(_figures, base.data, load_corpus(base.data, base.data_dir).test),
+        figures=partial(_figures, base.data, load_corpus(base).test),
         head=lambda _: {"config": as_stored(base), "seeds": options.seeds},
         table=table,
         draw=sweep.curves(
@@ -98,13 +99,12 @@ def run_name(name: str, seed: int) -> str:
 def _figures(corpus: str, test: Pairs, name: str, results: Results) -> dict[str, Any]:
     """Return a variant's row: means over seeds, of the test split.
 
-    `score` is the figure by beam search and `deviation` its own with several seeds; `longer`
-    is that of the longer half of the sentences, `nats` are those a token.
+    `score` is the figure by beam search, in percent, and `deviation` its own with several seeds;
+    `longer` is that of the longer half of the sentences, `nats` are those a token.
     """
     scores = [result["test"]["beam"] for result in results.values()]
-    longer = [
-        score_of_longer(corpus, read_lines(folder / TRANSLATIONS_FILE), test) for folder in results
-    ]
+    files = [folder / TRANSLATIONS_FILE for folder in results]
+    longer = [score_of_longer(corpus, read_lines(path), test) for path in files]
     return {
         "name": name,
         "score": float(np.mean(scores)),
@@ -137,14 +137,14 @@ def table(content: Mapping[str, Any]) -> str:
     return sweep.markdown(*rows)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], variants: Variants = VARIANTS) -> None:
     """Run the command line."""
     with sweep.command_line(Options, "machine_translation.findings", arguments) as options:
         require(options.seeds >= 1, options, "seeds", ">= 1")
         base = dataclasses.replace(SHORT[options.data], data_dir=options.data_dir)
         if options.steps is not None:
             base = dataclasses.replace(base, steps=options.steps)
-        sweep.run(findings_of(options, base), options.workdir / options.data)
+        sweep.run(findings_of(options, base, variants), options.workdir / options.data)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,10 @@ from experiments.common.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Lines that belong together.
-
-    Attributes:
-      sources: what is translated.
-      targets: its translations.
-    """
+    """Lines that belong together."""
 
     sources: list[str]
-    targets: list[str]
+    targets: list[str]  # the translation of each
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -27,7 +27,7 @@ from experiments.machine_translation.decoder import Decoder, DecoderParams, Deco
 from experiments.machine_translation.subwords import vocabularies_of
 
 
-class ModelParams(NamedTuple):
+class Params(NamedTuple):
     """The parameters, one field a part."""
 
     source_embedding: Any
@@ -41,26 +41,20 @@ class ModelParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A translator as pure functions; equal ones share what is compiled.
-
-    Attributes:
-      config: the settings.
-      source_size: how many source tokens there are.
-      target_size: V, how many target tokens there are.
-    """
+    """A translator as pure functions; equal ones share what is compiled."""
 
     config: Config
-    source_size: int
-    target_size: int
+    source_size: int  # how many source tokens there are
+    target_size: int  # V, how many target tokens there are
 
-    def init(self, key: jax.Array) -> ModelParams:
+    def init(self, key: jax.Array) -> Params:
         """Draw the parameters."""
         config, memory_size = self.config, self._memory_size
         keys = jax.random.split(key, 6)
         no_tokens = jnp.zeros((0,), jnp.int32)
         decoder = self._decoder.init(keys[0], config.embedding_size, memory_size)
         read = config.decoder_size + self._decoder.context_size
-        return ModelParams(
+        return Params(
             source_embedding=self._embed_source.init(keys[1], no_tokens),
             encoder=self._encoder.init(keys[2], config.embedding_size),
             bridge=self._bridge(decoder).init(keys[3], jnp.zeros((0, memory_size))),
@@ -71,11 +65,7 @@ class Model:
         )
 
     def encode(
-        self,
-        params: ModelParams,
-        source: jax.Array,
-        lengths: jax.Array,
-        key: jax.Array | None = None,
+        self, params: Params, source: jax.Array, lengths: jax.Array, key: jax.Array | None = None
     ) -> tuple[Memory | None, DecoderState]:
         """Read source tokens `[S, B]`, of which each row has `lengths [B]`.
 
@@ -93,7 +83,7 @@ class Model:
 
     def apply(
         self,
-        params: ModelParams,
+        params: Params,
         source: jax.Array,
         lengths: jax.Array,
         target: jax.Array,
@@ -101,15 +91,8 @@ class Model:
     ) -> tuple[jax.Array, jax.Array]:
         """Give the logits `[T, B, V]` of what follows each target token, and the attention.
 
-        Args:
-          params: the parameters.
-          source: int32 `[S, B]`.
-          lengths: int32 `[B]`, the real source tokens of each row.
-          target: int32 `[T, B]`, the tokens that are read.
-          key: turns dropout on.
-
-        Returns:
-          The logits, and the attention's weights `[T, B, S]`.
+        Of source tokens, int32 `[S, B]`, each row has `lengths [B]`; of target tokens, int32
+        `[T, B]`, all are read. A key turns dropout on. The attention's weights are `[T, B, S]`.
         """
         decoder, keys = self._decoder, split_or_none(key, 4)
         memory, state = self.encode(params, source, lengths, keys[0])
@@ -119,15 +102,15 @@ class Model:
         return self._read_out(params, steps.outputs, steps.contexts, keys[3]), steps.weights
 
     def step(
-        self, params: ModelParams, memory: Memory | None, state: DecoderState, tokens: jax.Array
+        self, params: Params, memory: Memory | None, state: DecoderState, tokens: jax.Array
     ) -> tuple[DecoderState, jax.Array]:
         """Read one target token a row `[*B]`: the next state and the logits `[*B, V]`."""
         x = self._embed_target.apply(params.target_embedding, tokens)
-        state, q = self._decoder.step(params.decoder, memory, state, x)
+        state, q, _ = self._decoder.step(params.decoder, memory, state, x, None)
         return state, self._read_out(params, q, state.context, None)
 
     def _read_out(
-        self, params: ModelParams, q: jax.Array, context: jax.Array, key: jax.Array | None
+        self, params: Params, q: jax.Array, context: jax.Array, key: jax.Array | None
     ) -> jax.Array:
         h = jnp.tanh(self._readout.apply(params.readout, jnp.concatenate([q, context], axis=-1)))
         h = dropout(h, self.config.readout_dropout, key)
@@ -147,19 +130,18 @@ class Model:
         size = self.config.embedding_size
         return nn.Embed(self.target_size, size, embedding_init=nn.initializers.normal(size**-0.5))
 
+    def _bridge(self, decoder: DecoderParams) -> Any:
+        return nn.Dense(self._decoder.state_size(decoder))
+
     @property
     def _readout(self) -> Any:
         return nn.Dense(self.config.embedding_size)
 
-    def _bridge(self, decoder: DecoderParams) -> Any:
-        return nn.Dense(self._decoder.state_size(decoder))
-
     @cached_property
     def _encoder(self) -> drnn.DeepRNN:
         config = self.config
-        return _network(
-            config, config.encoder_layers, config.encoder_size, bidirectional=config.bidirectional
-        )
+        layers, size = config.encoder_layers, config.encoder_size
+        return _network(config, layers, size, bidirectional=config.bidirectional)
 
     @cached_property
     def _decoder(self) -> Decoder:

@@ -12,11 +12,8 @@ References:
   Descriptions".
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from experiments.common import corpora
-from experiments.common.corpora import Source
+from experiments.common.corpora import Source, fetch
+from experiments.machine_translation.lines import Pairs, read_pairs
 
 LICENCE = "none stated for the text; for download only"
 _SHA256 = {
@@ -27,31 +24,25 @@ _SHA256 = {
     "test_2016_flickr.en": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
     "test_2016_flickr.de": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
 }
-SOURCES: Mapping[str, Source] = {
-    name: Source(
-        name=f"multi30k {name}",
-        file=f"multi30k/{name}.gz",
-        repository="multi30k/dataset",
-        commit="a3d2e0d26b56f3846f66a952536ffed4e401d05a",
-        path=f"data/task1/raw/{name}.gz",
-        sha256=sha256,
-        licence=LICENCE,
-    )
-    for name, sha256 in _SHA256.items()
-}
-SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+_FILES = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 
 
-def fetch_split(split: str, data_dir: str | None = None) -> tuple[Path, Path]:
-    """Return the checked files of a split, English and German; see `corpora.fetch`.
-
-    Args:
-      split: "train", "valid" or "test".
-      data_dir: a folder that holds the corpora.
+def read(split: str, data_dir: str | None) -> Pairs:
+    """Return the pairs of "train", "valid" or "test"; for `data_dir` see `corpora.fetch`.
 
     Raises:
       InputError: a file is missing, damaged or cannot be downloaded.
     """
-    names = (f"{SPLITS[split]}.{language}" for language in ("en", "de"))
-    english, german = (corpora.fetch(SOURCES[name], data_dir) for name in names)
-    return english, german
+    english, german = (
+        Source(
+            name=f"multi30k {name}",
+            file=f"multi30k/{name}.gz",
+            repository="multi30k/dataset",
+            commit="a3d2e0d26b56f3846f66a952536ffed4e401d05a",
+            path=f"data/task1/raw/{name}.gz",
+            sha256=_SHA256[name],
+            licence=LICENCE,
+        )
+        for name in (f"{_FILES[split]}.en", f"{_FILES[split]}.de")
+    )
+    return read_pairs(fetch(english, data_dir), fetch(german, data_dir))

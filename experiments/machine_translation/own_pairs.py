@@ -48,13 +48,6 @@ _TOLD_APART = ("src", "tgt")  # endings that say themselves which the source is
 _NORMALIZER = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc")
 
 
-class Place(NamedTuple):
-    """Where a user's own pairs are."""
-
-    folder: Path
-    languages: str  # source and target as "en-de"; empty: not said
-
-
 class _Row(NamedTuple):
     """A pair that can be used."""
 
@@ -63,45 +56,52 @@ class _Row(NamedTuple):
     target: str
 
 
-def place_of(data: str) -> Place | None:
-    """Return what `FOLDER` or `FOLDER:SRC-TGT` names, or None if there is no such folder."""
-    path = os.path.expanduser(data)
-    if os.path.isdir(path):
-        return Place(Path(path), "")
-    folder, _, languages = path.rpartition(":")
-    if languages and os.path.isdir(folder):
-        return Place(Path(folder), languages)
-    return None
-
-
 def located(data: str) -> str:
     """Do for `FOLDER:SRC-TGT` what `common.own_data.located` does for a path."""
-    place = None if data in CORPORA else place_of(data)
+    place = None if data in CORPORA else _place_of(data)
     if place is None:
         return data
-    folder = own_data.located(str(place.folder), ())
-    return f"{folder}:{place.languages}" if place.languages else folder
+    folder, languages = place
+    in_full = own_data.located(str(folder), ())
+    return f"{in_full}:{languages}" if languages else in_full
+
+
+def _place_of(data: str) -> tuple[Path, str] | None:
+    """Return folder and languages, "" or as "en-de", or None if there is no such folder."""
+    path = os.path.expanduser(data)
+    if os.path.isdir(path):
+        return Path(path), ""
+    folder, _, languages = path.rpartition(":")
+    return (Path(folder), languages) if languages and os.path.isdir(folder) else None
 
 
 def read_own(
-    place: Place, most_held_out: int = MOST_HELD_OUT
+    data: str, most_held_out: int = MOST_HELD_OUT
 ) -> tuple[Pairs, Pairs, Pairs, tuple[str, ...]]:
     """Return the pairs of training, validation and test, and what was done to them.
 
     Args:
-      place: what `place_of` gave.
+      data: `FOLDER` or `FOLDER:SRC-TGT`.
       most_held_out: how many pairs a split has at most that there are no files of.
 
     Raises:
-      InputError: which side is the source cannot be told, a file is missing or cannot be
-        read, two do not match, or too few pairs can be used.
+      InputError: there is no such folder, which side is the source cannot be told, a file is
+        missing or cannot be read, two do not match, or too few pairs can be used.
     """
-    languages = _languages_of(place)
+    place = _place_of(data)
+    if place is None:
+        raise InputError(
+            f"read_own: --data must be a corpus, {' or '.join(CORPORA)}, or a folder of "
+            "your own pairs, FOLDER:SRC-TGT with the files train.SRC and train.TGT in it; "
+            f"got {data}, where there is no folder"
+        )
+    folder, said = place
+    languages = _languages_of(folder, said)
     given: dict[str, list[_Row]] = {}
     left_out, seen = LeftOut(), set[str]()
     for split in ("test", "valid", "train"):  # in whose favour a source line is kept
-        files = _files_of(place.folder, split, languages)
-        if files is None:
+        files = _files_of(folder, split, languages)
+        if not files:
             continue
         pairs = read_pairs(*files)
         rows = _usable(pairs, split, seen, left_out)
@@ -116,7 +116,7 @@ def read_own(
     notes = [f"pairs left out: {left_out}"] if left_out else []
     missing = [split for split in ("test", "valid") if split not in given]
     if missing:
-        _hold_out(place, given, missing, most_held_out)
+        given |= _held_out(folder, given["train"], missing, most_held_out)
         sizes = " and ".join(f"{len(given[split]):,} for {split}" for split in missing)
         notes.append(f"pairs held out of training: {sizes}")
     train, valid, test = (
@@ -126,15 +126,11 @@ def read_own(
     return train, valid, test, tuple(notes)
 
 
-def _languages_of(place: Place) -> tuple[str, str]:
-    """Return the endings of the sources' and the targets' files.
-
-    Raises:
-      InputError: they are not said and do not say it themselves, or are not there.
-    """
-    names = [path.name for path in place.folder.glob("train.*") if path.is_file()]
+def _languages_of(folder: Path, said: str) -> tuple[str, str]:
+    """Return the endings of the sources' and the targets' files, or raise InputError."""
+    names = [path.name for path in folder.glob("train.*") if path.is_file()]
     endings = sorted({name.removeprefix("train.").removesuffix(".gz") for name in names})
-    wanted = place.languages or "-".join(_TOLD_APART)
+    wanted = said or "-".join(_TOLD_APART)
     meant = [pair for pair in itertools.permutations(endings, 2) if "-".join(pair) == wanted]
     if len(meant) == 1:
         return meant[0]
@@ -144,19 +140,15 @@ def _languages_of(place: Place) -> tuple[str, str]:
     else:
         first, second = endings[:2]
         remedy = (
-            f"say which is the source: --data {place.folder}:{first}-{second} translates "
+            f"say which is the source: --data {folder}:{first}-{second} translates "
             f"train.{first} to train.{second}"
         )
-    expected = f"the files of {place.languages}" if place.languages else "train.src and train.tgt"
-    raise InputError(f"read_own: {place.folder} must have {expected}, got {there}; {remedy}")
+    expected = f"the files of {said}" if said else "train.src and train.tgt"
+    raise InputError(f"read_own: {folder} must have {expected}, got {there}; {remedy}")
 
 
-def _files_of(folder: Path, split: str, languages: Sequence[str]) -> tuple[Path, Path] | None:
-    """Return a split's files, source and target, or None if both are missing.
-
-    Raises:
-      InputError: one of them is missing, or there both plain and compressed.
-    """
+def _files_of(folder: Path, split: str, languages: Sequence[str]) -> list[Path]:
+    """Return a split's files, source and target or none, or raise InputError."""
     found: list[Path] = []
     for language in languages:
         names = [folder / f"{split}.{language}", folder / f"{split}.{language}.gz"]
@@ -164,21 +156,20 @@ def _files_of(folder: Path, split: str, languages: Sequence[str]) -> tuple[Path,
         if len(there) > 1:
             raise InputError(f"read_own: got both {names[0]} and {names[1]}; keep one of them")
         found += there
-    if not found:
-        return None
     if len(found) == 1:
         raise InputError(
             f"read_own: {folder} must have {split}.{languages[0]} and {split}.{languages[1]}, got "
             f"{found[0].name} alone; add the other, or take it away to hold pairs out"
         )
-    return found[0], found[1]
+    return found
 
 
 def _usable(pairs: Pairs, split: str, seen: Set[str], left_out: LeftOut) -> list[_Row]:
     """Return a split's pairs that can be used, whose source lines were not seen elsewhere."""
     rows = []
     for number, (source, target) in enumerate(zip(pairs.sources, pairs.targets, strict=True), 1):
-        read, other = _read(source), _read(target)
+        # As pieces are made of it: zero-width signs, for one, leave nothing.
+        read, other = (_NORMALIZER.normalize(normalise(line)) for line in (source, target))
         line = f"{split}, line {number:,}"
         if not read or not other:
             left_out.add("with an empty side", line)
@@ -191,26 +182,20 @@ def _usable(pairs: Pairs, split: str, seen: Set[str], left_out: LeftOut) -> list
     return rows
 
 
-def _read(line: str) -> str:
-    """Return a line as pieces are made of it: zero-width signs, for one, leave nothing."""
-    return _NORMALIZER.normalize(normalise(line))
-
-
-def _hold_out(
-    place: Place, given: dict[str, list[_Row]], missing: Sequence[str], most: int
-) -> None:
-    """Move pairs from training to the splits that are missing, at most `most` to each.
+def _held_out(
+    folder: Path, rows: list[_Row], missing: Sequence[str], most: int
+) -> dict[str, list[_Row]]:
+    """Return the training pairs shared out: at most `most` for each split that is missing.
 
     Raises:
       InputError: there are too few source lines for all of these and for training.
     """
-    rows = given["train"]
     counts = Counter(row.read for row in rows)
     if len(counts) <= len(missing):
         splits = " and ".join(missing)
         files = " and ".join(f"{split}.*" for split in missing)
         raise InputError(
-            f"read_own: {place.folder} has {len(rows):,} training pairs of {len(counts):,} "
+            f"read_own: {folder} has {len(rows):,} training pairs of {len(counts):,} "
             f"source lines, too few to hold some out for {splits}: a line goes there with all of "
             f"its translations, and one is to train on, so that {len(missing) + 1} are needed; "
             f"give pairs of other source lines, or files {files}"
@@ -223,24 +208,17 @@ def _hold_out(
         drawn = _draw(left, counts, wanted, len(left) - (len(missing) - i))
         split_of |= dict.fromkeys(drawn, split)
         left = [read for read in left if read not in split_of]
-    for split in (*missing, "train"):
-        given[split] = [row for row in rows if split_of.get(row.read, "train") == split]
+    return {
+        split: [row for row in rows if split_of.get(row.read, "train") == split]
+        for split in (*missing, "train")
+    }
 
 
 def _draw(left: Sequence[str], counts: Counter[str], wanted: int, most: int) -> list[str]:
-    """Return the source lines of a split: the first ones of those left that fit.
-
-    Args:
-      left: the source lines, at least one.
-      counts: how many pairs each has.
-      wanted: how many pairs there is room for.
-      most: how many lines may be drawn, at least one.
-    """
+    """Return the first source lines of those left that fit into `wanted` pairs, `most` at most."""
     drawn, size = [], 0
     for read in left:
-        if size == wanted or len(drawn) == most:
-            break
-        if size + counts[read] <= wanted:
+        if len(drawn) < most and size + counts[read] <= wanted:
             drawn.append(read)
             size += counts[read]
     # Of 38 pairs, two of each line, one is wanted: no line fits, but a split needs one.

@@ -1,7 +1,7 @@
 """What a run says and draws: its data, its figures beside the baselines, examples."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from experiments.common.experiment import Trained
 from experiments.machine_translation.data import Data
 from experiments.machine_translation.evaluate import LABELS
 from experiments.machine_translation.lines import Pairs, normalise
-from experiments.machine_translation.measure import Findings
 from experiments.machine_translation.translate import Alignment, align_line
 
 TRANSLATIONS_FILE, SAMPLES_FILE, ATTENTION_FILE = "translations.txt", "samples.txt", "attention.png"
@@ -36,16 +35,17 @@ def describe(data: Data) -> str:
     return "\n".join(lines)
 
 
-def report(trained: Trained, data: Data, result: Mapping[str, Any], found: Findings) -> str:
+def report(
+    trained: Trained, data: Data, result: Mapping[str, Any], found: Mapping[str, Sequence[str]]
+) -> str:
     """Write translations, samples, pieces and pictures; return the text that ends a run."""
     folder, test = trained.folder, data.corpus.test
-    text = "".join(f"{line}\n" for line in found.ours)
+    text = "".join(f"{line}\n" for line in found["ours"])
     (folder / TRANSLATIONS_FILE).write_text(text, encoding="utf-8")
     shown = chosen_examples(len(test), trained.config.examples)
     samples = examples(test, found, shown)
     (folder / SAMPLES_FILE).write_text(samples, encoding="utf-8")
-    for side in ("source", "target"):  # for sentencepiece's own programs
-        subwords = getattr(data.vocabularies, side)
+    for side, subwords in vars(data.vocabularies).items():  # for sentencepiece's own programs
         (folder / f"{side}.model").write_bytes(subwords.proto)
     plots.draw_run(
         folder,
@@ -55,9 +55,9 @@ def report(trained: Trained, data: Data, result: Mapping[str, Any], found: Findi
         title=f"machine translation: {Path(data.corpus.name).name}, greedy",
     )
     for i in shown[:1]:
-        alignment = align_line(trained, test.sources[i], found.ours[i])
+        alignment = align_line(trained, test.sources[i], found["ours"][i])
         if alignment is not None:
-            title = f"{normalise(test.sources[i])}\n{found.ours[i]}"
+            title = f"{normalise(test.sources[i])}\n{found['ours'][i]}"
             draw_attention(folder / ATTENTION_FILE, alignment, title)
     return summary(result, samples, folder)
 
@@ -68,28 +68,22 @@ def chosen_examples(lines: int, number: int) -> list[int]:
     return [int(i) for i in np.linspace(0, lines - 1, number)] if number else []
 
 
-def examples(test: Pairs, found: Findings, shown: list[int]) -> str:
+def examples(test: Pairs, found: Mapping[str, Sequence[str]], shown: list[int]) -> str:
     """Return some of the test's lines: source, reference, ours, the baselines'."""
-    width, lines = max(map(len, (*found.others, "reference"))), []
+    width, lines = max(map(len, (*found, "reference"))), []
     for i in shown:
         rows = {
             "source": normalise(test.sources[i]),
             "reference": normalise(test.targets[i]),
-            "ours": found.ours[i],
-            **{name: normalise(others[i]) for name, others in found.others.items()},
+            "ours": found["ours"][i],  # as the model wrote it
+            **{name: normalise(by[i]) for name, by in found.items() if name != "ours"},
         }
         lines += [f"{name:{width}}  {text}" for name, text in rows.items()] + [""]
     return "\n".join(lines)
 
 
 def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
-    """Return the text that ends a run.
-
-    Args:
-      result: what `train` returns.
-      samples: what `examples` gave.
-      folder: where the files are.
-    """
+    """Return the text that ends a run, from its result, what `examples` gave and its folder."""
     label, test = LABELS[result["score"]], result["test"]
     figures = {
         f"ours, beam of {result['config']['beam_size']}": test["beam"],
@@ -97,6 +91,7 @@ def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
         **result["baselines"],
     }
     width = max(map(len, figures))
+    attention = "" if result["config"]["attention"] == "none" else f"{ATTENTION_FILE}, "
     lines = [
         "",
         f"validation  {result['validation']['nats']:.3f} nats a token, {label} "
@@ -105,27 +100,19 @@ def summary(result: Mapping[str, Any], samples: str, folder: Path) -> str:
         f"test        {test['nats']:.3f} nats a token; {label}:",
         *(f"  {name:{width}}  {value:6.2f}" for name, value in figures.items()),
         f"({result['signature']})",
-    ]
-    lines += ["", samples]
-    lines.append(f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters")
-    attention = "" if result["config"]["attention"] == "none" else f"{ATTENTION_FILE}, "
-    lines.append(f"files: {folder}/ (checkpoints, metrics.jsonl, tensorboard, learning_curve.png,")
-    lines.append(f"       {SAMPLES_FILE}, {attention}{TRANSLATIONS_FILE}, result.json)")
-    lines.append(
+        "",
+        samples,
+        f"{result['seconds']:.0f} s of training, {result['parameters']:,} parameters",
+        f"files: {folder}/ (checkpoints, metrics.jsonl, tensorboard, learning_curve.png,",
+        f"       {SAMPLES_FILE}, {attention}{TRANSLATIONS_FILE}, result.json)",
         "translate with: python -m experiments.machine_translation "
-        f'--workdir {folder} --translate "..."'
-    )
+        f'--workdir {folder} --translate "..."',
+    ]
     return "\n".join(lines)
 
 
 def draw_attention(path: Path, alignment: Alignment, title: str) -> None:
-    """Draw weights as a grey map, the source from left to right.
-
-    Args:
-      path: the PNG file to write.
-      alignment: pieces of both sides and weights.
-      title: the picture's title.
-    """
+    """Draw weights as a grey map into a PNG file, the source from left to right."""
     rows, columns = alignment.weights.shape
     picture, axes = plots.figure(size=(2.0 + 0.32 * columns, 1.6 + 0.28 * rows))
     axes.imshow(alignment.weights, cmap="gray_r", vmin=0.0, vmax=1.0, aspect="auto")

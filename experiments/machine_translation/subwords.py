@@ -9,7 +9,7 @@ import base64
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,13 +35,9 @@ PAD, UNKNOWN, START, END = 0, 1, 2, 3
 
 @dataclasses.dataclass(frozen=True)
 class Subwords:
-    """A trained sentencepiece model.
+    """A trained sentencepiece model."""
 
-    Attributes:
-      proto: its serialised form, what a `.model` file holds.
-    """
-
-    proto: bytes
+    proto: bytes  # its serialised form, what a `.model` file holds
 
     @cached_property
     def processor(self) -> sentencepiece.SentencePieceProcessor:
@@ -65,18 +61,14 @@ class Subwords:
 
     def unseen(self, text: str) -> list[str]:
         """Return the pieces of a line that the model never saw, each once, in order."""
-        pieces = self.processor.encode(normalise(text), out_type=str)
-        found = (p for p, i in zip(pieces, self.encode(text), strict=True) if i == UNKNOWN)
-        return list(dict.fromkeys(found))
+        pieces = dict.fromkeys(self.processor.encode(normalise(text), out_type=str))
+        return [piece for piece in pieces if self.processor.piece_to_id(piece) == UNKNOWN]
 
 
 def train_subwords(lines: Sequence[str], size: int, *, at_most: bool = False) -> Subwords:
-    """Learn subwords.
+    """Learn `size` subwords of a text, the four special ones counted in; 0: its characters.
 
-    Args:
-      lines: the text.
-      size: how many pieces, with the four special ones; 0: characters.
-      at_most: make fewer where the text has no so many.
+    With `at_most` there may be fewer, where the text has no so many.
 
     Raises:
       InputError: the text has no so many pieces, or more characters than that.
@@ -137,14 +129,12 @@ def learn_vocabularies(train: Pairs, config: Config) -> Vocabularies:
     Raises:
       InputError: see `train_subwords`.
     """
-    own = config.data not in CORPORA
+    learned = partial(train_subwords, at_most=config.data not in CORPORA)
     if config.shared_pieces:
-        lines = [*train.sources, *train.targets]
-        both = train_subwords(lines, config.source_pieces, at_most=own)
+        both = learned([*train.sources, *train.targets], config.source_pieces)
         return Vocabularies(both, both)
     return Vocabularies(
-        train_subwords(train.sources, config.source_pieces, at_most=own),
-        train_subwords(train.targets, config.target_pieces, at_most=own),
+        learned(train.sources, config.source_pieces), learned(train.targets, config.target_pieces)
     )
 
 

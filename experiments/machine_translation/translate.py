@@ -16,7 +16,7 @@ from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.machine_translation.batches import Batch, Bucket, pack, pad
 from experiments.machine_translation.lines import Pairs
-from experiments.machine_translation.model import Model, ModelParams
+from experiments.machine_translation.model import Model, Params
 from experiments.machine_translation.subwords import (
     END,
     START,
@@ -28,21 +28,19 @@ from experiments.machine_translation.subwords import (
 
 MOST_PIECES = 2_000  # of a line; a sentence of the corpora has some 50 at most
 _MOST_TOKENS = 16_384  # of the sources of one batch: lines that are very long stand apart
-
-# (params, source [S, B], lengths [B]) -> (tokens, lengths), as `translate_batch` of a model
-TranslateFn = Callable[[Any, Any, Any], tuple[Any, Any]]
+TranslateFn = Callable[[Any, Any, Any], tuple[Any, Any]]  # `translate_batch` of a model
 
 
 @partial(jax.jit, static_argnames=("model", "greedy"))
 def translate_batch(
-    model: Model, greedy: bool, params: ModelParams, source: jax.Array, lengths: jax.Array
+    model: Model, greedy: bool, params: Params, source: jax.Array, lengths: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Translate a batch.
 
     Args:
       model: the translator; its config has the beam's size, and the penalty for length.
       greedy: with a beam of one instead, which has no penalty.
-      params: the parameters.
+      params: the model's.
       source: int32 `[S, B]`.
       lengths: int32 `[B]`, the real tokens of each row.
 
@@ -74,8 +72,8 @@ def translate_ids(
     """Translate sentences; an empty one becomes an empty one.
 
     Args:
-      translate: `translate_batch` of a model.
-      params: the parameters.
+      translate: (params, source `[S, B]`, lengths `[B]`) -> (tokens `[B, N]`, lengths `[B]`).
+      params: the model's.
       sources: ids `[N]` of each.
       batch_size: how many are translated side by side, of lines that are very long fewer.
       padding: lengths are rounded up to a multiple of it, so that few shapes are compiled.
@@ -107,36 +105,30 @@ def _rounded_up(length: int, multiple_of: int) -> int:
 
 
 @partial(jax.jit, static_argnames="model")
-def align(model: Model, params: ModelParams, batch: Batch) -> jax.Array:
+def _align(model: Model, params: Params, batch: Batch) -> jax.Array:
     """Return what each step of a batch attends to, weights `[T, B, S]`."""
     return model.apply(params, batch.source, batch.source_lengths, batch.target)[1]
 
 
-def attention_weights(model: Model, params: ModelParams, source: Ids, target: Ids) -> np.ndarray:
+def attention_weights(model: Model, params: Params, source: Ids, target: Ids) -> np.ndarray:
     """Return the attention over a source while a target is read, `[T + 1, S]`.
 
     Row t is what token t was written by, the last one END. Without attention S is 0.
     """
-    lengths = (
-        _rounded_up(length, model.config.eval_padding) for length in (len(source), len(target) + 1)
-    )
+    padding = model.config.eval_padding
+    lengths = _rounded_up(len(source), padding), _rounded_up(len(target) + 1, padding)
     batch = pack(Encoded([source], [target]), Bucket(np.arange(1), *lengths), 1)
-    return np.asarray(align(model, params, batch))[: len(target) + 1, 0, : len(source)]
+    return np.asarray(_align(model, params, batch))[: len(target) + 1, 0, : len(source)]
 
 
 def translate_pieces(
-    model: Model,
-    params: ModelParams,
-    vocabularies: Vocabularies,
-    sources: Sequence[Ids],
-    *,
-    greedy: bool = False,
+    model: Model, params: Params, pieces: Vocabularies, sources: Sequence[Ids], *, greedy: bool
 ) -> list[str]:
     """Return the translations of lines in pieces, by greedy or by beam search."""
     config = model.config
     translate = partial(translate_batch, model, greedy or config.beam_size == 1)
     found = translate_ids(translate, params, sources, config.eval_batch_size, config.eval_padding)
-    return [vocabularies.target.decode(ids) for ids in found]
+    return [pieces.target.decode(ids) for ids in found]
 
 
 def translate_lines(trained: Trained, lines: Sequence[str], *, greedy: bool = False) -> list[str]:

@@ -15,13 +15,9 @@ from experiments.machine_translation.evaluate import LABELS, score_lines, score_
 from experiments.machine_translation.lines import lines_of, normalise, read_pairs
 from experiments.machine_translation.report import draw_attention
 from experiments.machine_translation.subwords import vocabularies_of
-from experiments.machine_translation.translate import (
-    Alignment,
-    align_line,
-    translate_lines,
-)
+from experiments.machine_translation.translate import Alignment, align_line, translate_lines
 
-_MOST_PICTURES = 10  # of one command
+MOST_PICTURES = 10  # of one command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +45,8 @@ class Task(command.Task):
             )
 
 
-def use(task: Task, trained: Trained) -> None:
-    """Translate sentences, or a test set.
+def use(task: Task, trained: Trained, pictures: int = MOST_PICTURES) -> None:
+    """Translate sentences, with so many pictures at most, or a test set.
 
     Raises:
       InputError: see `translate_aloud` and `evaluate_files`.
@@ -58,30 +54,21 @@ def use(task: Task, trained: Trained) -> None:
     if task.evaluate is not None:
         evaluate_files(trained, *task.evaluate)
     elif task.translate == ("-",):
-        translate_aloud(trained, lines_of(sys.stdin.buffer.read(), "the standard input"))
+        translate_aloud(trained, lines_of(sys.stdin.buffer.read(), "the standard input"), pictures)
     else:
-        translate_aloud(trained, task.translate or ())
+        translate_aloud(trained, task.translate or (), pictures)
 
 
-def translate_aloud(trained: Trained, lines: Sequence[str]) -> None:
+def translate_aloud(trained: Trained, lines: Sequence[str], pictures: int = MOST_PICTURES) -> None:
     """Print the translation of each line, and draw what was attended to.
 
     Translations alone go to the standard output, one a line, an empty line for an empty
-    one; all else goes to the standard error. The pictures are `attention-1.png`, ... in the
-    run's folder, of the first lines that are neither empty nor longer than a picture.
-
-    Args:
-      trained: the model; its config tells how translations are looked for.
-      lines: what to translate.
+    one; all else goes to the standard error. The pictures are `attention-1.png`, ... in the run's
+    folder, of the first lines that are neither empty nor longer than a picture: `pictures` at most.
 
     Raises:
-      InputError: no lines, or see `translate_lines`.
+      InputError: a line is no UTF-8 text, or see `translate_lines`.
     """
-    if not lines:
-        raise InputError(
-            'translate_aloud: nothing to translate; give sentences, or "-" and lines on the '
-            "standard input"
-        )
     for line in lines:
         if not line.isascii() and any("\ud800" <= sign <= "\udfff" for sign in line):
             raise InputError(f"translate_aloud: {line!r} is not UTF-8 text; correct it")
@@ -90,7 +77,7 @@ def translate_aloud(trained: Trained, lines: Sequence[str]) -> None:
     for line in translations:
         print(line, flush=True)
     paths = []
-    for title, alignment in islice(readable(trained, lines, translations), _MOST_PICTURES):
+    for title, alignment in islice(readable(trained, lines, translations), pictures):
         paths.append(trained.folder / f"attention-{len(paths) + 1}.png")
         draw_attention(paths[-1], alignment, title)
     if paths:
@@ -100,13 +87,9 @@ def translate_aloud(trained: Trained, lines: Sequence[str]) -> None:
 def readable(
     trained: Trained, lines: Sequence[str], translations: Iterable[str], most_pieces: int = 150
 ) -> Iterator[tuple[str, Alignment]]:
-    """Yield title and attention of each line of which a picture can be read.
+    """Yield title and attention of each line that is not empty and has a readable picture.
 
-    Args:
-      trained: the model.
-      lines: the lines; nothing is attended to in an empty one.
-      translations: their translations.
-      most_pieces: what either side may have for its picture to be read.
+    That is one of at most `most_pieces` on either side.
     """
     for line, translation in zip(lines, translations, strict=True):
         alignment = align_line(trained, line, translation)
@@ -117,13 +100,8 @@ def readable(
 def evaluate_files(trained: Trained, source: Path, reference: Path) -> None:
     """Translate a file's lines and print how they compare with another file's.
 
-    The translations are written to `<name of the source file>.translations.txt` in the
-    run's folder.
-
-    Args:
-      trained: the model; its config tells how translations are looked for.
-      source: a UTF-8 file, plain or compressed by gzip, a sentence a line.
-      reference: one translation of each line.
+    Both are UTF-8, plain or compressed by gzip, a sentence a line. The translations are written
+    to `<name of the source file>.translations.txt` in the run's folder.
 
     Raises:
       InputError: a file cannot be read, the two have different numbers of lines, or see

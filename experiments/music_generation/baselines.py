@@ -18,8 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.music_generation.evaluate import mean_nll
-from experiments.music_generation.rolls import NUM_KEYS, Roll
+from experiments.music_generation.rolls import Roll
 
 _SMOOTHING = 0.5
 
@@ -43,25 +42,15 @@ def baselines(train: Sequence[Roll], pieces: Sequence[Roll]) -> dict[str, float]
       train: the pieces to count in.
       pieces: the split to score.
     """
-    each = count(train)
+    each, scored = count(train), count(pieces)
     counts = {
         "note frequencies": each.sum(axis=0, keepdims=True),
         "repeat the last frame": each.sum(axis=-1, keepdims=True),
         "Markov chain a note": each,
     }
-    return {name: _nll_of(pieces, _share(of)) for name, of in counts.items()}
-
-
-def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the probability to sound, smoothed, `[2, 88]`: after silence and after a sound."""
-    p = (counts[:, 1] + _SMOOTHING) / (counts.sum(axis=1) + 2.0 * _SMOOTHING)
-    return np.broadcast_to(p, (2, NUM_KEYS))
-
-
-def _nll_of(pieces: Sequence[Roll], p_of: NDArray[np.float64]) -> float:
-    """Score the probabilities of keys to sound, `[2, 88]` by what they did before."""
-    nats = []
-    for piece in pieces:
-        p = np.where(piece[:-1] == 1, p_of[1], p_of[0])
-        nats.append(-np.log(np.where(piece[1:] == 1, p, 1.0 - p)).sum())
-    return float(mean_nll(np.array(nats), [len(piece) for piece in pieces]).frames)
+    frames = sum(len(piece) - 1 for piece in pieces)
+    found = {}
+    for name, of in counts.items():
+        shares = (of + _SMOOTHING) / (of + _SMOOTHING).sum(axis=1, keepdims=True)
+        found[name] = float(-(scored * np.log(shares)).sum() / frames)
+    return found

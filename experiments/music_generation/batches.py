@@ -56,27 +56,12 @@ class Plan(NamedTuple):
 
     pieces: Sequence[Roll]
     buckets: tuple[Bucket, ...]
+    bucket_of_batch: NDArray[np.int64]  # of each of an epoch's batches, before they are shuffled
     config: Config
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Return how many steps read every window once."""
-        return len(self.bucket_of_batch)
-
-    @property
-    def bucket_of_batch(self) -> NDArray[np.int64]:
-        """Return the bucket of each of an epoch's batches, in order."""
-        counts = [-(-len(bucket.windows) // self.config.batch_size) for bucket in self.buckets]
-        return np.repeat(np.arange(len(counts)), counts)
 
 
 def make_plan(pieces: Sequence[Roll], config: Config) -> Plan:
-    """Cut pieces into windows and share these out to buckets, equally.
-
-    Args:
-      pieces: the training pieces, `[T, 88]`.
-      config: `crop_frames`, `num_buckets`, and what `batch_at` goes by.
-    """
+    """Cut training pieces, each `[T, 88]`, into windows; share these out to buckets, equally."""
     windows = []
     for i, piece in enumerate(pieces):
         parts = -(-len(piece) // config.crop_frames)
@@ -90,7 +75,8 @@ def make_plan(pieces: Sequence[Roll], config: Config) -> Plan:
         Bucket(high, tuple(window for window in windows if low < window.length <= high))
         for low, high in itertools.pairwise((0, *sorted(frames)))
     ]
-    return Plan(pieces, tuple(buckets), config)
+    batches = [-(-len(bucket.windows) // config.batch_size) for bucket in buckets]
+    return Plan(pieces, tuple(buckets), np.repeat(np.arange(len(buckets)), batches), config)
 
 
 def batch_at(plan: Plan, step: int) -> Batch:
@@ -99,14 +85,14 @@ def batch_at(plan: Plan, step: int) -> Batch:
     A window is transposed by chance, `config.transpose_share` of them are; each shift of at
     most `config.transpose` that keeps all notes of its piece is drawn equally often.
     """
-    epoch, place = divmod(step, plan.steps_per_epoch)
+    epoch, place = divmod(step, len(plan.bucket_of_batch))
     order = np.random.default_rng((epoch,)).permutation(plan.bucket_of_batch)
     bucket = int(order[place])
     nth = int((order[:place] == bucket).sum())  # of this bucket's batches in this epoch
-    rows = []
-    for seed in plan.config.seeds:
-        rng = np.random.default_rng((seed, epoch, bucket))
-        rows.append(_rows(plan, bucket, nth, rng))
+    rows = [
+        _rows(plan, bucket, nth, np.random.default_rng((seed, epoch, bucket)))
+        for seed in plan.config.seeds
+    ]
     return Batch(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 

@@ -84,13 +84,10 @@ def compose(rng: np.random.Generator, keys: Mapping[tuple[int, str], Voicings]) 
 def next_probabilities(
     voicings: Voicings, before: int | None, t: int, num_frames: int
 ) -> NDArray[np.float64]:
-    """Return the probability `[N]` of each voicing in frame t.
+    """Return the probability `[N]` of each voicing of a key in frame t, counted from 0.
 
-    Args:
-      voicings: those of the piece's key.
-      before: the one in frame t - 1, None at the beginning.
-      t: the frame, from 0.
-      num_frames: T, because the last chord is always the tonic.
+    `before` is the place among them of the one in frame t - 1, None at the beginning. The last
+    chord, in frame `num_frames` - 1, is always the tonic.
     """
     degree = None if before is None else int(voicings.degree[before])
     cost = voicings.cost
@@ -126,9 +123,8 @@ def degree_probabilities(degree: int | None, t: int, num_frames: int) -> NDArray
 
 def key_marginals(voicings: Voicings, p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probability `[88]` that each key sounds, of voicings' `[N]`."""
-    keys = (voicings.notes - LOWEST_NOTE).ravel()
     total = np.zeros(NUM_KEYS)
-    np.add.at(total, keys, np.repeat(p, voicings.notes.shape[1]))
+    np.add.at(total, voicings.notes - LOWEST_NOTE, p[:, None])
     return np.clip(total, 0.0, 1.0)  # a certain key may come to 1 + 2e-16
 
 
@@ -151,9 +147,7 @@ def moves_in_parallel(held: NDArray[np.int64], notes: NDArray[np.int64]) -> NDAr
 def list_voicings(tonic: int, mode: str) -> Voicings:
     """Return the voicings of a key's chords.
 
-    Args:
-      tonic: its pitch class, 0 for C.
-      mode: "major" or "minor".
+    The tonic is a pitch class, 0 for C; the mode is "major" or "minor".
     """
     notes, degrees, costs = [], [], []
     for degree, chord in enumerate(CHORDS[mode]):
@@ -162,20 +156,14 @@ def list_voicings(tonic: int, mode: str) -> Voicings:
             [note for note in range(low, high + 1) if note % 12 in classes] for low, high in RANGES
         ]
         for voicing in itertools.product(*choices):
-            if _is_allowed(voicing, classes):
+            bass, tenor, alto, soprano = voicing
+            if (
+                bass < tenor < alto < soprano
+                and max(soprano - alto, alto - tenor) <= 12
+                and bass % 12 != classes[2]
+                and {note % 12 for note in voicing} == set(classes)
+            ):
                 notes.append(voicing)
                 degrees.append(degree)
-                costs.append(0.0 if voicing[0] % 12 == classes[0] else INVERSION_COST)
+                costs.append(0.0 if bass % 12 == classes[0] else INVERSION_COST)
     return Voicings(np.array(notes), np.array(degrees), np.array(costs))
-
-
-def _is_allowed(voicing: tuple[int, ...], classes: list[int]) -> bool:
-    """Tell whether a voicing keeps the rules that do not look back."""
-    bass, tenor, alto, soprano = voicing
-    return (
-        bass < tenor < alto < soprano
-        and soprano - alto <= 12
-        and alto - tenor <= 12
-        and bass % 12 != classes[2]
-        and {note % 12 for note in voicing} == set(classes)
-    )

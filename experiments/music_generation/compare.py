@@ -94,13 +94,14 @@ def comparison_of(
     base: Config, cells: Sequence[str] = tuple(NAMES), depths: Sequence[int] = (1, 2, 3)
 ) -> Sweep:
     """Return what is compared: each cell with each number of layers, the rest as in `base`."""
-    names = {(cell, depth): f"{cell}-{depth}" for cell in cells for depth in depths}
+    configs = {
+        f"{cell}-{depth}": dataclasses.replace(base, cell=cell, num_layers=depth)
+        for cell in cells
+        for depth in depths
+    }
     return Sweep(
         experiment=EXPERIMENT,
-        rows={
-            name: {name: dataclasses.replace(base, cell=cell, num_layers=depth)}
-            for (cell, depth), name in names.items()
-        },
+        rows={name: {name: config} for name, config in configs.items()},
         figures=_figures,
         head=lambda result: {
             "data": base.data,
@@ -126,8 +127,7 @@ def _lines(content: Mapping[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
     """Return the rows by the cell's name and by depth, in their order."""
     lines: dict[str, dict[int, dict[str, Any]]] = {}
     for row in content["rows"]:
-        cell = str(row["cell"])
-        lines.setdefault(NAMES.get(cell, cell), {})[row["num_layers"]] = row
+        lines.setdefault(NAMES[row["cell"]], {})[row["num_layers"]] = row
     return lines
 
 

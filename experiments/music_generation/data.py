@@ -15,6 +15,7 @@ figures hold them too, so they stay.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,8 +31,7 @@ from experiments.music_generation.config import Config
 from experiments.music_generation.folder import read_folder
 from experiments.music_generation.rolls import Roll
 
-# The finer of the corpora's two: fewer of a user's notes fall between frames.
-_OWN_FRAME_BEATS = 0.5
+_OWN_FRAME_BEATS = 0.5  # the finer of the corpora's: fewer of a user's notes fall between frames
 
 
 class Published(NamedTuple):
@@ -39,8 +39,8 @@ class Published(NamedTuple):
 
     file: str
     sha256: str
-    frame_beats: float
-    octaves: int  # above where the pieces sound
+    frame_beats: float  # how long a frame lasts, in quarter notes
+    octaves: int  # how many the pieces are above where they sound
 
 
 PUBLISHED = {
@@ -61,7 +61,7 @@ PUBLISHED = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Corpus:
+class Data:
     """Pieces in splits.
 
     Attributes:
@@ -89,50 +89,43 @@ class Corpus:
     notes: tuple[str, ...] = ()
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Return what composing needs to know of the music."""
+        return {"frame_beats": self.frame_beats, "octaves": self.octaves}
+
+    @property
     def digest(self) -> str:
         """Return a SHA-256 of all rolls: other pieces, or other splits, another digest."""
         splits = (self.train, self.valid, self.test)
         return digest_of(([len(split) for split in splits], splits))
 
 
-def load_data(config: Config) -> Corpus:
-    """Return the corpus of a config; see `load_corpus`."""
-    return load_corpus(config.data, config.data_dir)
+def load(config: Config) -> Data:
+    """Return the music of a config: a corpus, or a folder of MIDI files.
 
-
-def facts_of(corpus: Corpus) -> dict[str, Any]:
-    """Return what composing needs to know of the music."""
-    return {"frame_beats": corpus.frame_beats, "octaves": corpus.octaves}
-
-
-def load_corpus(name: str, data_dir: str | None = None) -> Corpus:
-    """Return a corpus.
-
-    Args:
-      name: `chorales`, `jsb` or `nottingham`, or a folder of MIDI files. (A folder that is
-        called as a corpus is: `./jsb`.)
-      data_dir: a folder with the corpora's files already there; see `common.corpora`.
+    A folder that is called as a corpus is: `./jsb`.
 
     Raises:
       InputError: neither a corpus nor a folder, a corpus's file that is missing or damaged,
         or too little music in a folder.
     """
+    name = config.data
     if name == "chorales":
         return _generated()
     if name in PUBLISHED:
-        return _published(name, data_dir)
+        return _published(name, config.data_dir)
     folder = Path(os.path.expanduser(name))
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long
         raise InputError(
-            "load_corpus: --data must be chorales, jsb or nottingham, or a folder of MIDI files, "
+            "load: --data must be chorales, jsb or nottingham, or a folder of MIDI files, "
             f"got {name!r}, which is neither; to hear a model go on from one file, give "
             "--generate --seed-midi FILE"
         )
     splits, notes = read_folder(folder, _OWN_FRAME_BEATS)
-    return Corpus(name, "your own files", _OWN_FRAME_BEATS, *splits, notes=notes)
+    return Data(name, "your own files", _OWN_FRAME_BEATS, *splits, notes=notes)
 
 
-def _published(name: str, data_dir: str | None) -> Corpus:
+def _published(name: str, data_dir: str | None) -> Data:
     """Return a corpus of Bai et al.'s repository, fetched where need be."""
     file, sha256, frame_beats, octaves = PUBLISHED[name]
     source = Source(
@@ -145,34 +138,31 @@ def _published(name: str, data_dir: str | None) -> Corpus:
         licence="repository MIT",
     )
     content = scipy.io.loadmat(fetch(source, data_dir))
-    train, valid, test = (
+    splits = (
         tuple(roll.astype(np.uint8) for roll in content[f"{split}data"][0])
         for split in ("train", "valid", "test")
     )
-    return Corpus(name, source.licence, frame_beats, train, valid, test, octaves)
+    return Data(name, source.licence, frame_beats, *splits, octaves=octaves)
 
 
 @cache
-def _generated() -> Corpus:
+def _generated() -> Data:
     """Compose chorales; always the same ones, whatever a run's seed is."""
     pieces = compose_chorales(160 + 32 + 32, seed=0)
     rolls = tuple(piece.roll for piece in pieces)
-    train, valid, test = rolls[:160], rolls[160:192], rolls[192:]
+    splits = rolls[:160], rolls[160:192], rolls[192:]
+    frame_beats = 1.0  # quarter notes
     oracle = oracle_nll(pieces[192:])
-    return Corpus("chorales", "generated", 1.0, train, valid, test, test_oracle_nll=oracle)
+    return Data("chorales", "generated", frame_beats, *splits, test_oracle_nll=oracle)
 
 
-def oracle_nll(chorales: list[Chorale]) -> float:
+def oracle_nll(chorales: Sequence[Chorale]) -> float:
     """Return the nats a frame of the best Bernoulli guess of one who knows the rules.
 
     The guess for a key is its exact probability given the key, the place in the phrase,
     the chord and the voices of the frame before. No model that guesses each key by
     itself can do better, but by luck. Counted are frames 2 to T, as for all figures.
     """
-    nats, frames = 0.0, 0
-    for chorale in chorales:
-        labels = chorale.roll[1:].astype(bool)
-        p = np.where(labels, chorale.marginals[1:], 1.0 - chorale.marginals[1:])
-        nats -= np.log(p).sum()
-        frames += len(labels)
-    return float(nats / frames)
+    labels = np.concatenate([chorale.roll[1:] for chorale in chorales])
+    p = np.concatenate([chorale.marginals[1:] for chorale in chorales])
+    return float(-np.log(np.where(labels == 1, p, 1.0 - p)).sum() / len(labels))

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.music_generation.model import Model, ModelParams, State, frame_nats
+from experiments.music_generation.model import Model, Params, State, frame_nats
 from experiments.music_generation.rolls import NUM_KEYS, Roll
 
 _CHUNK = 64  # frames a compiled call runs over
@@ -37,42 +37,29 @@ class Nll(NamedTuple):
     pieces: NDArray[np.float64]  # over the pieces' means
 
 
-def mean_nll(nats: NDArray[np.float64], lengths: Sequence[int]) -> Nll:
-    """Return both means.
-
-    Args:
-      nats: `[..., N]`, the sum over each piece's frames 2 to T.
-      lengths: T of each of N pieces, >= 2.
-    """
-    counted = np.array(lengths) - 1
-    return Nll(nats.sum(axis=-1) / counted.sum(), (nats / counted).mean(axis=-1))
-
-
 def deviation(values: NDArray[np.float64]) -> float:
     """Return the deviation of a sample (the divisor is n - 1); 0 of a single value."""
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def evaluate(model: Model, params: ModelParams, pieces: Sequence[Roll]) -> Nll:
-    """Return the nats a frame of S models on a split, without dropout.
+def nll_of(model: Model, params: Params, pieces: Sequence[Roll]) -> Nll:
+    """Return the nats a frame of S models on a split, without dropout, summed in float64.
 
     Args:
       model: the model; one compiled call serves all evaluations of the same one.
       params: the parameters, each leaf `[S, ...]`.
       pieces: rolls `[T, 88]`, T >= 2.
-
-    Returns:
-      The means; nats are float32 a frame and summed in float64.
     """
     order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
     nats = np.zeros((len(jax.tree.leaves(params)[0]), len(pieces)))
     for first in range(0, len(order), _ROWS):
         mine = order[first : first + _ROWS]
         nats[:, mine] = _nats_of(model, params, [pieces[i] for i in mine])
-    return mean_nll(nats, [len(piece) for piece in pieces])
+    counted = np.array([len(piece) - 1 for piece in pieces])
+    return Nll(nats.sum(axis=1) / counted.sum(), (nats / counted).mean(axis=1))
 
 
-def _nats_of(model: Model, params: ModelParams, pieces: Sequence[Roll]) -> NDArray[np.float64]:
+def _nats_of(model: Model, params: Params, pieces: Sequence[Roll]) -> NDArray[np.float64]:
     """Return the nats `[S, N]` of N pieces side by side, at most `_ROWS`, the longest last."""
     lengths = np.zeros(_ROWS, np.int32)  # rows without a piece have length 0
     chunks = -(-len(pieces[-1]) // _CHUNK)
@@ -93,19 +80,14 @@ def _nats_of(model: Model, params: ModelParams, pieces: Sequence[Roll]) -> NDArr
 
 @partial(jax.jit, static_argnums=0)
 def _score(
-    model: Model, params: ModelParams, state: State, frames: jax.Array, lengths: jax.Array
+    model: Model, params: Params, state: State, frames: jax.Array, lengths: jax.Array
 ) -> tuple[State, jax.Array]:
-    """Return the states of S models after T frames, and the nats `[S, T, B]`.
+    """Return the states of S models after frames `[1 + T, B, 88]`, and the nats `[S, T, B]`.
 
-    Args:
-      model: the model.
-      params: the parameters, each leaf `[S, ...]`.
-      state: the states before, likewise.
-      frames: `[T + 1, B, 88]`, the same for all models; the first is only read.
-      lengths: `[B]`.
+    The first frame is only read.
     """
 
-    def of_one(params: ModelParams, state: State) -> tuple[State, jax.Array]:
+    def of_one(params: Params, state: State) -> tuple[State, jax.Array]:
         state, logits = model.apply(params, frames[:-1], state, lengths)
         return state, frame_nats(logits, jnp.asarray(frames[1:]))
 

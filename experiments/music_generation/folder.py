@@ -11,7 +11,6 @@ as drawn: the same notes give the same splits, whatever the files' names and pla
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.common.errors import InputError
@@ -21,7 +20,6 @@ from experiments.music_generation.rolls import Roll
 
 _LEAST_FRAMES = 8  # a bar of eighth notes: less is a sound, not a piece
 _LEAST_PIECES = 3  # one a split
-
 
 Splits = tuple[tuple[Roll, ...], tuple[Roll, ...], tuple[Roll, ...]]  # train, valid, test
 
@@ -50,46 +48,36 @@ def read_folder(folder: Path, frame_beats: float) -> tuple[Splits, tuple[str, ..
             f"it; {_LEAST_PIECES} are the least"
         )
     print(f"reading {len(files):,} MIDI files in {folder}", flush=True)
-    pieces: dict[str, Score] = {}  # by their notes
+    scores: dict[str, Score] = {}  # by their notes
     left_out = LeftOut()
     for file in files:
-        why = _add(pieces, file, frame_beats)
-        if why is not None:
-            left_out.add(why, file.relative_to(folder).as_posix())
+        name = file.relative_to(folder).as_posix()
+        try:
+            score = read_midi(file, frame_beats)
+        except InputError:
+            left_out.add("that cannot be read or have no notes", name)
+            continue
+        content = hashlib.sha256(score.roll.tobytes()).hexdigest()
+        if len(score.roll) < _LEAST_FRAMES:
+            left_out.add(f"shorter than {_LEAST_FRAMES} frames", name)
+        elif content in scores:
+            left_out.add("with the notes of another file", name)
+        else:
+            scores[content] = score
     notes = []
     if left_out:
         notes.append(f"left out {len(left_out):,} of {len(files):,} files: {left_out}")
-    if len(pieces) < _LEAST_PIECES:
+    if len(scores) < _LEAST_PIECES:
         also = f" ({notes[0]})" if notes else ""
         raise InputError(
             f"read_folder: {folder} has too few pieces to learn from: expected {_LEAST_PIECES} or "
-            f"more, got {len(pieces)}{also}; add MIDI files"
+            f"more, got {len(scores)}{also}; add MIDI files"
         )
-    if partly := sum(score.notes_left_out > 0 for score in pieces.values()):
+    if partly := sum(score.notes_left_out > 0 for score in scores.values()):
         notes.append(
             f"not all notes are read of {partly:,} pieces: drums, keys outside of the piano's 88 "
             "or notes between the frames are left out"
         )
-    return _split([pieces[content].roll for content in sorted(pieces)]), tuple(notes)
-
-
-def _add(pieces: dict[str, Score], file: Path, frame_beats: float) -> str | None:
-    """Add a file's piece to those that are there, or return why it is left out."""
-    try:
-        score = read_midi(file, frame_beats)
-    except InputError:
-        return "that cannot be read or have no notes"
-    if len(score.roll) < _LEAST_FRAMES:
-        return f"shorter than {_LEAST_FRAMES} frames"
-    content = hashlib.sha256(score.roll.tobytes()).hexdigest()
-    if content in pieces:
-        return "with the notes of another file"
-    pieces[content] = score
-    return None
-
-
-def _split(pieces: Sequence[Roll]) -> Splits:
-    """Return the pieces to learn from, to validate on and to test on."""
-    held_out = max(1, len(pieces) // 10)
-    test, valid = pieces[:held_out], pieces[held_out : 2 * held_out]
-    return tuple(pieces[2 * held_out :]), tuple(valid), tuple(test)
+    rolls = tuple(scores[content].roll for content in sorted(scores))
+    tenth = max(1, len(rolls) // 10)
+    return (rolls[2 * tenth :], rolls[tenth : 2 * tenth], rolls[:tenth]), tuple(notes)

@@ -16,6 +16,7 @@ tell whether it is struck again.
 
 import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,14 +32,6 @@ DEFAULT_TEMPO = mido.bpm2tempo(100)  # microseconds a quarter note
 _DRUMS = 9  # channel 10, counted from 0
 _VELOCITY = 80
 _MOST_FRAMES = 20_000  # more is no seed but a stuck note or a wrong resolution
-
-
-class Note(NamedTuple):
-    """A note of a file; times in ticks from the beginning."""
-
-    number: int  # MIDI's, 0 to 127
-    start: int
-    end: int
 
 
 class Score(NamedTuple):
@@ -62,19 +55,24 @@ def read_midi(path: Path, frame_beats: float) -> Score:
         or one without a note to play.
     """
     file = _open(path)
-    found = [_notes_of(track) for track in file.tracks]
-    notes = [note for notes, _ in found for note in notes]
-    drums = sum(count for _, count in found)
-    on_piano = [n for n in notes if LOWEST_NOTE <= n.number < LOWEST_NOTE + NUM_KEYS]
-    spans = [
-        (note, _frames(note, file.ticks_per_beat * frame_beats))
-        for note in sorted(on_piano, key=lambda note: note.start)
-    ]
-    kept = [(note, frames) for note, frames in spans if len(frames)]
+    frame_ticks = file.ticks_per_beat * frame_beats
+    drums, outside, between = 0, 0, 0
+    kept: list[tuple[int, range]] = []  # key and frames
+    for channel, number, start, end in _notes(file):
+        key = number - LOWEST_NOTE
+        frames = _frames(start / frame_ticks, end / frame_ticks)
+        if channel == _DRUMS:
+            drums += 1
+        elif not 0 <= key < NUM_KEYS:
+            outside += 1
+        elif not frames:
+            between += 1
+        else:
+            kept.append((key, frames))
     missed = (
         (drums, "drum notes (channel 10)"),
-        (len(notes) - len(on_piano), "notes outside of the piano's 88 keys"),
-        (len(spans) - len(kept), f"notes between the frames of {frame_beats:g} quarter notes"),
+        (outside, "notes outside of the piano's 88 keys"),
+        (between, f"notes between the frames of {frame_beats:g} quarter notes"),
     )
     left_out = [f"{count} {what}" for count, what in missed if count]
     if not kept:
@@ -91,12 +89,12 @@ def read_midi(path: Path, frame_beats: float) -> Score:
             f"most {_MOST_FRAMES:,} are read; cut it"
         )
     roll = np.zeros((length, NUM_KEYS), np.uint8)
-    for note, frames in kept:
-        roll[frames.start - first : frames.stop - first, note.number - LOWEST_NOTE] = 1
+    for key, frames in kept:
+        roll[frames.start - first : frames.stop - first, key] = 1
     tempos = _tempos(file)
     if len(tempos) > 1:
         left_out.append(f"{len(tempos) - 1} later tempo changes (the first tempo is kept)")
-    return Score(roll, tempos[0], sum(count for count, _ in missed), tuple(left_out))
+    return Score(roll, tempos[0], drums + outside + between, tuple(left_out))
 
 
 def _open(path: Path) -> mido.MidiFile:
@@ -125,34 +123,28 @@ def _open(path: Path) -> mido.MidiFile:
     return file
 
 
-def _notes_of(track: mido.MidiTrack) -> tuple[list[Note], int]:
-    """Return the notes of a track, and how many drum notes it has besides.
+def _notes(file: mido.MidiFile) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each track's notes: channel from 0, MIDI's number, start and end in ticks.
 
     A note that is struck again while it sounds ends there; one that is never ended
     ends with the track.
     """
-    notes, drums, now = [], 0, 0
-    sounding: dict[tuple[int, int], int] = {}  # (channel, number) -> start
-    for message in track:
-        now += message.time
-        if message.type not in ("note_on", "note_off"):
-            continue
-        begins = message.type == "note_on" and message.velocity > 0
-        if message.channel == _DRUMS:
-            drums += begins
-            continue
-        voice = (message.channel, message.note)
-        if voice in sounding:
-            notes.append(Note(message.note, sounding.pop(voice), now))
-        if begins:
-            sounding[voice] = now
-    notes += [Note(number, start, now) for (_, number), start in sounding.items()]
-    return notes, drums
+    for track in file.tracks:
+        now = 0
+        sounding: dict[tuple[int, int], int] = {}  # (channel, number) -> start
+        for message in track:
+            now += message.time
+            if message.type in ("note_on", "note_off"):
+                voice = (message.channel, message.note)
+                if voice in sounding:
+                    yield *voice, sounding.pop(voice), now
+                if message.type == "note_on" and message.velocity > 0:
+                    sounding[voice] = now
+        yield from ((*voice, start, now) for voice, start in sounding.items())
 
 
-def _frames(note: Note, frame_ticks: float) -> range:
-    """Return the frames in which a note sounds; none, if it falls between them."""
-    start, end = note.start / frame_ticks, note.end / frame_ticks
+def _frames(start: float, end: float) -> range:
+    """Return the frames in which a note sounds, times in frames; none, if it falls between."""
     first, stop = math.ceil(start - 0.25), math.ceil(end - 0.25)
     if first >= stop and abs(start - round(start)) <= 0.25 and end > start:
         return range(round(start), round(start) + 1)
@@ -162,10 +154,9 @@ def _frames(note: Note, frame_ticks: float) -> range:
 def _tempos(file: mido.MidiFile) -> list[int]:
     """Return the tempos of a file as they follow each other, each unlike the one before.
 
-    They hold for all tracks, whichever they are in. Of two at one time the second is heard,
-    and until the first of them MIDI's own, 120 quarter notes a minute.
+    They hold for all tracks, whichever they are in; of two at one time the second is heard.
     """
-    at, now = {0: mido.bpm2tempo(120)}, 0  # tick -> tempo
+    at, now = {0: mido.bpm2tempo(120)}, 0  # tick -> tempo; at first MIDI's own
     for message in mido.merge_tracks(file.tracks):
         now += message.time
         if message.type == "set_tempo" and message.tempo > 0:

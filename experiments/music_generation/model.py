@@ -23,7 +23,7 @@ from experiments.music_generation.rolls import NUM_KEYS
 State = Any  # the recurrent network's state, a pytree
 
 
-class ModelParams(NamedTuple):
+class Params(NamedTuple):
     """The parameters, one field a part."""
 
     rnn: Any
@@ -36,7 +36,7 @@ class Model(NamedTuple):
     With a key, dropout is on.
     """
 
-    init: Callable[[jax.Array], ModelParams]
+    init: Callable[[jax.Array], Params]
     initial_state: Any  # (params, batch_size) -> state, before the silent frame
     apply: Any  # (params, x [T, B, 88], state, lengths [B] = None, key = None)
     #             -> (state, logits [T, B, 88])
@@ -48,24 +48,24 @@ def build(config: Config, facts: Mapping[str, Any]) -> Model:
     dense: Any = nn.Dense(NUM_KEYS, dtype=jnp.dtype(config.compute_dtype))
     rnn = make_network(config)
 
-    def init(key: jax.Array) -> ModelParams:
+    def init(key: jax.Array) -> Params:
         rnn_key, dense_key = jax.random.split(key)
         width = config.hidden_size + (NUM_KEYS if config.frame_to_readout else 0)
         readout = dense.init(dense_key, jnp.zeros((0, width)))
-        return ModelParams(rnn.init(rnn_key, NUM_KEYS), readout)
+        return Params(rnn.init(rnn_key, NUM_KEYS), readout)
 
     def scaled(x: jax.Array) -> jax.Array:
         return config.input_scale * x.astype(jnp.float32)
 
-    def initial_state(params: ModelParams, batch_size: int) -> State:
+    def initial_state(params: Params, batch_size: int) -> State:
         return rnn.initial_state(params.rnn, batch_size)
 
-    def read_out(params: ModelParams, y: jax.Array, x: jax.Array) -> jax.Array:
+    def read_out(params: Params, y: jax.Array, x: jax.Array) -> jax.Array:
         seen = jnp.concatenate([y, x], axis=-1) if config.frame_to_readout else y
         return dense.apply(params.readout, seen).astype(jnp.float32)  # as the loss is taken
 
     def apply(
-        params: ModelParams,
+        params: Params,
         x: jax.Array,
         state: State,
         lengths: jax.Array | None = None,
@@ -78,7 +78,7 @@ def build(config: Config, facts: Mapping[str, Any]) -> Model:
         )
         return state, read_out(params, dropout(y, config.dropout, keys[2]), x)
 
-    def step(params: ModelParams, x: jax.Array, state: State) -> tuple[State, jax.Array]:
+    def step(params: Params, x: jax.Array, state: State) -> tuple[State, jax.Array]:
         x = scaled(x)
         state, y = rnn.step(params.rnn, state, x)
         return state, read_out(params, y, x)

@@ -12,7 +12,7 @@ _COLOURS = ListedColormap(["white", (0.12, 0.38, 0.65), (0.9, 0.5, 0.1)])  # com
 _MOST_FRAMES = 512  # more would be lines thinner than a dot
 
 
-def draw_roll(path: Path, roll: Roll, *, num_given: int, frame_beats: float, title: str) -> None:
+def draw_roll(path: Path, roll: Roll, num_given: int, frame_beats: float, title: str) -> None:
     """Draw a roll, the given frames in another colour than those composed.
 
     Args:
@@ -28,6 +28,7 @@ def draw_roll(path: Path, roll: Roll, *, num_given: int, frame_beats: float, tit
     low, high = (used[0], used[-1]) if len(used) else (0, NUM_KEYS - 1)
     colours = shown.astype(int)
     colours[: max(num_given - first, 0)] *= 2
+    edges = (first * frame_beats, (first + len(shown)) * frame_beats)
     picture, axes = plots.figure(size=(min(4 + 0.06 * len(shown), 24), 4.5))
     axes.imshow(
         colours.T,
@@ -37,12 +38,7 @@ def draw_roll(path: Path, roll: Roll, *, num_given: int, frame_beats: float, tit
         aspect="auto",
         origin="lower",
         interpolation="nearest",
-        extent=(
-            first * frame_beats,
-            (first + len(shown)) * frame_beats,
-            LOWEST_NOTE - 0.5,
-            LOWEST_NOTE + NUM_KEYS - 0.5,
-        ),
+        extent=(*edges, LOWEST_NOTE - 0.5, LOWEST_NOTE + NUM_KEYS - 0.5),
     )
     if num_given > first:
         axes.axvline(num_given * frame_beats, color="0.4", linestyle="--", linewidth=1)

@@ -5,46 +5,38 @@ up to rounding, as if it were trained alone.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from experiments.common.experiment import Problem, keys_of
-from experiments.common.updates import LossFn
-from experiments.music_generation.batches import Batch, batch_at, make_plan
+from experiments.common.experiment import Problem
+from experiments.music_generation import batches
+from experiments.music_generation.batches import Batch
 from experiments.music_generation.config import Config
-from experiments.music_generation.data import Corpus
-from experiments.music_generation.evaluate import deviation, evaluate
-from experiments.music_generation.model import Model, ModelParams, frame_nats
+from experiments.music_generation.data import Data
+from experiments.music_generation.evaluate import deviation, nll_of
+from experiments.music_generation.model import Model, Params, frame_nats
 
 
-def keys(config: Config, facts: Mapping[str, Any]) -> jax.Array:
-    """Return the key of each seed, `[S]`."""
-    return keys_of(config.seeds)
-
-
-def make_loss(model: Model) -> LossFn:
-    """Return the mean nats a frame over the real frames of a batch, first frames included."""
+def make_problem(config: Config, data: Data, model: Model) -> Problem:
+    """Return what the training loop asks."""
+    plan = batches.make_plan(data.train, config)
+    num_batches = len(plan.bucket_of_batch)  # of an epoch
 
     def loss_fn(
-        params: ModelParams, batch: Batch, carry: None, key: jax.Array | None
+        params: Params, batch: Batch, carry: None, key: jax.Array | None
     ) -> tuple[jax.Array, None]:
         x, labels, lengths = map(jnp.asarray, batch)
         state = model.initial_state(params, x.shape[1])
         _, logits = model.apply(params, x, state, lengths, key)
-        is_real = jnp.arange(x.shape[0])[:, None] < lengths[None]  # [T, B]
+        is_real = jnp.arange(x.shape[0])[:, None] < lengths[None]  # [T, B], first frames included
         return jnp.sum(frame_nats(logits, labels), where=is_real) / lengths.sum(), carry
 
-    return loss_fn
+    def batch_at(step: int) -> Batch:
+        return batches.batch_at(plan, step)
 
-
-def make_problem(config: Config, corpus: Corpus, model: Model) -> Problem:
-    """Return what the training loop asks."""
-    plan = make_plan(corpus.train, config)
-
-    def validate(params: ModelParams) -> dict[str, float]:
-        nll = evaluate(model, params, corpus.valid).frames
+    def evaluate(params: Params) -> dict[str, float]:
+        nll = nll_of(model, params, data.valid).frames
         spread = {"validation_nll_deviation": deviation(nll)} if len(nll) > 1 else {}
         return {"validation_nll": float(nll.mean()), **spread}
 
@@ -55,10 +47,10 @@ def make_problem(config: Config, corpus: Corpus, model: Model) -> Problem:
         return words
 
     return Problem(
-        loss_fn=make_loss(model),
-        batch_at=lambda step: batch_at(plan, step),
-        evaluate=validate,
+        loss_fn,
+        batch_at,
+        evaluate,
         selection="validation_nll",
-        train_scalars=lambda step, nats: {"epoch": step / plan.steps_per_epoch, "train_nll": nats},
+        train_scalars=lambda step, nats: {"epoch": step / num_batches, "train_nll": nats},
         show=show,
     )

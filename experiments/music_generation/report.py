@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.common.experiment import Trained
 from experiments.common.plots import draw_run
-from experiments.music_generation.data import Corpus
+from experiments.music_generation.data import Data
 from experiments.music_generation.use import write_piece
 
 # Test NLL of Bai et al. 2018, table 1.
@@ -17,39 +17,29 @@ BAI_2018 = {
 ORACLE = "one who knows the rules"
 
 
-def describe(corpus: Corpus) -> str:
+def describe(data: Data) -> str:
     """Return what is learned from, its licence, and what was left out."""
+    splits = {"training": data.train, "validation": data.valid, "test": data.test}
     sizes = [
         f"{len(pieces):,} {name} pieces ({sum(map(len, pieces)):,} frames)"
-        for name, pieces in (
-            ("training", corpus.train),
-            ("validation", corpus.valid),
-            ("test", corpus.test),
-        )
+        for name, pieces in splits.items()
     ]
     learned = (
-        f"corpus {corpus.name}: {', '.join(sizes)}; a frame is {corpus.frame_beats:g} quarter "
-        f"notes; licence: {corpus.licence}"
+        f"corpus {data.name}: {', '.join(sizes)}; a frame is {data.frame_beats:g} quarter "
+        f"notes; licence: {data.licence}"
     )
-    return "\n".join((learned, *corpus.notes))
+    return "\n".join((learned, *data.notes))
 
 
-def report(trained: Trained, corpus: Corpus, result: Mapping[str, Any], _: None) -> str:
+def report(trained: Trained, data: Data, result: Mapping[str, Any], _: None) -> str:
     """Write learning curve and sample, and return the text that ends a run."""
-    plot(trained.folder, result)
-    write_piece(trained, trained.folder / "sample.mid")
-    return summary(result, trained.folder)
-
-
-def plot(workdir: Path, result: Mapping[str, Any]) -> None:
-    """Draw the learning curve, from the first evaluation on."""
     levels = dict(result["validation_baselines"])
     if result["test_oracle_nll"] is not None:
         levels[f"{ORACLE} (test)"] = result["test_oracle_nll"]
     seeds = len(result["seeds"])
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
     draw_run(
-        workdir,
+        trained.folder,
         "nll",
         levels,
         ylabel="nats a frame",
@@ -57,15 +47,12 @@ def plot(workdir: Path, result: Mapping[str, Any]) -> None:
         # The first steps' losses, of up to 88 ln 2, would press all that matters into one line.
         from_evaluation=True,
     )
+    write_piece(trained, trained.folder / "sample.mid")
+    return summary(result, trained.folder)
 
 
 def summary(result: Mapping[str, Any], workdir: Path) -> str:
-    """Return the text that ends a run.
-
-    Args:
-      result: what `train` returns.
-      workdir: where the files are.
-    """
+    """Return the text that ends a run."""
     lines = ["", "nats a frame (88 keys together, frames 2 to T), test split:"]
     nll = result["test_nll"]
     seeds = len(result["seeds"])

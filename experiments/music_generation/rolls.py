@@ -14,10 +14,9 @@ LOWEST_NOTE = 21  # MIDI's number of key 0
 
 
 def transposable(roll: Roll, most: int) -> tuple[int, int]:
-    """Return how far a roll can go down and up, in semitones, at most `most` each way.
+    """Return the lowest shift, <= 0, and the highest with which no note is lost, in semitones.
 
-    Returns:
-      The lowest shift, <= 0, and the highest, >= 0, with which no note is lost.
+    At most `most` either way.
     """
     used = np.flatnonzero(roll.any(axis=0))
     if len(used) == 0:

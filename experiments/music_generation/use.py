@@ -27,7 +27,7 @@ from experiments.music_generation.midi import (
     read_midi,
     write_midi,
 )
-from experiments.music_generation.model import Model, ModelParams
+from experiments.music_generation.model import Model, Params
 from experiments.music_generation.picture import draw_roll
 from experiments.music_generation.rolls import NUM_KEYS, Roll, transpose
 from experiments.music_generation.tonality import move_to_c
@@ -87,18 +87,15 @@ def use(task: Task, trained: Trained) -> None:
 
 
 def write_piece(trained: Trained, path: Path, score: Score | None = None) -> Roll:
-    """Compose a piece with the first seed's model, and write it as MIDI and PNG.
+    """Compose a piece with the first seed's model, write it as MIDI and PNG, and return it.
 
     Args:
       trained: the models; their config tells how long, how and with which seed.
       path: the .mid file to write; the picture lies beside it.
       score: what to go on from; the file holds it, too. None: the model begins by itself.
-
-    Returns:
-      The whole roll.
     """
-    config, octaves = trained.config, trained.facts["octaves"]
-    frame_beats = trained.facts["frame_beats"]
+    config = trained.config
+    frame_beats, octaves = trained.facts["frame_beats"], trained.facts["octaves"]
     given = score.roll if score else np.zeros((0, NUM_KEYS), np.uint8)
     read, shift = given, 12 * (octaves or 0)
     if score and octaves is not None:
@@ -111,13 +108,12 @@ def write_piece(trained: Trained, path: Path, score: Score | None = None) -> Rol
     title = f"{Path(config.data).name}: {config.num_layers} x {config.cell} {config.hidden_size}"
     if score:
         title += ", given (orange) and composed (blue)"
-    picture = path.with_suffix(".png")
-    draw_roll(picture, roll, num_given=len(given), frame_beats=frame_beats, title=title)
+    draw_roll(path.with_suffix(".png"), roll, len(given), frame_beats, title)
     return roll
 
 
-def compose(model: Model, params: ModelParams, given: Roll, config: Config) -> Roll:
-    """Return the frames that a model adds to those given.
+def compose(model: Model, params: Params, given: Roll, config: Config) -> Roll:
+    """Return the frames that a model adds to those given, uint8 `[sample_frames, 88]`.
 
     Args:
       model: the model.
@@ -125,16 +121,12 @@ def compose(model: Model, params: ModelParams, given: Roll, config: Config) -> R
       given: `[N, 88]`, N >= 0; with none the model begins by itself.
       config: `sample_frames`, how to draw them, and from which seed: frame i with
         `fold_in(key, i)`.
-
-    Returns:
-      uint8 `[sample_frames, 88]`.
     """
-    silence = np.zeros((1, NUM_KEYS), np.uint8)
-    x = jnp.asarray(np.concatenate([silence, given])[:, None], bool)  # [1 + N, 1, 88]
+    x = jnp.asarray(np.pad(given, ((1, 0), (0, 0)))[:, None], bool)  # silence first: [1 + N, 1, 88]
     key = jax.random.key(config.sample_seed)
 
     @jax.jit
-    def run(params: ModelParams, x: jax.Array) -> jax.Array:
+    def run(params: Params, x: jax.Array) -> jax.Array:
         def draw(carry: Any, i: jax.Array) -> tuple[Any, jax.Array]:
             state, logits = carry
             frame = sample_frame(jax.random.fold_in(key, i), logits, config)
@@ -148,16 +140,7 @@ def compose(model: Model, params: ModelParams, given: Roll, config: Config) -> R
 
 
 def sample_frame(key: jax.Array, logits: jax.Array, config: Config) -> jax.Array:
-    """Draw frames.
-
-    Args:
-      key: a random key; not used at temperature 0.
-      logits: `[*B, 88]`.
-      config: `temperature`, `min_notes` and `max_notes`.
-
-    Returns:
-      bool `[*B, 88]`.
-    """
+    """Draw frames, bool `[*B, 88]`, of logits `[*B, 88]`; without the key at temperature 0."""
     if config.temperature == 0.0:
         drawn = logits > 0.0
     else:

@@ -98,8 +98,8 @@ def _is_cut_short(path: Path) -> bool:
 
 
 def resample(wave: Signal, rate: int, to_rate: int) -> Signal:
-    """Return a signal at another rate, with a low-pass filter against aliases."""
-    return _stretch(wave, Fraction(to_rate, rate))
+    """Return a signal at `to_rate` in place of `rate`, both in Hz, low-passed against aliases."""
+    return signal.resample_poly(wave, to_rate, rate).astype(np.float32)
 
 
 def change_speed(wave: Signal, factor: float) -> Signal:
@@ -113,8 +113,6 @@ def change_speed(wave: Signal, factor: float) -> Signal:
     """
     if factor == 1.0:
         return wave
-    return _stretch(wave, 1 / Fraction(factor).limit_denominator(100))
-
-
-def _stretch(wave: Signal, ratio: Fraction) -> Signal:
-    return signal.resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
+    # Only the ratio of two rates counts: from numerator to denominator is from `factor` to 1.
+    ratio = Fraction(factor).limit_denominator(100)
+    return resample(wave, ratio.numerator, ratio.denominator)

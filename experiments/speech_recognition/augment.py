@@ -10,8 +10,7 @@ import jax.numpy as jnp
 
 from experiments.speech_recognition.config import Config
 
-# The widest mask over time as a share of the utterance.
-_MAX_SHARE = 0.2
+_MAX_SHARE = 0.2  # the widest mask over time, as a share of the utterance
 
 
 def spec_augment(
@@ -20,7 +19,7 @@ def spec_augment(
     """Mask each utterance's own bands and times.
 
     Args:
-      key: a PRNG key.
+      key: draws the masks.
       frames: `[T, B, F]`, of mean 0 in each band.
       num_frames: int `[B]`, the real frames of each row.
       config: how many masks, and the widest of them; each width is drawn evenly from 0 on.
@@ -41,14 +40,9 @@ def spec_augment(
 def _draw_masks(
     key: jax.Array, count: int, widest: jax.Array, length: jax.Array, size: int
 ) -> jax.Array:
-    """Return where the union of some random intervals lies, bool `[B, size]`.
+    """Return where the union of `count` random intervals lies, bool `[B, size]`.
 
-    Args:
-      key: a PRNG key.
-      count: how many intervals.
-      widest: int `[B]`; a width is drawn evenly from 0 ... widest.
-      length: int `[B]`; an interval lies within 0 ... length.
-      size: of the last axis.
+    Widths are drawn evenly from 0 ... widest `[B]`, places within 0 ... length `[B]`.
     """
     width_key, start_key = jax.random.split(key)
     shape = (count, len(length))

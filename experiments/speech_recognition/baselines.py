@@ -8,55 +8,52 @@
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.speech_recognition.alphabet import Alphabet
 from experiments.speech_recognition.batches import Examples
+from experiments.speech_recognition.data import Data
 from experiments.speech_recognition.features import Frames, LogMel
-from experiments.speech_recognition.ngrams import Automaton
 from experiments.speech_recognition.scores import score
 from experiments.speech_recognition.utterances import Utterance
 
-SILENCE = ""
 _LONGEST_RUN = 25  # frames of 10 ms that a digit may be asked to last at least
 
 
-def most_frequent(train: Sequence[str], references: Sequence[str]) -> list[str]:
-    """Return the most frequent training transcript for every reference."""
-    (text, _count), *_ = Counter(train).most_common(1)
-    return [text] * len(references)
-
-
-def most_probable(model: Automaton, alphabet: Alphabet, references: Sequence[str]) -> list[str]:
-    """Return the model's most probable text of each reference's own length."""
-    lengths = {len(text) for text in references}
-    texts = {length: alphabet.decode(model.most_probable(length)) for length in lengths}
-    return [texts[len(text)] for text in references]
+def guess(data: Data, num_bands: int) -> dict[str, list[str]]:
+    """Return the baselines' texts for the test part, by name."""
+    train, references, model = data.train, data.test.texts, data.language_model
+    ((most_frequent, _count),) = Counter(train.texts).most_common(1)
+    best = {n: data.alphabet.decode(model.most_probable(n)) for n in set(map(len, references))}
+    found = {
+        "most frequent transcript": [most_frequent] * len(references),
+        "n-gram's best text of the right length": [best[len(text)] for text in references],
+    }
+    if all(utterance.segments for utterance in train.utterances):
+        templates = Templates(LogMel(data.corpus.sample_rate, num_bands), train, data.valid)
+        spectra = map(templates.read, data.test.as_spoken)
+        found["nearest mean spectrum, frame by frame"] = list(spectra)
+    return found
 
 
 class Templates:
     """The mean spectrum of each digit and of silence."""
 
-    def __init__(self, spectrogram: LogMel, train: Examples) -> None:
-        """Average over training frames.
+    def __init__(self, spectrogram: LogMel, train: Examples, valid: Examples) -> None:
+        """Average over training frames, and choose how many frames a run must have.
 
         Args:
           spectrogram: the front end, for where its frames lie.
           train: utterances with segments.
+          valid: what the error is to be smallest of.
         """
-        pairs = list(zip(train.utterances, train.as_spoken, strict=True))
+        pairs = zip(train.utterances, train.as_spoken, strict=True)
         labels = np.concatenate([_frame_labels(spectrogram, u, len(x)) for u, x in pairs])
         everything = np.concatenate(train.as_spoken)
         self.labels = sorted(set(labels))
         self.means = np.stack([everything[labels == k].mean(axis=0) for k in self.labels])
-        self.shortest = 1
-
-    def tune(self, valid: Examples) -> None:
-        """Choose how many frames a run must have, by the validation part's error."""
 
         def error(shortest: int) -> float:
             self.shortest = shortest
@@ -73,9 +70,9 @@ class Templates:
 
 
 def _frame_labels(spectrogram: LogMel, utterance: Utterance, num_frames: int) -> NDArray[np.str_]:
-    """Return what is spoken at the middle of each frame, `[T]`."""
+    """Return what is spoken at the middle of each frame, `[T]`: "" is silence."""
     middle = np.arange(num_frames) * spectrogram.hop + spectrogram.window // 2
-    labels = np.full(num_frames, SILENCE, dtype="<U1")
+    labels = np.full(num_frames, "", dtype="<U1")
     for segment in utterance.segments:
         labels[(middle >= segment.start) & (middle < segment.stop)] = segment.label
     return labels

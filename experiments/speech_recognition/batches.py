@@ -19,39 +19,30 @@ from experiments.speech_recognition.alphabet import Labels
 from experiments.speech_recognition.features import Frames
 from experiments.speech_recognition.utterances import Utterance
 
-# Sorting is by length times 1 ± this.
-_LENGTH_NOISE = 0.1
+_LENGTH_NOISE = 0.1  # sorting is by length times 1 ± this
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Utterances as a network reads them.
-
-    Attributes:
-      utterances: `[N]`.
-      labels: `[N]`, each int32 `[L]`.
-      copies: for each speed, `[N]` normalised spectrograms `[T, F]`.
-      usable: bool `[speeds, N]`, whether a copy has enough steps for its labels.
-      speed_1: which of the copies is at speed 1.
-    """
+    """N utterances as a network reads them."""
 
     utterances: Sequence[Utterance]
-    labels: Sequence[Labels]
-    copies: Sequence[Sequence[Frames]]
-    usable: NDArray[np.bool_]
-    speed_1: int = 0
+    labels: Sequence[Labels]  # each int32 [L]
+    copies: Sequence[Sequence[Frames]]  # for each speed, N normalised spectrograms [T, F]
+    usable: NDArray[np.bool_]  # [speeds, N], whether a copy has enough steps for its labels
+    speed_1: int = 0  # which of the copies is at speed 1
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     @property
     def texts(self) -> list[str]:
-        """Return the references, `[N]`."""
+        """Return the references."""
         return [utterance.text for utterance in self.utterances]
 
     @property
     def as_spoken(self) -> Sequence[Frames]:
-        """Return the copies at speed 1, `[N]`."""
+        """Return the copies at speed 1."""
         return self.copies[self.speed_1]
 
     @cached_property
@@ -135,12 +126,8 @@ def in_order_of_length(
 ) -> Iterator[tuple[list[int], Batch]]:
     """Yield all utterances, the short ones first: whose rows these are, and the batch.
 
-    The last batch is filled with rows of no frames, so that it has the others' shape.
-
-    Args:
-      frames: N of `[T, F]`.
-      padded: lengths to choose from.
-      batch_size: B.
+    The frames are N of `[T, F]`, the lengths to pad to are chosen from `padded`. The last batch
+    is filled with rows of no frames, so that it has the others' shape, B rows.
     """
     order = sorted(range(len(frames)), key=lambda i: len(frames[i]))
     for start in range(0, len(order), batch_size):

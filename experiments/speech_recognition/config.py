@@ -17,8 +17,6 @@ from experiments.common.settings import (
     CellName,
     Count,
     NetworkSettings,
-    Positive,
-    Rate,
     TrainingSettings,
     Whole,
     require,
@@ -26,7 +24,6 @@ from experiments.common.settings import (
 from experiments.speech_recognition.features import Normalization
 
 CORPORA = ("formants", "an4", "fsdd")
-CORPUS_OR_FOLDER = f"{', '.join(CORPORA)}, or a folder of your own recordings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +58,21 @@ class Config(NetworkSettings, TrainingSettings):
     """Frames of 10 ms that the network reads in one step."""
 
     cell: CellName = "gru"
-    hidden_size: Count = 64
+    hidden_size: int = 64
     bidirectional: bool = True
     """Whether each layer also reads from the end."""
-    dropout: Rate = 0.1
+    dropout: float = 0.1
 
-    steps: Count = 400
-    batch_size: Count = 16
+    steps: int = 400
+    batch_size: int = 16
     """Utterances a step."""
     num_lengths: Count = 2
     """Lengths that batches are padded to; for each the step is compiled by itself."""
-    learning_rate: Positive = 5e-3
-    warmup_steps: Whole = 40
-    adam_b2: Rate = 0.999
-    eval_interval: Count = 50
-    checkpoint_interval: Annotated[Count, FREE] = 200
+    learning_rate: float = 5e-3
+    warmup_steps: int = 40
+    adam_b2: float = 0.999
+    eval_interval: int = 50
+    checkpoint_interval: int = 200
 
     beam_size: Annotated[Count, FREE] = 16
     """Prefixes that the beam search keeps."""
@@ -94,11 +91,7 @@ class Config(NetworkSettings, TrainingSettings):
     """Utterances that are decoded side by side."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-          InputError: names the option, what it may be and what it is.
-        """
+        """Refuse values out of range, with InputError: see `require`."""
         super().__post_init__()
         require(min(self.voices) >= 1, self, "voices", "three numbers >= 1")
         require(self.max_bands <= self.num_bands, self, "max_bands", "at most --num-bands")

@@ -51,8 +51,10 @@ def an4(data_dir: str | None, seed: int) -> Corpus:
 
 def _an4_part(file_of: dict[str, Path], part: str) -> list[Utterance]:
     """Read the official training or test part."""
-    names = file_of[f"etc/an4_{part}.fileids"].read_text(encoding="ascii").split()
-    lines = file_of[f"etc/an4_{part}.transcription"].read_text(encoding="ascii").splitlines()
+    names, lines = (
+        file_of[f"etc/an4_{part}.{kind}"].read_text(encoding="ascii").splitlines()
+        for kind in ("fileids", "transcription")
+    )
     utterances = []
     for name, line in zip(names, lines, strict=True):
         # A name is folder/speaker/utterance, and the line repeats the last.
@@ -104,5 +106,4 @@ def _files(
     sources = read_manifest(
         manifest, name=name, repository=repository, commit=commit, licence=licence
     )
-    paths = fetch_all(sources, data_dir)
-    return {source.path: path for source, path in zip(sources, paths, strict=True)}
+    return dict(zip([x.path for x in sources], fetch_all(sources, data_dir), strict=True))

@@ -36,26 +36,30 @@ from experiments.speech_recognition.words import word_bigram
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """A corpus ready to train on.
-
-    Attributes:
-      corpus: where it comes from.
-      alphabet: the labels.
-      language_model: of the training transcripts, for the beam search.
-      moments: over all training frames; used where normalisation is global.
-      train, valid, test: the parts; copies at other speeds in the first only.
-      padded: the lengths that utterances are padded to.
-    """
+class Data:
+    """A corpus ready to train on."""
 
     corpus: Corpus
     alphabet: Alphabet
-    language_model: Automaton
-    moments: Moments
-    train: Examples
+    language_model: Automaton  # of the training transcripts, for the beam search
+    moments: Moments  # over all training frames; used where normalisation is global
+    train: Examples  # with copies at other speeds
     valid: Examples
     test: Examples
-    padded: tuple[int, ...]
+    padded: tuple[int, ...]  # the lengths that utterances are padded to
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what transcribing with a trained model needs to know."""
+        corpus = self.corpus
+        return {
+            "characters": self.alphabet.characters,
+            "sample_rate": corpus.sample_rate,
+            "longest_seconds": max(len(u.wave) for u in corpus.train) / corpus.sample_rate,
+            "mean": self.moments.mean.tolist(),
+            "deviation": self.moments.deviation.tolist(),
+            "transcripts": self.train.texts,
+        }
 
     @property
     def digest(self) -> str:
@@ -68,41 +72,21 @@ class Dataset:
         return int((~self.train.usable).sum())
 
 
-def load_data(config: Config) -> Dataset:
-    """Return the data of a config, ready to train on.
+def load(config: Config) -> Data:
+    """Return the data that a config names, ready to train on.
 
     Raises:
-      InputError: see `load_corpus` and `prepare`.
-    """
-    return prepare(load_corpus(config), config)
-
-
-def facts_of(dataset: Dataset) -> dict[str, Any]:
-    """Return what transcribing with a trained model needs to know of the data."""
-    corpus, moments = dataset.corpus, dataset.moments
-    return {
-        "characters": dataset.alphabet.characters,
-        "sample_rate": corpus.sample_rate,
-        "longest_seconds": max(len(u.wave) for u in corpus.train) / corpus.sample_rate,
-        "mean": moments.mean.tolist(),
-        "deviation": moments.deviation.tolist(),
-        "transcripts": dataset.train.texts,
-    }
-
-
-def load_corpus(config: Config) -> Corpus:
-    """Return the corpus that a config names.
-
-    Raises:
-      InputError: a file is missing or damaged, or a folder has too few recordings of use.
+      InputError: a file is missing or damaged, a folder has too few recordings of use, or
+        see `prepare`.
     """
     if config.data == "formants":
-        return formants.load(config.seed, config.voices, config.takes)
-    if config.data == "an4":
-        return corpora.an4(config.data_dir, config.seed)
-    if config.data == "fsdd":
-        return corpora.fsdd(config.data_dir, config.seed)
-    return own.load(config.data, config.seed, config.stack)
+        corpus = formants.load(config.seed, config.voices, config.takes)
+    elif config.data in ("an4", "fsdd"):
+        read = corpora.an4 if config.data == "an4" else corpora.fsdd
+        corpus = read(config.data_dir, config.seed)
+    else:
+        corpus = own.load(config.data, config.seed, config.stack)
+    return prepare(corpus, config)
 
 
 def make_language_model(
@@ -118,7 +102,7 @@ def make_language_model(
     return character_ngram(transcripts, alphabet, config.ngram_order, config.ngram_entries)
 
 
-def prepare(corpus: Corpus, config: Config) -> Dataset:
+def prepare(corpus: Corpus, config: Config) -> Data:
     """Compute and normalise the features of all parts, and the language model.
 
     Raises:
@@ -130,26 +114,23 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
     language_model = make_language_model(config, alphabet, texts)
     spectrogram = LogMel(corpus.sample_rate, config.num_bands)
 
-    def heard(utterances: Sequence[Utterance], speeds: Sequence[float]) -> list[list[Frames]]:
-        return [[spectrogram(change_speed(u.wave, speed)) for u in utterances] for speed in speeds]
+    def heard(utterances: Sequence[Utterance], speed: float = 1.0) -> list[Frames]:
+        return [spectrogram(change_speed(u.wave, speed)) for u in utterances]
 
     def examples(
         utterances: Sequence[Utterance], copies: Sequence[Sequence[Frames]], speed_1: int = 0
     ) -> Examples:
         labels = [alphabet.encode(u.text) for u in utterances]
         num_steps = [[-(-len(frames) // config.stack) for frames in copy] for copy in copies]
-        return Examples(
-            utterances=utterances,
-            labels=labels,
-            copies=[normalize(copy, utterances, config, overall) for copy in copies],
-            usable=np.array(num_steps) >= [steps_needed(y) for y in labels],
-            speed_1=speed_1,
-        )
+        usable = np.array(num_steps) >= [steps_needed(y) for y in labels]
+        copies = [normalize(copy, utterances, config, overall) for copy in copies]
+        return Examples(utterances, labels, copies, usable, speed_1)
 
-    speed_1, of_train = config.speeds.index(1.0), heard(corpus.train, config.speeds)
+    of_train = [heard(corpus.train, speed) for speed in config.speeds]
+    speed_1 = config.speeds.index(1.0)
     overall = moments(of_train[speed_1])
     train = examples(corpus.train, of_train, speed_1)
-    valid, test = (examples(part, heard(part, (1.0,))) for part in (corpus.valid, corpus.test))
+    valid, test = (examples(part, [heard(part)]) for part in (corpus.valid, corpus.test))
     hopeless = np.flatnonzero(~train.usable.any(axis=0))
     if len(hopeless):
         raise InputError(
@@ -158,20 +139,20 @@ def prepare(corpus: Corpus, config: Config) -> Dataset:
         )
     lengths = np.concatenate([np.ravel(part.lengths) for part in (train, valid, test)])
     padded = best_bounds(-(-lengths // config.stack) * config.stack, config.num_lengths)
-    return Dataset(corpus, alphabet, language_model, overall, train, valid, test, padded)
+    return Data(corpus, alphabet, language_model, overall, train, valid, test, padded)
 
 
 def normalize(
     frames: Sequence[Frames], utterances: Sequence[Utterance], config: Config, overall: Moments
 ) -> list[Frames]:
-    """Normalise each spectrogram by the moments that the config asks for.
+    """Normalise each spectrogram by the moments that `config.normalization` names.
 
     Args:
-      frames: each `[T, F]`.
-      utterances: whose they are.
-      config: `normalization`: by each utterance's own moments, by those of all that its
-        speaker says in this part and at this speed, or by the training part's.
-      overall: the last of these.
+      frames: N of `[T, F]`.
+      utterances: N, whose they are.
+      config: asks for each utterance's own moments, for those of all that its speaker says
+        in this part and at this speed, or for the training part's.
+      overall: the last of these, `[F]`.
     """
     if config.normalization == "global":
         return [overall.normalize(x) for x in frames]

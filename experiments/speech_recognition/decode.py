@@ -1,6 +1,6 @@
 """From a trained model to texts: the best path, or the prefix beam with a language model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from deeprnn_jax.decoding import ctc_greedy, ctc_prefix_beam
 from experiments.speech_recognition.alphabet import BLANK, Alphabet
 from experiments.speech_recognition.batches import in_order_of_length
 from experiments.speech_recognition.features import Frames
-from experiments.speech_recognition.model import Model, ModelParams
+from experiments.speech_recognition.model import Model, Params
 from experiments.speech_recognition.ngrams import Automaton
 
 
@@ -34,11 +34,7 @@ DecodeFn = Callable[[Outputs], list[str]]  # the text of each utterance
 
 
 def run(
-    model: Model,
-    params: ModelParams,
-    frames: Sequence[Frames],
-    padded: Sequence[int],
-    batch_size: int,
+    model: Model, params: Params, frames: Sequence[Frames], padded: Sequence[int], batch_size: int
 ) -> Outputs:
     """Run a model over utterances, without dropout.
 
@@ -59,20 +55,13 @@ def run(
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply(model: Model, params: ModelParams, frames: Any, num_frames: Any) -> Any:
+def _apply(model: Model, params: Params, frames: Any, num_frames: Any) -> Any:
     return model.apply(params, frames, num_frames)
 
 
 def greedy(outputs: Outputs, alphabet: Alphabet, batch_size: int) -> list[str]:
-    """Return the text of each utterance's most probable alignment.
-
-    Args:
-      outputs: of N utterances.
-      alphabet: what labels mean.
-      batch_size: how many to decode side by side.
-    """
-    best = (_best_path(*part).labels for part in _in_parts(outputs, batch_size))
-    return _texts(best, alphabet, outputs)
+    """Return the text of each utterance's most probable alignment, `batch_size` side by side."""
+    return _texts(lambda *part: _best_path(*part).labels, outputs, alphabet, batch_size)
 
 
 _best_path = jax.jit(partial(ctc_greedy, blank=BLANK))
@@ -90,8 +79,7 @@ class BeamSearch(NamedTuple):
         """Return the best text of each utterance."""
         weights = map(np.float32, fusion)
         search = partial(_search, self.beam_size, self.language_model, *weights)
-        best = (search(*part) for part in _in_parts(outputs, self.batch_size))
-        return _texts(best, self.alphabet, outputs)
+        return _texts(search, outputs, self.alphabet, self.batch_size)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -114,23 +102,18 @@ def _search(
     return best.labels[:, 0]
 
 
-def _in_parts(outputs: Outputs, batch_size: int) -> Iterator[Outputs]:
-    """Yield utterances so many at a time; a single one is left alone.
+def _texts(
+    search: Callable[..., jax.Array], outputs: Outputs, alphabet: Alphabet, batch_size: int
+) -> list[str]:
+    """Search utterances `batch_size` at a time, a single one alone, and return their texts.
 
-    The last ones are filled up to as many, so that every part of a corpus runs the same
-    compiled search.
+    `search` takes logits `[T, B, V]` and lengths `[B]`, and returns labels `[B, N]`. The last
+    utterances are filled up to B, so that every part of a corpus runs the same compiled search.
     """
     count = len(outputs.lengths)
-    rows = 1 if count == 1 else batch_size
-    missing = -count % rows
-    logits = np.pad(outputs.logits, ((0, 0), (0, missing), (0, 0)))
-    lengths = np.pad(outputs.lengths, (0, missing))
-    for start in range(0, count, rows):
-        part = slice(start, start + rows)
-        yield Outputs(logits[:, part], lengths[part])
-
-
-def _texts(parts: Iterator[jax.Array], alphabet: Alphabet, outputs: Outputs) -> list[str]:
-    """Return the texts of all parts' labels, without what they were filled up with."""
-    rows = (row for labels in parts for row in np.asarray(labels))
-    return [alphabet.decode(row) for row, _ in zip(rows, outputs.lengths, strict=False)]
+    size = 1 if count == 1 else batch_size
+    logits = np.pad(outputs.logits, ((0, 0), (0, -count % size), (0, 0)))
+    lengths = np.pad(outputs.lengths, (0, -count % size))
+    parts = (slice(start, start + size) for start in range(0, count, size))
+    labels = [row for part in parts for row in np.asarray(search(logits[:, part], lengths[part]))]
+    return [alphabet.decode(row) for row in labels[:count]]

@@ -67,8 +67,7 @@ class Options:
 
 def depths_of(config: Config, depths: Sequence[int]) -> Sweep:
     """Return what is compared: `config` with so many layers each."""
-    stored = as_stored(config)
-    del stored["num_layers"]  # the rows tell it
+    stored = {k: v for k, v in as_stored(config).items() if k != "num_layers"}  # the rows tell it
     title = f"{Path(config.data).name}: bidirectional {config.cell}, skip {config.skip}, by depth"
     return Sweep(
         experiment=EXPERIMENT,
@@ -104,17 +103,8 @@ def _figures(_: str, results: Results) -> dict[str, Any]:
 def table(content: Mapping[str, Any]) -> str:
     """Return the table as Markdown, a row a depth, under a line that states the schedule."""
     config = content["config"]
-    rows = [
-        [
-            "layers",
-            "parameters",
-            "validation CER",
-            "test CER",
-            "interval",
-            "test WER",
-            "training, s",
-        ]
-    ]
+    head = ["layers", "parameters", "validation CER", "test CER", "interval", "test WER"]
+    rows = [[*head, "training, s"]]
     for row in content["rows"]:
         rates = (row["validation_cer"], row["test_cer"], *row["test_cer_interval"], row["test_wer"])
         valid, test, low, high, wer = (f"{100 * rate:.2f}" for rate in rates)

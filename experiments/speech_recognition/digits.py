@@ -28,8 +28,7 @@ def join_clips(
     """Join clips to strings of one speaker each.
 
     In each round every clip is used exactly once: a speaker's clips are shuffled and cut
-    at random lengths of 3 to 7. What is left at the end, fewer than 3, joins the string
-    before.
+    at random lengths of 3 to 7. Fewer than 3 that are left at the end join the string before.
 
     Args:
       clips: the clips.
@@ -56,18 +55,15 @@ def _join(
 ) -> Utterance:
     """Join the clips of one string, with pauses and noise."""
     low, high = (ms * SAMPLE_RATE // 1000 for ms in _GAP_MS)
-    pieces: list[Signal] = []
-    segments, place = [], 0
-    for clip in clips:
-        gap = int(rng.integers(low, high + 1))
-        start = place + gap
-        place = start + len(clip.wave)
-        segments.append(Segment(start, place, clip.digit))
-        pieces += [np.zeros(gap, np.float32), clip.wave]
-    pieces.append(np.zeros(int(rng.integers(low, high + 1)), np.float32))
+    gaps = [np.zeros(n, np.float32) for n in rng.integers(low, high + 1, size=len(clips) + 1)]
+    pieces, segments, place = [gaps[0]], [], len(gaps[0])
+    for clip, gap in zip(clips, gaps[1:], strict=True):
+        stop = place + len(clip.wave)
+        segments.append(Segment(place, stop, clip.digit))
+        pieces += [clip.wave, gap]
+        place = stop + len(gap)
     wave = np.concatenate(pieces)
-    below = rng.uniform(*noise_db)
-    level = np.sqrt(np.mean(wave**2)) * 10.0 ** (-below / 20.0)
+    level = np.sqrt(np.mean(wave**2)) * 10.0 ** (-rng.uniform(*noise_db) / 20.0)
     wave = wave + rng.normal(0.0, level, len(wave))
     text = "".join(clip.digit for clip in clips)
     return Utterance(name, clips[0].speaker, text, wave.astype(np.float32), tuple(segments))

@@ -4,7 +4,7 @@ from experiments.common.experiment import Experiment
 from experiments.common.records import PACKAGES
 from experiments.speech_recognition.config import CORPORA
 from experiments.speech_recognition.configs import PRESETS
-from experiments.speech_recognition.data import facts_of, load_data
+from experiments.speech_recognition.data import load
 from experiments.speech_recognition.measure import measure
 from experiments.speech_recognition.model import build
 from experiments.speech_recognition.problem import make_problem
@@ -16,8 +16,7 @@ EXPERIMENT = Experiment(
     about="Train a speech recogniser, or write down recordings with a trained one.",
     presets=PRESETS,
     corpora=CORPORA,
-    load=load_data,
-    facts=facts_of,
+    load=load,
     build=build,
     problem=make_problem,
     describe=describe,

@@ -27,6 +27,8 @@ from experiments.common.errors import InputError
 Frames = NDArray[np.float32]  # [T, F]
 Normalization = Literal["utterance", "speaker", "global"]
 
+WINDOW_S, HOP_S = 0.025, 0.01  # length of a frame, and from its start to the next one's
+LOWEST_HZ = 20.0  # where the first triangle begins; the last one ends at half the rate
 # About what rounding to 16 bits leaves in a band: it keeps the logarithm of digital
 # silence finite, and of no use to the network.
 _FLOOR = 1e-7
@@ -36,28 +38,13 @@ _SMALLEST_DEVIATION = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class LogMel:
-    """How features are computed.
+    """How features are computed."""
 
-    Attributes:
-      sample_rate: in Hz.
-      num_bands: F, how many triangles.
-      window_ms: length of a frame.
-      hop_ms: from one frame's start to the next one's.
-      low_hz: where the first triangle begins; the last one ends at half the rate.
-    """
-
-    sample_rate: int
-    num_bands: int = 40
-    window_ms: float = 25.0
-    hop_ms: float = 10.0
-    low_hz: float = 20.0
+    sample_rate: int  # in Hz
+    num_bands: int = 40  # F, how many triangles
 
     def __post_init__(self) -> None:
-        """Refuse bands that hear nothing.
-
-        Raises:
-          InputError: there are so many that one lies between two frequencies of the spectrum.
-        """
+        """Raise InputError where a band lies between two frequencies of the spectrum."""
         deaf = int((self.triangles.max(axis=1) == 0).sum())
         if deaf:
             raise InputError(
@@ -68,12 +55,12 @@ class LogMel:
     @property
     def window(self) -> int:
         """Return W, the samples of a frame."""
-        return round(self.sample_rate * self.window_ms / 1000)
+        return round(WINDOW_S * self.sample_rate)
 
     @property
     def hop(self) -> int:
         """Return H, the samples from a frame to the next."""
-        return round(self.sample_rate * self.hop_ms / 1000)
+        return round(HOP_S * self.sample_rate)
 
     @property
     def fft_size(self) -> int:
@@ -86,7 +73,7 @@ class LogMel:
 
         The m-th rises from the (m - 1)-th corner to the m-th and falls to the next.
         """
-        low, high = hz_to_mel(self.low_hz), hz_to_mel(self.sample_rate / 2)
+        low, high = hz_to_mel(LOWEST_HZ), hz_to_mel(self.sample_rate / 2)
         corners = mel_to_hz(np.linspace(low, high, self.num_bands + 2))
         bins = fft.rfftfreq(self.fft_size, 1.0 / self.sample_rate)
         left, middle, right = (corners[i : i - 2 or None, None] for i in range(3))

@@ -25,7 +25,7 @@ from experiments.speech_recognition.augment import spec_augment
 from experiments.speech_recognition.config import Config
 
 
-class ModelParams(NamedTuple):
+class Params(NamedTuple):
     """The parameters, one field a part."""
 
     rnn: Any
@@ -34,17 +34,10 @@ class ModelParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """An acoustic model: pure functions of its settings.
-
-    Two of the same settings are equal, so that what is compiled for one serves the other.
-
-    Attributes:
-      config: the settings.
-      num_labels: V, the blank counted in.
-    """
+    """Pure functions of some settings; what is compiled for equal ones serves all."""
 
     config: Config
-    num_labels: int
+    num_labels: int  # V, the blank counted in
 
     @property
     def _rnn(self) -> drnn.DeepRNN:
@@ -54,18 +47,18 @@ class Model:
     def _readout(self) -> Any:
         return nn.Dense(self.num_labels, dtype=jnp.dtype(self.config.compute_dtype))
 
-    def init(self, key: jax.Array) -> ModelParams:
+    def init(self, key: jax.Array) -> Params:
         """Draw the parameters."""
         config, (rnn_key, readout_key) = self.config, jax.random.split(key)
         output_size = config.hidden_size * (2 if config.bidirectional else 1)
-        return ModelParams(
+        return Params(
             rnn=self._rnn.init(rnn_key, config.num_bands * config.stack),
             readout=self._readout.init(readout_key, jnp.zeros((0, output_size))),
         )
 
     def apply(
         self,
-        params: ModelParams,
+        params: Params,
         frames: jax.Array,
         num_frames: jax.Array,
         key: jax.Array | None = None,
@@ -73,7 +66,7 @@ class Model:
         """Run over spectrograms side by side.
 
         Args:
-          params: the parameters.
+          params: of `init`.
           frames: `[T, B, F]`, normalised.
           num_frames: int `[B]`, the real frames of each row.
           key: turns dropout and masks on.
@@ -85,8 +78,9 @@ class Model:
         if mask_key is not None:
             frames = spec_augment(mask_key, frames, num_frames, config)
         x, lengths = stack_frames(frames, config.stack), -(-num_frames // config.stack)
-        schedule = config.schedule
-        _, y = self._rnn.apply(params.rnn, x, lengths=lengths, key=rnn_key, schedule=schedule)
+        _, y = self._rnn.apply(
+            params.rnn, x, lengths=lengths, key=rnn_key, schedule=config.schedule
+        )
         y = dropout(y, config.dropout, dropout_key)
         # The loss is taken in float32.
         return self._readout.apply(params.readout, y).astype(jnp.float32), lengths
@@ -98,9 +92,9 @@ def build(config: Config, facts: Mapping[str, Any]) -> Model:
 
 
 def stack_frames(frames: jax.Array, count: int) -> jax.Array:
-    """Put `count` neighbouring frames side by side: `[T, B, F]` to `[T', B, count * F]`.
+    """Put `count` neighbouring frames side by side: `[T, B, F]` to `[⌈T / count⌉, B, count F]`.
 
-    T' is T / count, rounded up; what is missing in the last step is 0, the mean.
+    What is missing in the last step is 0, the mean.
     """
     num_frames, batch_size, bands = frames.shape
     missing = -num_frames % count

@@ -59,11 +59,9 @@ class Automaton(NamedTuple):
         return labels
 
     def language_model(self, num_rows: int, weight: jax.Array | float) -> LanguageModel:
-        """Return this as what `ctc_prefix_beam` asks for.
+        """Return this as what `ctc_prefix_beam` asks for, for `num_rows` utterances at once.
 
-        Args:
-          num_rows: B, how many utterances are decoded side by side.
-          weight: what its log-probabilities are multiplied by.
+        Its log-probabilities are multiplied by `weight`.
         """
         log_probs, successors = jnp.asarray(self.log_probs), jnp.asarray(self.successors)
 

@@ -1,7 +1,7 @@
 """A user's own recordings, read from a folder and split; its form is in recordings.py.
 
 Every recording becomes mono at 16 kHz, the rate of AN4; what that changes is said in one
-line for each kind of change. Transcripts are normalised as AN4's are: see
+line for each kind of change. Transcripts are normalised as AN4's are, by
 `alphabet.normalize_transcript`. All is held in memory, about 0.35 GB an hour.
 
 Left out, counted and named in one line: recordings without a transcript, or with one in
@@ -28,11 +28,7 @@ from experiments.common.left_out import LeftOut
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript, steps_needed
 from experiments.speech_recognition.audio import TooLongError, read_audio
 from experiments.speech_recognition.features import LogMel
-from experiments.speech_recognition.recordings import (
-    METADATA,
-    Recording,
-    find_recordings,
-)
+from experiments.speech_recognition.recordings import METADATA, Recording, find_recordings
 from experiments.speech_recognition.utterances import (
     Corpus,
     Utterance,
@@ -64,8 +60,7 @@ def load(folder: str, seed: int, stack: int, note: Callable[[str], None] = print
         recordings that can be used.
     """
     left_out = LeftOut()
-    found = find_recordings(Path(folder), left_out)
-    utterances = _read(found, stack, left_out, note)
+    utterances = _read(find_recordings(Path(folder), left_out), stack, left_out, note)
     if left_out:
         total = len(utterances) + len(left_out)
         note(f"{folder}: {len(left_out)} of {total} recordings left out: {left_out}")
@@ -98,34 +93,23 @@ def _read(
         except InputError as error:
             left_out.add("unreadable, empty or silent", str(error).removeprefix("read_audio: "))
             continue
-        utterance = Utterance(recording.name, recording.speaker, text, wave)
         sound = hashlib.sha256(wave.tobytes()).digest()
-        if _is_too_short(utterance, stack):
-            left_out.add(f"too short for their transcripts at --stack {stack}", utterance.name)
+        steps = -(-LogMel(SAMPLE_RATE).num_frames(len(wave)) // stack)
+        if steps < steps_needed(Alphabet.of_texts([text]).encode(text)):
+            left_out.add(f"too short for their transcripts at --stack {stack}", recording.name)
         elif sound in heard:
-            left_out.add("with the sound of another", utterance.name)
+            left_out.add("with the sound of another", recording.name)
         else:
             heard.add(sound)
-            utterances.append(utterance)
+            utterances.append(Utterance(recording.name, recording.speaker, text, wave))
             changes.update(line.removeprefix(f"{recording.path}: ") for line in notes)
     for change, count in changes.items():
         note(f"{count} of {len(utterances)} recordings: {change}")
     return utterances
 
 
-def _is_too_short(utterance: Utterance, stack: int) -> bool:
-    steps = -(-LogMel(SAMPLE_RATE).num_frames(len(utterance.wave)) // stack)
-    return steps < steps_needed(Alphabet.of_texts([utterance.text]).encode(utterance.text))
-
-
 def split(name: str, utterances: Sequence[Utterance], seed: int) -> Corpus:
-    """Hold out validation and test part; see the module.
-
-    Args:
-      name: the corpus's.
-      utterances: `FEWEST` or more.
-      seed: draws the validation part.
-    """
+    """Hold out test part and, drawn by `seed`, validation part of at least `FEWEST` utterances."""
     count = len(utterances) // 10
     most = max(Counter(utterance.speaker for utterance in utterances).values())
     by_speaker = most <= LARGEST_SHARE * len(utterances)
@@ -135,8 +119,8 @@ def split(name: str, utterances: Sequence[Utterance], seed: int) -> Corpus:
 
     rest, test = part_off(utterances, count, _TEST_SEED, group)
     train, valid = part_off(rest, count, seed, group)
-    note = all_different(train, valid, test)
-    if not by_speaker:
-        voices = num_speakers(utterances)
-        note = f"held out by utterance, not by speaker ({voices} in all): no measure of a new voice"
+    voices = num_speakers(utterances)
+    note = f"held out by utterance, not by speaker ({voices} in all): no measure of a new voice"
+    if by_speaker:
+        note = all_different(train, valid, test)
     return Corpus(name, "your own recordings", SAMPLE_RATE, train, valid, test, note)

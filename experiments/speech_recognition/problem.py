@@ -11,21 +11,22 @@ import jax.numpy as jnp
 import optax
 
 from experiments.common.experiment import Problem
-from experiments.common.updates import LossFn
-from experiments.speech_recognition import decode
+from experiments.speech_recognition import batches, decode
 from experiments.speech_recognition.alphabet import BLANK
-from experiments.speech_recognition.batches import Batch, batch_at, batches_per_epoch
+from experiments.speech_recognition.batches import Batch
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.data import Dataset
-from experiments.speech_recognition.model import Model, ModelParams
+from experiments.speech_recognition.data import Data
+from experiments.speech_recognition.model import Model, Params
 from experiments.speech_recognition.scores import score
 
 
-def make_loss(model: Model) -> LossFn:
-    """Return the nats a label; no state goes from batch to batch."""
+def make_problem(config: Config, data: Data, model: Model) -> Problem:
+    """Return the loss in nats a label, the batches, and the error rates of the best path."""
+    train, valid, batch_size = data.train, data.valid, config.batch_size
+    per_epoch = batches.batches_per_epoch(train, batch_size)
 
     def loss_fn(
-        params: ModelParams, batch: Batch, carry: None, key: jax.Array | None
+        params: Params, batch: Batch, carry: None, key: jax.Array | None
     ) -> tuple[jax.Array, None]:
         frames, num_frames, labels, num_labels = map(jnp.asarray, batch)
         logits, lengths = model.apply(params, frames, num_frames, key)
@@ -33,7 +34,29 @@ def make_loss(model: Model) -> LossFn:
         # By the label, not by the row: else batches of long utterances would weigh most.
         return nats.sum() / num_labels.sum(), carry
 
-    return loss_fn
+    def batch_at(step: int) -> Batch:
+        return batches.batch_at(train, step, data.padded, batch_size, config.seed)
+
+    def evaluate(params: Params) -> dict[str, float]:
+        outputs = decode.run(model, params, valid.as_spoken, data.padded, batch_size)
+        found = score(valid.texts, decode.greedy(outputs, data.alphabet, config.decode_batch))
+        return {"validation_cer": found.cer, "validation_wer": found.wer}
+
+    def show(record: Mapping[str, float]) -> str:
+        words = f"train {record['train_nats']:.3f} nats a character"
+        if "validation_cer" in record:
+            cer, wer = (100 * record[f"validation_{rate}"] for rate in ("cer", "wer"))
+            words += f"   validation CER {cer:.2f} %, WER {wer:.2f} %"
+        return words
+
+    return Problem(
+        loss_fn,
+        batch_at,
+        evaluate,
+        selection="validation_cer",
+        train_scalars=lambda step, nats: {"epoch": step / per_epoch, "train_nats": nats},
+        show=show,
+    )
 
 
 def ctc_loss(
@@ -58,31 +81,4 @@ def ctc_loss(
         labels,
         (places >= num_labels[:, None]).astype(jnp.float32),
         blank_id=BLANK,
-    )
-
-
-def make_problem(config: Config, dataset: Dataset, model: Model) -> Problem:
-    """Return what the training loop asks."""
-    train, valid, alphabet = dataset.train, dataset.valid, dataset.alphabet
-    per_epoch = batches_per_epoch(train, config.batch_size)
-
-    def evaluate(params: ModelParams) -> dict[str, float]:
-        outputs = decode.run(model, params, valid.as_spoken, dataset.padded, config.batch_size)
-        found = score(valid.texts, decode.greedy(outputs, alphabet, config.decode_batch))
-        return {"validation_cer": found.cer, "validation_wer": found.wer}
-
-    def show(record: Mapping[str, float]) -> str:
-        words = f"train {record['train_nats']:.3f} nats a character"
-        if "validation_cer" in record:
-            cer, wer = (100 * record[f"validation_{rate}"] for rate in ("cer", "wer"))
-            words += f"   validation CER {cer:.2f} %, WER {wer:.2f} %"
-        return words
-
-    return Problem(
-        loss_fn=make_loss(model),
-        batch_at=lambda step: batch_at(train, step, dataset.padded, config.batch_size, config.seed),
-        evaluate=evaluate,
-        selection="validation_cer",
-        train_scalars=lambda step, nats: {"epoch": step / per_epoch, "train_nats": nats},
-        show=show,
     )

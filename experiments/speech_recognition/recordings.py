@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from experiments.common.errors import InputError
 from experiments.common.left_out import LeftOut
-from experiments.speech_recognition.config import CORPUS_OR_FOLDER
+from experiments.speech_recognition.config import CORPORA
 
 METADATA = "metadata.csv"
 EXTENSIONS = (
@@ -48,19 +48,16 @@ class Recording(NamedTuple):
 def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:
     """Return the recordings of a folder that have a transcript.
 
-    They are in the order of metadata.csv, else in that of their paths.
-
-    Args:
-      folder: see the module.
-      left_out: is told of those without a transcript, of lines without a recording, and of
-        recordings in a second format.
+    They are in the order of metadata.csv, else in that of their paths. `left_out` is told of
+    those without a transcript, of lines without a recording, of those in a second format.
 
     Raises:
       InputError: no such folder, or metadata.csv is not of the form above.
     """
     if not os.path.isdir(folder):  # unlike Path's, it takes a name that is too long
         raise InputError(
-            f"find_recordings: there is no folder {folder}; --data must be {CORPUS_OR_FOLDER}"
+            f"find_recordings: there is no folder {folder}; --data must be {', '.join(CORPORA)}, "
+            "or a folder of your own recordings"
         )
     pairs = _listed if (folder / METADATA).is_file() else _side_by_side
     found = _one_a_stem(list(pairs(folder, left_out)), folder, left_out)
@@ -74,6 +71,7 @@ def find_recordings(folder: Path, left_out: LeftOut) -> list[Recording]:
 def _listed(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]:
     """Yield what metadata.csv lists, in its order: recordings and transcripts."""
     file, seen = folder / METADATA, set[Path]()
+    endings = ("", *EXTENSIONS, *map(str.upper, EXTENSIONS))
     text = _read_text(file)
     if text is None:
         raise InputError(f"find_recordings: {file} cannot be read as UTF-8 text; save it as such")
@@ -86,7 +84,9 @@ def _listed(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]:
                 f"find_recordings: {file}, line {number}: expected `name|transcript` or "
                 f"`name|raw|normalised`, got {line[:60]!r}; correct the line"
             )
-        path = _recording_of(folder, name)
+        candidates = (folder / base / (name + end) for base in ("wavs", "") for end in endings)
+        # os.path's, unlike Path's, takes a name that no file can have for that of none.
+        path = next(filter(os.path.isfile, candidates), None)
         if path is None:
             left_out.add("listed but not there", name[:60])
         elif path in seen:
@@ -96,14 +96,6 @@ def _listed(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]:
             yield path, columns[-1] or columns[0]
 
 
-def _recording_of(folder: Path, name: str) -> Path | None:
-    """Return the file that a line of metadata.csv means, or None where there is none."""
-    endings = ("", *EXTENSIONS, *map(str.upper, EXTENSIONS))
-    candidates = (folder / base / (name + end) for base in ("wavs", "") for end in endings)
-    # os.path's, unlike Path's, takes a name that no file can have for that of none.
-    return next((path for path in candidates if os.path.isfile(path)), None)
-
-
 def _side_by_side(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]:
     """Yield all recordings of a folder with the text files beside them, sorted by path."""
     for path in sorted(folder.rglob("*")):
@@ -111,11 +103,10 @@ def _side_by_side(folder: Path, left_out: LeftOut) -> Iterator[tuple[Path, str]]
         if hidden or path.suffix.lower() not in EXTENSIONS or not path.is_file():
             continue
         beside = (path.with_suffix(end) for end in (".txt", ".TXT"))
-        file = next((file for file in beside if file.is_file()), None)
-        text = None if file is None else _read_text(file)
+        file = next(filter(Path.is_file, beside), None)
         if file is None:
             left_out.add("without a transcript", _name(path, folder))
-        elif text is None:
+        elif (text := _read_text(file)) is None:
             left_out.add("with a transcript that is not UTF-8 text", _name(path, folder))
         else:
             yield path, text
@@ -155,9 +146,7 @@ def _name(path: Path, folder: Path) -> str:
 
 def _speakers(paths: Sequence[Path]) -> list[str]:
     """Return the speaker of each recording; see the module."""
-    if not paths:
-        return []
     parents = [os.path.abspath(path.parent) for path in paths]
-    common = os.path.commonpath(parents)
+    common = os.path.commonpath(parents) if parents else ""
     below = (Path(os.path.relpath(parent, common)).parts for parent in parents)
     return [parts[0] if parts else "" for parts in below]

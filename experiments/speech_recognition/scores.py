@@ -19,12 +19,7 @@ class Scores(NamedTuple):
 
 
 def score(references: Sequence[str], hypotheses: Sequence[str]) -> Scores:
-    """Return the error rates of hypotheses, each against its reference.
-
-    Args:
-      references: N texts, none of them empty.
-      hypotheses: N texts.
-    """
+    """Return the error rates of N hypotheses against N references, none of these empty."""
     references, hypotheses = list(references), list(hypotheses)
     wrong = sum(a != b for a, b in zip(references, hypotheses, strict=True))
     return Scores(
@@ -46,17 +41,15 @@ def cer_interval(
     Args:
       references: N texts, none of them empty.
       hypotheses: N texts.
-      share: of the resampled splits, evenly cut at both ends.
-      draws: how many of them; from one seed, so that the interval is the same each time.
+      share: of the resampled splits, in (0, 1); what is beyond is cut evenly at both ends.
+      draws: how many splits; always from the same seed, so that the interval is, too.
 
     References:
       Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR
       performance evaluation".
     """
-    found = [
-        jiwer.process_characters(reference, hypothesis)
-        for reference, hypothesis in zip(references, hypotheses, strict=True)
-    ]
+    pairs = zip(references, hypotheses, strict=True)
+    found = [jiwer.process_characters(*pair) for pair in pairs]
     errors = np.array([x.substitutions + x.deletions + x.insertions for x in found])
     lengths = np.array([x.hits + x.substitutions + x.deletions for x in found])
     rows = np.random.default_rng(0).integers(len(found), size=(draws, len(found)))

@@ -15,7 +15,7 @@ from experiments.common.experiment import Trained
 from experiments.common.records import RESULT_FILE, read_json
 from experiments.speech_recognition import decode
 from experiments.speech_recognition.alphabet import Alphabet
-from experiments.speech_recognition.audio import Signal, read_audio
+from experiments.speech_recognition.audio import read_audio
 from experiments.speech_recognition.data import make_language_model
 from experiments.speech_recognition.decode import BeamSearch, DecodeFn, Fusion
 from experiments.speech_recognition.features import Frames, LogMel, Moments, moments
@@ -43,11 +43,7 @@ class Task(command.Task):
     """How to: the best path (greedy), a prefix beam, or that with the n-gram model."""
 
     def __post_init__(self) -> None:
-        """Refuse to write down nothing.
-
-        Raises:
-          InputError: says what to give.
-        """
+        """Raise InputError where there is nothing to write down."""
         super().__post_init__()
         if self.transcribe == ():
             raise InputError("Task: --transcribe names no recording; give one or more")
@@ -75,23 +71,19 @@ def use(task: Task, trained: Trained) -> None:
 
 
 def make_decoder(trained: Trained, decoder: Decoder) -> DecodeFn:
-    """Return what reads the text of one recording at a time.
-
-    Args:
-      trained: the model.
-      decoder: greedy, beam, or the beam with the n-gram model that the config asks for.
+    """Return what reads the text of one recording at a time, see `Task.decoder`.
 
     Raises:
-      InputError: that model would fill the memory.
+      InputError: the n-gram model that the config asks for would fill the memory.
     """
     config, alphabet = trained.config, Alphabet(trained.facts["characters"])
     if decoder == "greedy":
         return partial(decode.greedy, alphabet=alphabet, batch_size=1)
+    alone = BeamSearch(alphabet, config.beam_size, 1)
     if decoder == "beam":  # without a bonus, which makes up for what a language model takes
-        return BeamSearch(alphabet, config.beam_size, 1)
+        return alone
     language_model = make_language_model(config, alphabet, trained.facts["transcripts"])
-    search = BeamSearch(alphabet, config.beam_size, 1, language_model)
-    return partial(search, fusion=fusion_of(trained))
+    return partial(alone._replace(language_model=language_model), fusion=fusion_of(trained))
 
 
 def fusion_of(trained: Trained) -> Fusion:
@@ -104,16 +96,10 @@ def fusion_of(trained: Trained) -> Fusion:
 
 
 def transcribe(trained: Trained, path: Path, decode_fn: DecodeFn, note: Note = print) -> str:
-    """Return the text of a recording.
-
-    Args:
-      trained: the model.
-      path: a file in any format and at any rate; see `audio.read_audio`.
-      decode_fn: see `make_decoder`.
-      note: see `Note`.
+    """Return the text of a recording, of any format and rate, as `make_decoder`'s function has it.
 
     Raises:
-      InputError: the file cannot be read, is silent, too short or too long.
+      InputError: it lasts too short or too long a time, or see `audio.read_audio`.
     """
     frames, multiple = features_of(trained, path, note), _PADDED_TO * trained.config.stack
     padded = -(-len(frames) // multiple) * multiple
@@ -130,28 +116,17 @@ def features_of(
 
     Where the model was trained with each speaker's moments, a file is a speaker.
 
-    Args:
-      trained: the model.
-      path: the file.
-      note: see `Note`.
-      longest_s: a longer recording is refused. Beyond ten minutes the search's time, which
-        grows with the square of the length, is felt; and there is no hope for a model
-        that was trained on a few seconds at once.
+    One of more than `longest_s` seconds is refused. Beyond ten minutes the search's time, which
+    grows with the square of the length, is felt; and there is no hope for a model that was
+    trained on a few seconds at once.
 
     Raises:
       InputError: see `transcribe`.
     """
     config, facts = trained.config, trained.facts
-    wave = read_audio(path, facts["sample_rate"], note, longest=longest_s)
-    _check(wave, path, trained, note)
-    frames = LogMel(facts["sample_rate"], config.num_bands)(wave)
-    overall = Moments(*(np.array(facts[name], np.float32) for name in ("mean", "deviation")))
-    return (overall if config.normalization == "global" else moments([frames])).normalize(frames)
-
-
-def _check(wave: Signal, path: Path, trained: Trained, note: Note) -> None:
-    """Refuse a recording that is too short, and tell what looks odd."""
-    seconds, longest = len(wave) / trained.facts["sample_rate"], trained.facts["longest_seconds"]
+    rate, longest = facts["sample_rate"], facts["longest_seconds"]
+    wave = read_audio(path, rate, note, longest=longest_s)
+    seconds = len(wave) / rate
     if seconds < _SHORTEST_MS / 1000:
         raise InputError(
             f"transcribe: {path} lasts {1000 * seconds:.0f} ms; nothing is said in less than "
@@ -165,3 +140,6 @@ def _check(wave: Signal, path: Path, trained: Trained, note: Note) -> None:
     share = np.mean(np.abs(wave) >= _CLIPPED_FROM)
     if share > _CLIPPED_SHARE:
         note(f"{path}: {100 * share:.1f} % at full scale: too loud, it seems to be clipped")
+    frames = LogMel(rate, config.num_bands)(wave)
+    overall = Moments(*(np.array(facts[name], np.float32) for name in ("mean", "deviation")))
+    return (overall if config.normalization == "global" else moments([frames])).normalize(frames)

@@ -31,23 +31,15 @@ class Utterance(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Utterances to learn from, to choose by, and to report on.
-
-    Attributes:
-      name: what to call it.
-      licence: what its source says about use.
-      sample_rate: in Hz.
-      train, valid, test: the parts.
-      note: how they were made.
-    """
+    """Utterances to learn from, to choose by, and to report on."""
 
     name: str
-    licence: str
-    sample_rate: int
+    licence: str  # what its source says about use
+    sample_rate: int  # in Hz
     train: Sequence[Utterance]
     valid: Sequence[Utterance]
     test: Sequence[Utterance]
-    note: str
+    note: str  # how the parts were made
 
     @property
     def parts(self) -> tuple[Sequence[Utterance], ...]:
@@ -81,10 +73,8 @@ def part_off(
         drawn.add(groups[i])
         if sum(sizes[name] for name in drawn) >= count:
             break
-    left, parted = [], []
-    for utterance in utterances:
-        (parted if group(utterance) in drawn else left).append(utterance)
-    return left, parted
+    left = [utterance for utterance in utterances if group(utterance) not in drawn]
+    return left, [utterance for utterance in utterances if group(utterance) in drawn]
 
 
 def num_speakers(utterances: Sequence[Utterance]) -> int:

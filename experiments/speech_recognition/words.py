@@ -14,6 +14,7 @@ recognised where the sound is clear. A word after such a one follows the unigram
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet, most_entries: int = 10
     number = {word: i for i, word in enumerate(words)}
     stream = [n for sentence in sentences for n in (*(number[w] for w in sentence), len(words))]
     bigrams, unigrams = _bigrams(np.array(stream), len(words) + 1)
-    spellings = [list(map(int, alphabet.encode(word))) for word in words]
+    spellings = [tuple(map(int, alphabet.encode(word))) for word in words]
     children, through, ends_at = _tree(spellings, alphabet.size)
     num_nodes, size = children.shape
     num_words, space = len(words), alphabet.characters.find(" ") + 1
@@ -80,8 +81,7 @@ def word_bigram(texts: Iterable[str], alphabet: Alphabet, most_entries: int = 10
 def _check_size(words: Sequence[str], size: int, most_entries: int) -> None:
     """Refuse more words than there is memory for, before any table of them is made.
 
-    The tables of states are the largest: a tree has more nodes than words, so that there
-    are fewer entries in `_bigrams`, and in `_tree`, than states.
+    The tables of states are the largest, for a tree has more nodes than words.
     """
     num_nodes = len({word[:i] for word in words for i in range(len(word) + 1)})
     entries = (len(words) + 2) * num_nodes * size
@@ -107,7 +107,7 @@ def _smoothed(counts: Table, shorter: Table) -> Table:
 
 
 def _tree(
-    spellings: Sequence[Sequence[int]], size: int
+    spellings: Sequence[tuple[int, ...]], size: int
 ) -> tuple[NDArray[np.int32], Table, NDArray[np.int32]]:
     """Return the tree of all words; node 0 is its root.
 
@@ -115,18 +115,15 @@ def _tree(
       The child of each node by each label `[nodes, V]`, 0 where there is none; whether a
       word passes through a node `[nodes, W]`; the word that ends there `[nodes]`, or -1.
     """
-    nodes: dict[tuple[int, ...], int] = {(): 0}
-    for spelling in spellings:
-        for i in range(len(spelling)):
-            nodes.setdefault(tuple(spelling[: i + 1]), len(nodes))
+    paths = [[spelling[:i] for i in range(len(spelling) + 1)] for spelling in spellings]
+    nodes = {prefix: node for node, prefix in enumerate(dict.fromkeys(chain([()], *paths)))}
     children = np.zeros((len(nodes), size), np.int32)
     through = np.zeros((len(nodes), len(spellings)))
     ends_at = np.full(len(nodes), -1, np.int32)
     for prefix, node in nodes.items():
         if prefix:
             children[nodes[prefix[:-1]], prefix[-1]] = node
-    for word, spelling in enumerate(spellings):
-        for i in range(len(spelling) + 1):
-            through[nodes[tuple(spelling[:i])], word] = 1.0
-        ends_at[nodes[tuple(spelling)]] = word
+    for word, path in enumerate(paths):
+        through[[nodes[prefix] for prefix in path], word] = 1.0
+        ends_at[nodes[path[-1]]] = word
     return children, through, ends_at

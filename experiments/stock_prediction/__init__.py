@@ -15,8 +15,8 @@
 | `use.py` | forecasts for your own file |
 | `experiment.py` | all of it as one record |
 | `daily/files.py`, `cells.py`, `calendar.py` | CSV files of prices and what is wrong with them |
-| `daily/prices.py`, `features.py`, `splits.py` | data sets; no unit, no look-ahead; folds |
-| `daily/panel.py` | series side by side, and batches of them |
+| `daily/features.py`, `splits.py` | no unit, no look-ahead; folds |
+| `daily/panel.py`, `batches.py` | series side by side, and batches of them |
 | `daily/baselines.py`, `hourly/baselines.py` | what needs no network |
 | `daily/metrics.py`, `hourly/metrics.py` | right and wrong, summed by day |
 """

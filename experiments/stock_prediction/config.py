@@ -21,8 +21,6 @@ from experiments.common.settings import (
     Count,
     NetworkSettings,
     NotNegative,
-    Positive,
-    Rate,
     TrainingSettings,
     Whole,
     at_least,
@@ -42,9 +40,9 @@ class Config(NetworkSettings, TrainingSettings):
     """bokeh (from a package), acl18, etth1, or your own prices: a CSV file, or a folder of them."""
 
     cell: CellName = "gru"
-    num_layers: Count = 1
-    hidden_size: Count = 16
-    dropout: Rate = 0.2
+    num_layers: int = 1
+    hidden_size: int = 16
+    dropout: float = 0.2
 
     num_folds: Count = 4
     """Prices: stretches of days that are predicted one after the other, each by its own models."""
@@ -68,33 +66,29 @@ class Config(NetworkSettings, TrainingSettings):
     segment_length: Count = 24
     """Hours: how many the network reads in one step."""
 
-    seed: Whole = 0
+    seed: int = 0
     """Seed of the first model; the others' follow. Also of the bootstrap."""
     num_seeds: Count = 5
     """Models of every fold that are trained side by side, alike but for their seed."""
-    steps: Count = 120
-    batch_size: Count = 32
+    steps: int = 120
+    batch_size: int = 32
     """Chunks of days, or windows of hours, in a step of each model."""
-    learning_rate: Positive = 2e-3
-    warmup_steps: Whole = 15
-    weight_decay: NotNegative = 0.01
+    learning_rate: float = 2e-3
+    warmup_steps: int = 15
+    weight_decay: float = 0.01
 
-    eval_interval: Count = 15
+    eval_interval: int = 15
     """Steps between evaluations; each leaves a checkpoint, for every seed to choose its own."""
-    log_interval: Annotated[Count, FREE] = 5
-    checkpoint_interval: Annotated[Count, FREE] = 100
+    log_interval: int = 5
+    checkpoint_interval: int = 100
     """Without effect here: there is a checkpoint of every evaluation."""
-    keep_checkpoints: Annotated[int, at_least(2), FREE] = 2
+    keep_checkpoints: int = 2
     """Without effect here: all of them are kept."""
     bootstrap_draws: Annotated[int, at_least(100), FREE] = 2000
     """Draws of the bootstrap over days."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and those that do not go together.
-
-        Raises:
-          InputError: names the option, what it may be and what it is.
-        """
+        """Refuse values out of range, and those that do not go together, by an InputError."""
         super().__post_init__()
         below = f"below chunk_length={self.chunk_length}"
         require(self.burn_in < self.chunk_length, self, "burn_in", below)

@@ -4,6 +4,8 @@ from experiments.stock_prediction import daily, hourly
 from experiments.stock_prediction.config import HOURLY, Config
 
 
-def kind_of(config: Config):
-    """Return the package that goes with the data that a config names."""
-    return hourly if config.data == HOURLY else daily
+def kind_of(source: Config | daily.data.Data | hourly.data.Data):
+    """Return the package that goes with data, or with those that a config names."""
+    if isinstance(source, Config):
+        return hourly if source.data == HOURLY else daily
+    return hourly if isinstance(source, hourly.data.Data) else daily

@@ -78,17 +78,14 @@ class Resampled(NamedTuple):
 
 
 def resample(tables: Floats, weights: Floats, metrics: MetricsFn) -> Resampled:
-    """Compute metrics from sums a day.
+    """Compute metrics from sums a day `[S, D, K]`, S = 1 for a method without chance.
 
-    Args:
-      tables: `[S, D, K]`, sums a day of each seed; S = 1 for a method without chance.
-      weights: `[R, D]`, of `bootstrap_weights`; the same for all that is to be compared.
-      metrics: from sums `[..., K]` to metrics `[...]`.
+    The weights `[R, D]`, of `bootstrap_weights`, are the same for all that is to be compared;
+    `metrics` gives those `[...]` of sums `[..., K]`.
     """
     drawn = metrics(np.einsum("rd,sdk->srk", weights, tables, optimize=True))
-    return Resampled(
-        metrics(tables.sum(axis=1)), {name: value.mean(axis=0) for name, value in drawn.items()}
-    )
+    means = {name: value.mean(axis=0) for name, value in drawn.items()}
+    return Resampled(metrics(tables.sum(axis=1)), means)
 
 
 def over_days(value: float, draws: Floats) -> Interval:
@@ -99,24 +96,26 @@ def over_days(value: float, draws: Floats) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-class Comparison(NamedTuple):
-    """A model less a baseline in one metric."""
+def compare(
+    model: Resampled, baseline: Resampled, metric: str, *, higher_is_better: bool
+) -> dict[str, Any]:
+    """Return how far a model is from a baseline, draw by draw on the same days, as JSON.
 
-    seeds: Interval
-    days: Interval
-
-    def verdict(self, *, higher_is_better: bool) -> str:
-        """Return better, worse or "no difference beyond chance"."""
-        if not (self.seeds.excludes_zero() and self.days.excludes_zero()):
-            return "no difference beyond chance"
-        return "better" if (self.days.value > 0.0) == higher_is_better else "worse"
-
-
-def compare(model: Resampled, baseline: Resampled, metric: str) -> Comparison:
-    """Return how far a model is from a baseline, draw by draw on the same days."""
+    Returns:
+      `difference`, model less baseline; `seeds` and `days`, its intervals; and `verdict`:
+      better, worse or "no difference beyond chance".
+    """
     seeds = over_seeds(model.seeds[metric] - baseline.seeds[metric].mean())
-    draws = model.draws[metric] - baseline.draws[metric]
-    return Comparison(seeds, over_days(seeds.value, draws))
+    days = over_days(seeds.value, model.draws[metric] - baseline.draws[metric])
+    verdict = "better" if (days.value > 0.0) == higher_is_better else "worse"
+    if not (seeds.excludes_zero() and days.excludes_zero()):
+        verdict = "no difference beyond chance"
+    return {
+        "difference": days.value,
+        "seeds": seeds.ends(),
+        "days": days.ends(),
+        "verdict": verdict,
+    }
 
 
 def measure_methods(
@@ -165,7 +164,7 @@ def _figures(found: Resampled, metrics: Sequence[str]) -> dict[str, Any]:
         days = over_days(seeds.value, found.draws[metric])
         result[metric] = {"value": seeds.value, "days": days.ends()}
         if len(found.seeds[metric]) > 1:
-            each = [float(value) for value in found.seeds[metric]]
+            each = found.seeds[metric].tolist()
             result[metric] |= {
                 "seeds": seeds.ends(),
                 "deviation": float(np.std(each, ddof=1)),
@@ -182,14 +181,8 @@ def _comparison(
     Which one is the best is known only afterwards: the baseline's advantage, not ours.
     """
     sign = 1.0 if higher_is_better else -1.0
-    values = {name: sign * float(found[name].seeds[metric][0]) for name in rivals}
+    values = {name: sign * found[name].seeds[metric][0] for name in rivals}
     said = [name for name in rivals if np.isfinite(values[name])]
     best = max(said, key=values.__getitem__)
-    difference = compare(found[NETWORK], found[best], metric)
-    return {
-        "baseline": best,
-        "difference": difference.days.value,
-        "seeds": difference.seeds.ends(),
-        "days": difference.days.ends(),
-        "verdict": difference.verdict(higher_is_better=higher_is_better),
-    }
+    compared = compare(found[NETWORK], found[best], metric, higher_is_better=higher_is_better)
+    return {"baseline": best, **compared}

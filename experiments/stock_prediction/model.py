@@ -17,7 +17,7 @@ from experiments.stock_prediction.config import Config
 
 
 class Params(NamedTuple):
-    """The parameters, one field a part."""
+    """The parameters of the recurrent part, and of the readout."""
 
     rnn: Any
     readout: Any
@@ -32,12 +32,8 @@ def daily_model(config: Config, facts: Mapping[str, Any]) -> Model:
 def hourly_model(config: Config, facts: Mapping[str, Any]) -> Model:
     """Return the network for hours: x `[B, input_length, V]` to `[B, horizon, V]`."""
     segment, variables = config.segment_length, len(facts["variables"])
-    reader = _reader(
-        config,
-        segment + variables,
-        nn.Dense(config.horizon, dtype=config.compute_dtype),
-        last_only=True,
-    )
+    dense = nn.Dense(config.horizon, dtype=config.compute_dtype)
+    reader = _reader(config, segment + variables, dense, last_only=True)
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         rows, steps = x.shape[0], x.shape[1] // segment
@@ -51,14 +47,7 @@ def hourly_model(config: Config, facts: Mapping[str, Any]) -> Model:
 
 
 def _reader(config: Config, input_size: int, dense: Any, *, last_only: bool = False) -> Model:
-    """Return the network from x `[T, B, I]` to `[T, B, O]`, with `last_only` to `[B, O]`.
-
-    Args:
-      config: what the recurrent part is made of, and the dropout before the readout.
-      input_size: I.
-      dense: the readout.
-      last_only: read out after the last step alone.
-    """
+    """Return the network from x `[T, B, I]` to `[T, B, O]`; `last_only`: of the last step."""
     rnn = make_network(config)
 
     def init(key: jax.Array) -> Params:

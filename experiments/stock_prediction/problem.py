@@ -5,7 +5,7 @@ each is stopped by its own validation: its parameters are those of the evaluatio
 own loss was smallest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,13 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common.experiment import Problem, keys_of
-from experiments.common.fit import Scalars
-from experiments.common.updates import LossFn
+from experiments.common.experiment import keys_of
 from experiments.stock_prediction.config import Config
-
-# From parameters `[M, ...]` to each model's loss `[M]`, and means over models to be recorded.
-ValidateFn = Callable[[Any], tuple[NDArray[np.float64], Scalars]]
 
 
 def model_names(config: Config, facts: Mapping[str, Any]) -> list[str]:
@@ -34,27 +29,17 @@ def model_keys(config: Config, facts: Mapping[str, Any]) -> jax.Array:
     return jax.vmap(jax.random.fold_in)(keys_of(config.seed + seeds), jnp.asarray(folds))
 
 
-def problem_of_all(
-    names: list[str], loss_fn: LossFn, batch_at: Callable[[int], Any], validate: ValidateFn
-) -> Problem:
-    """Return what the training loop asks.
+def of_each(
+    config: Config, facts: Mapping[str, Any], losses: NDArray[np.floating]
+) -> dict[str, float]:
+    """Return the scalars of an evaluation: the mean of the losses `[M]`, and each model's own."""
+    named = zip(model_names(config, facts), losses.tolist(), strict=True)
+    return {"validation_loss": float(losses.mean())} | {f"validation_{n}": v for n, v in named}
 
-    Args:
-      names: of the models, M of them.
-      loss_fn: of one model.
-      batch_at: the batch of a step, leaves `[M, ...]`.
-      validate: of all models.
-    """
 
-    def evaluate(params: Any) -> dict[str, float]:
-        losses, means = validate(params)
-        each = {f"validation_{name}": float(v) for name, v in zip(names, losses, strict=True)}
-        return {"validation_loss": float(losses.mean()), **means, **each}
-
-    def show(record: Scalars) -> str:
-        words = [f"loss: train {record['train_loss']:.4f}"]
-        if "validation_loss" in record:
-            words.append(f"validation {record['validation_loss']:.4f}")
-        return ", ".join(words)
-
-    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)
+def show(record: Mapping[str, float]) -> str:
+    """Return a record in a few words, without each model's own."""
+    words = [f"loss: train {record['train_loss']:.4f}"]
+    if "validation_loss" in record:
+        words.append(f"validation {record['validation_loss']:.4f}")
+    return ", ".join(words)

@@ -36,13 +36,9 @@ def table_row(name: str, cells: Sequence[str]) -> str:
 
 
 def ending(result: Mapping[str, Any], folder: Path, pictures: str, series: str) -> list[str]:
-    """Return the last lines of a run.
+    """Return the last lines of a run, of its result, with times in seconds, and its folder.
 
-    Args:
-      result: what `train` returns.
-      folder: where the files are.
-      pictures: the names of those that are of this kind of series.
-      series: what a user may forecast: prices or hours.
+    `pictures` names those of this kind of series, and `series` the kind: "prices" or "hours".
     """
     return [
         "",

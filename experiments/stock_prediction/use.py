@@ -19,11 +19,7 @@ class Task(command.Task):
     """With --predict: write the forecasts for all days of the file, or all hours, to this CSV."""
 
     def __post_init__(self) -> None:
-        """Refuse an output that cannot be written, before anything is read.
-
-        Raises:
-          InputError: it is a folder, is in none, or there is nothing to write.
-        """
+        """Refuse an output that cannot be written, before anything is read, by an InputError."""
         super().__post_init__()
         if self.output is None:
             return

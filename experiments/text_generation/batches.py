@@ -22,9 +22,9 @@ from experiments.text_generation.data import Ids
 class Batch(NamedTuple):
     """What one step reads."""
 
-    x: Ids  # [T, B], the symbols
-    labels: Ids  # [T, B], at each the symbol that follows
-    fresh: bool  # whether the streams start anew and the state with them
+    x: Ids  # int32 [T, B], the symbols
+    labels: Ids  # int32 [T, B], at each the symbol that follows
+    fresh: bool  # whether an epoch starts: the streams anew, and the state with them
 
 
 def chunks_per_epoch(length: int, batch_size: int, chunk_length: int) -> int:
@@ -48,17 +48,14 @@ def chunks_per_epoch(length: int, batch_size: int, chunk_length: int) -> int:
 def batch_at(
     ids: NDArray[np.integer], step: int, batch_size: int, chunk_length: int, seed: int
 ) -> Batch:
-    """Return what step `step`, counted from 0, reads.
+    """Return what a step reads.
 
     Args:
       ids: `[N]`, the training text.
-      step: the step.
+      step: counted from 0.
       batch_size: B, the number of streams.
       chunk_length: T, the symbols a stream is read on by.
       seed: of the epochs' offsets.
-
-    Returns:
-      The batch: int32 `[T, B]` twice, and whether an epoch starts.
     """
     num_chunks = chunks_per_epoch(len(ids), batch_size, chunk_length)
     epoch, chunk = divmod(step, num_chunks)

@@ -43,8 +43,8 @@ SOURCES: Mapping[str, Source] = {
 def read_text(path: Path) -> str:
     """Read a UTF-8 text whatever its line ends; each of them becomes one newline.
 
-    A byte order mark is dropped. Old Mac files (War and Peace is one) end lines in a
-    lone carriage return, which Python's universal newlines turn into a newline too.
+    A byte order mark is dropped. Old Mac files (War and Peace is one) end lines in a lone
+    carriage return.
 
     Raises:
       InputError: no such file, a folder, an unreadable or empty file, or not UTF-8.

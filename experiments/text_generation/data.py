@@ -42,15 +42,13 @@ from experiments.text_generation.corpora import SOURCES, read_text
 Level = Literal["character", "word"]
 Ids = NDArray[np.int32]
 
-END_OF_SENTENCE = "<eos>"
+END = "<eos>"
 UNKNOWN = "<unk>"
 
 
 def split_text(text: str, level: Level) -> list[str]:
     """Cut a text into symbols; word level ends each line with `<eos>`."""
-    return (
-        list(text) if level == "character" else text.replace("\n", f" {END_OF_SENTENCE} ").split()
-    )
+    return list(text) if level == "character" else text.replace("\n", f" {END} ").split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +66,12 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.symbols)
 
-    def encode(self, text: str) -> tuple[Ids, int]:
-        """Return the ids `[N]` of a text and how many symbols became `<unk>`.
+    def encode(self, symbols: Sequence[str]) -> tuple[Ids, int]:
+        """Return the ids `[N]` of symbols, see `split_text`, and how many became `<unk>`.
 
         Raises:
           InputError: a symbol is unknown and there is no `<unk>`; all such are named.
         """
-        return self.encode_symbols(split_text(text, self.level))
-
-    def encode_symbols(self, symbols: Sequence[str]) -> tuple[Ids, int]:
-        """Return the ids `[N]` of symbols; see `encode`."""
         id_of = {symbol: i for i, symbol in enumerate(self.symbols)}
         unknown = [symbol for symbol in symbols if symbol not in id_of]
         if unknown and UNKNOWN not in id_of:
@@ -86,24 +80,20 @@ class Vocabulary:
                 f"encode: the model's text has no {names}; use only the "
                 f"{len(self)} {self.level}s it was trained on"
             )
-        default = id_of.get(UNKNOWN)
-        ids = [id_of.get(symbol, default) for symbol in symbols]
-        return np.array(ids, np.int32).reshape(len(ids)), len(unknown)
+        default = id_of.get(UNKNOWN, 0)
+        ids = (id_of.get(symbol, default) for symbol in symbols)
+        return np.fromiter(ids, np.int32, len(symbols)), len(unknown)
 
     def decode(self, ids: Ids) -> str:
-        """Return the text of ids `[N]`."""
-        return "".join(self.text_of(int(i)) for i in ids)
-
-    def text_of(self, symbol_id: int) -> str:
-        """Return what one symbol adds to a text: a word brings its space along."""
-        symbol = self.symbols[symbol_id]
-        if self.level == "character":
-            return symbol
-        return "\n" if symbol == END_OF_SENTENCE else symbol + " "
+        """Return the text of ids `[N]`; each word brings its space along."""
+        symbols = [self.symbols[i] for i in ids]
+        if self.level == "word":
+            symbols = ["\n" if symbol == END else symbol + " " for symbol in symbols]
+        return "".join(symbols)
 
 
 @dataclasses.dataclass(frozen=True)
-class Corpus:
+class Data:
     """A text as ids.
 
     Attributes:
@@ -125,14 +115,19 @@ class Corpus:
     num_unknown: int
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a model needs to know of the text."""
+        return {"level": self.vocabulary.level, "vocabulary": list(self.vocabulary.symbols)}
+
+    @property
     def digest(self) -> str:
         """Return a SHA-256 of vocabulary and ids: another text, another digest."""
         symbols = np.frombuffer("\0".join(self.vocabulary.symbols).encode(), np.uint8)
         return digest_of((symbols, self.train, self.valid, self.test))
 
 
-def load_data(config: Config) -> Corpus:
-    """Return the corpus of a config.
+def load(config: Config) -> Data:
+    """Return the text of a config.
 
     Raises:
       InputError: the file is missing, damaged, empty, not UTF-8 or too short; or the sample's
@@ -143,26 +138,20 @@ def load_data(config: Config) -> Corpus:
         # It differs between versions of Python, and with it every number measured on it: 3.11
         # has 465,048 characters.
         text = "\n".join(topics.topics[topic] for topic in sorted(topics.topics))
-        corpus = _cut(config, text, "CPython's documentation, PSF licence")
+        data = _cut(config, text, "CPython's documentation, PSF licence")
     elif name not in SOURCES:
-        corpus = _cut(config, read_text(Path(os.path.expanduser(name))), "your own file")
+        data = _cut(config, read_text(Path(os.path.expanduser(name))), "your own file")
     else:
         path, licence = fetch(SOURCES[name], config.data_dir), SOURCES[name].licence
         if name == "ptb":
-            corpus = penn_treebank(path, licence)
+            data = penn_treebank(path, licence)
         else:
-            corpus = _cut(config, read_text(path), licence)
-    corpus.vocabulary.encode(config.sample_prompt or "")
-    return corpus
+            data = _cut(config, read_text(path), licence)
+    data.vocabulary.encode(split_text(config.sample_prompt or "", data.vocabulary.level))
+    return data
 
 
-def facts_of(corpus: Corpus) -> dict[str, Any]:
-    """Return what a model needs to know of the text."""
-    vocabulary = corpus.vocabulary
-    return {"level": vocabulary.level, "vocabulary": list(vocabulary.symbols)}
-
-
-def _cut(config: Config, text: str, licence: str) -> Corpus:
+def _cut(config: Config, text: str, licence: str) -> Data:
     """Cut a text into splits; see the module for shares and vocabulary.
 
     Raises:
@@ -176,31 +165,30 @@ def _cut(config: Config, text: str, licence: str) -> Corpus:
     for split, split_name in zip(splits, ("training", "validation"), strict=False):
         if not split:
             raise InputError(
-                f"load_data: {name} has {len(symbols)} {level}s, which leaves none for the "
+                f"load: {name} has {len(symbols)} {level}s, which leaves none for the "
                 f"{split_name} split; give a longer text"
             )
     if level == "character":
         known = set(text)
     else:
-        count_of = Counter(splits[0])
-        known = {word for word in count_of if count_of[word] >= config.min_count}
-        known |= {END_OF_SENTENCE, UNKNOWN}
-    return _corpus(name, licence, Vocabulary(tuple(sorted(known)), level), splits)
+        frequent = {word for word, n in Counter(splits[0]).items() if n >= config.min_count}
+        known = frequent | {END, UNKNOWN}
+    return _encoded(name, licence, Vocabulary(tuple(sorted(known)), level), splits)
 
 
-def penn_treebank(path: Path, licence: str) -> Corpus:
+def penn_treebank(path: Path, licence: str) -> Data:
     """Read the word-level Penn Treebank of Mikolov et al. (2010) from its zip."""
     with zipfile.ZipFile(path) as archive:
         splits = [
             split_text(archive.read(f"ptb.{split}.txt").decode("utf-8"), "word")
             for split in ("train", "valid", "test")
         ]
-    return _corpus("ptb", licence, Vocabulary(tuple(sorted(set(splits[0]))), "word"), splits)
+    return _encoded("ptb", licence, Vocabulary(tuple(sorted(set(splits[0]))), "word"), splits)
 
 
-def _corpus(
+def _encoded(
     name: str, licence: str, vocabulary: Vocabulary, splits: Sequence[Sequence[str]]
-) -> Corpus:
-    ids, unknown = zip(*map(vocabulary.encode_symbols, splits), strict=True)
+) -> Data:
+    ids, unknown = zip(*map(vocabulary.encode, splits), strict=True)
     train, valid, *test = ids
-    return Corpus(name, licence, vocabulary, train, valid, test[0] if test else None, sum(unknown))
+    return Data(name, licence, vocabulary, train, valid, test[0] if test else None, sum(unknown))

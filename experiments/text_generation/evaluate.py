@@ -21,7 +21,7 @@ import optax
 from numpy.typing import NDArray
 
 from experiments.text_generation.data import Ids
-from experiments.text_generation.model import Model, ModelParams, State
+from experiments.text_generation.model import Model, Params, State
 
 # Symbols that a compiled call runs over: their logits are held at once, and those of
 # 2,048 symbols with 10,000 words are 82 MB.
@@ -69,20 +69,20 @@ def _rounded_up(number: int, multiple_of: int) -> int:
     return -(-number // multiple_of) * multiple_of
 
 
-def make_evaluate(model: Model, layout: Layout) -> Callable[[ModelParams], float]:
-    """Return the mean nats a symbol over a laid-out text, of parameters, without dropout.
+def make_evaluate(model: Model, layout: Layout) -> Callable[[Params], float]:
+    """Return the function from parameters to the mean nats a symbol, without dropout.
 
     Nats are summed in float64.
     """
 
     @jax.jit
     def score(
-        params: ModelParams, x: jax.Array, labels: jax.Array, state: State
+        params: Params, x: jax.Array, labels: jax.Array, state: State
     ) -> tuple[State, jax.Array]:
         state, logits = model.apply(params, x, state)
         return state, optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
-    def evaluate(params: ModelParams) -> float:
+    def evaluate(params: Params) -> float:
         state, total = model.initial_state(params, layout.x.shape[-1]), 0.0
         for x, labels, counted in zip(*layout, strict=True):
             state, nats = score(params, x, labels, state)

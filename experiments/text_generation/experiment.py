@@ -3,10 +3,10 @@
 from experiments.common.experiment import Experiment
 from experiments.text_generation.config import CORPORA
 from experiments.text_generation.configs import PRESETS
-from experiments.text_generation.data import facts_of, load_data
+from experiments.text_generation.data import load
 from experiments.text_generation.measure import measure
 from experiments.text_generation.model import build
-from experiments.text_generation.problem import first_carry, make_problem, optimizer
+from experiments.text_generation.problem import make_problem, optimizer
 from experiments.text_generation.report import describe, report
 from experiments.text_generation.use import Task, use
 
@@ -15,12 +15,11 @@ EXPERIMENT = Experiment(
     about="Train a recurrent language model on text, or write with a trained one.",
     presets=PRESETS,
     corpora=CORPORA,
-    load=load_data,
-    facts=facts_of,
+    load=load,
     build=build,
     problem=make_problem,
     optimizer=optimizer,
-    first_carry=first_carry,
+    first_carry=lambda config, model, params: model.initial_state(params, config.batch_size),
     describe=describe,
     measure=measure,
     report=report,

@@ -5,59 +5,50 @@ from typing import Any
 import numpy as np
 
 from experiments.common.experiment import Trained
-from experiments.text_generation.data import Corpus
+from experiments.text_generation.data import Data
 from experiments.text_generation.evaluate import lay_out, make_evaluate
-from experiments.text_generation.ngram import nats_per_symbol, witten_bell
+from experiments.text_generation.ngram import witten_bell
 from experiments.text_generation.report import SCALES
 
 BASELINE_ORDERS = (3, 4, 5)
 
 
-def measure(trained: Trained, corpus: Corpus) -> tuple[dict[str, Any], None]:
+def measure(trained: Trained, data: Data) -> tuple[dict[str, Any], None]:
     """Return the figures of a finished run.
 
     Args:
       trained: the model of the best validation; it alone sees the test split.
-      corpus: the text.
+      data: the text.
 
     Returns:
-      Losses in nats a symbol and on the corpus's scale (bits or perplexity), of the test
-      split None where there is none; how many symbols each is over; and for either split
-      the baselines by order, as a string.
+      Losses in nats a symbol and on the text's scale (bits or perplexity), how many symbols
+      each is over, and the losses of the Witten-Bell models, by order as a string: those that
+      the training split is long enough for. Of the test split all are None where there is none.
     """
-    scale, baselines = SCALES[corpus.vocabulary.level], baselines_of(corpus)
-    nats = {"validation": trained.best_value, "test": None}
-    if corpus.test is not None:
-        one_stream = lay_out(corpus.valid, corpus.test, streams=1, context=0)
-        nats["test"] = make_evaluate(trained.model, one_stream)(trained.params)
-    figures = {}
-    for split, ids in (("validation", corpus.valid), ("test", corpus.test)):
-        found = nats[split]
-        figures |= {
-            f"{split}_symbols": None if ids is None else len(ids),
-            f"{split}_nats": found,
-            f"{split}_{scale.key}": None if found is None else scale.of_nats(found),
-            f"{split}_baseline_nats": baselines.get(split),
-        }
-    return figures, None
-
-
-def baselines_of(corpus: Corpus) -> dict[str, dict[str, float]]:
-    """Return nats a symbol of the Witten-Bell models, by split and by order.
-
-    Only the orders that the training split is long enough for. The orders are strings,
-    as they are in JSON. The splits are "validation" and, where there is one, "test".
-    """
-    highest = min(max(BASELINE_ORDERS), len(corpus.train))
-    splits = {"validation": corpus.valid}
-    if corpus.test is not None:
-        splits["test"] = corpus.test
+    scale = SCALES[data.vocabulary.level]
+    splits = {"validation": data.valid}
+    found: dict[str, Any] = {"validation": trained.best_value}
+    if data.test is not None:
+        one_stream = lay_out(data.valid, data.test, streams=1, context=0)
+        found["test"] = make_evaluate(trained.model, one_stream)(trained.params)
+        splits["test"] = data.test
+    orders = [order for order in BASELINE_ORDERS if order <= len(data.train)]
     # The test split follows the validation split, which is its context and no more.
     text = np.concatenate(list(splits.values()))
-    p = witten_bell(corpus.train, text, highest, len(corpus.vocabulary))
-    found, start = {}, 0
-    for name, ids in splits.items():
-        nats = nats_per_symbol(p[:, start : start + len(ids)])
-        found[name] = {str(n): float(nats[n - 1]) for n in BASELINE_ORDERS if n <= highest}
+    p = witten_bell(data.train, text, max(orders, default=1), len(data.vocabulary))
+    figures = dict.fromkeys(
+        f"{split}_{name}"
+        for split in ("validation", "test")
+        for name in ("symbols", "nats", scale.key, "baseline_nats")
+    )
+    start = 0
+    for split, ids in splits.items():
+        nats = -np.log(p[:, start : start + len(ids)]).mean(axis=1)
         start += len(ids)
-    return found
+        figures |= {
+            f"{split}_symbols": len(ids),
+            f"{split}_nats": found[split],
+            f"{split}_{scale.key}": scale.of_nats(found[split]),
+            f"{split}_baseline_nats": {str(order): float(nats[order - 1]) for order in orders},
+        }
+    return figures, None

@@ -8,11 +8,12 @@ The softmax is part of the loss.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 from experiments.common.networks import dropout, make_network, split_or_none
 from experiments.text_generation.config import Config
@@ -20,7 +21,7 @@ from experiments.text_generation.config import Config
 State = Any  # the recurrent network's state, a pytree
 
 
-class ModelParams(NamedTuple):
+class Params(NamedTuple):
     """The parameters, one field a part."""
 
     embedding: Any
@@ -34,7 +35,7 @@ class Model(NamedTuple):
     With a key, dropout is on.
     """
 
-    init: Callable[[jax.Array], ModelParams]
+    init: Callable[[jax.Array], Params]
     initial_state: Any  # (params, batch_size) -> state
     apply: Any  # (params, symbols [T, B], state, key=None) -> (state, logits [T, B, V])
     step: Any  # (params, symbols [B], state) -> (state, logits [B, V]), numbers of `apply`
@@ -59,23 +60,28 @@ def build(config: Config, facts: Mapping[str, Any]) -> Model:
     projected = config.tied_embeddings and config.embedding_size != config.hidden_size
     rnn = make_network(config, output_size=config.embedding_size if projected else None)
 
-    def init(key: jax.Array) -> ModelParams:
+    def init(key: jax.Array) -> Params:
         embed_key, rnn_key, dense_key = jax.random.split(key, 3)
-        no_symbols = jnp.zeros((0,), jnp.int32)
         readout = None
         if not config.tied_embeddings:
             readout = dense.init(dense_key, jnp.zeros((0, config.hidden_size)))
-        params = ModelParams(
-            embedding=embed.init(embed_key, no_symbols),
+        params = Params(
+            embedding=embed.init(embed_key, jnp.zeros((0,), jnp.int32)),
             rnn=rnn.init(rnn_key, config.embedding_size),
             readout=readout,
         )
-        return params if config.init_scale is None else _uniform(key, params, config.init_scale)
+        most = config.init_scale
+        if most is None:
+            return params
+        drawn = optax.tree.random_like(
+            key, params, lambda k, shape, dtype: jax.random.uniform(k, shape, dtype, -most, most)
+        )
+        return cast(Params, drawn)
 
-    def initial_state(params: ModelParams, batch_size: int) -> State:
+    def initial_state(params: Params, batch_size: int) -> State:
         return rnn.initial_state(params.rnn, batch_size)
 
-    def read_out(params: ModelParams, y: jax.Array) -> jax.Array:
+    def read_out(params: Params, y: jax.Array) -> jax.Array:
         if config.tied_embeddings:
             logits = embed.apply(params.embedding, y, method="attend")
         else:
@@ -83,32 +89,15 @@ def build(config: Config, facts: Mapping[str, Any]) -> Model:
         return logits.astype(jnp.float32)  # the loss is taken in float32
 
     def apply(
-        params: ModelParams,
-        symbols: jax.Array,
-        state: State,
-        key: jax.Array | None = None,
+        params: Params, symbols: jax.Array, state: State, key: jax.Array | None = None
     ) -> tuple[State, jax.Array]:
         keys = split_or_none(key, 3)
-        x = embed.apply(params.embedding, symbols)
-        x = dropout(x, config.embedding_dropout, keys[0])
+        x = dropout(embed.apply(params.embedding, symbols), config.embedding_dropout, keys[0])
         state, y = rnn.apply(params.rnn, x, state, key=keys[1], schedule=config.schedule)
-        y = dropout(y, config.dropout, keys[2])
-        return state, read_out(params, y)
+        return state, read_out(params, dropout(y, config.dropout, keys[2]))
 
-    def step(params: ModelParams, symbols: jax.Array, state: State) -> tuple[State, jax.Array]:
-        x = embed.apply(params.embedding, symbols)
-        state, y = rnn.step(params.rnn, state, x)
+    def step(params: Params, symbols: jax.Array, state: State) -> tuple[State, jax.Array]:
+        state, y = rnn.step(params.rnn, state, embed.apply(params.embedding, symbols))
         return state, read_out(params, y)
 
     return Model(init, initial_state, apply, step)
-
-
-def _uniform(key: jax.Array, params: ModelParams, scale: float) -> ModelParams:
-    """Draw every parameter anew, uniformly from -scale to scale."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [
-        jax.random.uniform(k, leaf.shape, leaf.dtype, -scale, scale)
-        for k, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, drawn)

@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 
 
 def witten_bell(
-    train: NDArray[np.integer],
-    text: NDArray[np.integer],
-    order: int,
-    vocab_size: int,
+    train: NDArray[np.integer], text: NDArray[np.integer], order: int, vocab_size: int
 ) -> NDArray[np.float64]:
     """Return the probability of each symbol of a text given the ones before it.
 
@@ -69,8 +66,3 @@ def witten_bell(
         # The next context of i is the gram that ended at i - 1.
         context = np.concatenate([[0], gram[:-1]])
     return np.stack(rows)
-
-
-def nats_per_symbol(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of -ln p over the last axis."""
-    return -np.log(probabilities).mean(axis=-1)

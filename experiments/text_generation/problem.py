@@ -9,50 +9,45 @@ import optax
 
 from experiments.common.experiment import Problem
 from experiments.common.optimizers import Optimizer, adamw_of, warmup_cosine
-from experiments.common.updates import LossFn
-from experiments.text_generation.batches import Batch, batch_at, chunks_per_epoch
+from experiments.text_generation import batches
+from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
-from experiments.text_generation.data import Corpus
+from experiments.text_generation.data import Data
 from experiments.text_generation.evaluate import lay_out, make_evaluate
-from experiments.text_generation.model import Model, ModelParams, State
+from experiments.text_generation.model import Model, Params, State
 from experiments.text_generation.report import SCALES
 
 
-def make_loss(model: Model) -> LossFn:
-    """Return the mean nats a symbol over `[T, B]`, and the state after the chunk.
-
-    A fresh chunk starts from the initial state, whatever is handed on.
-    """
-
-    def loss_fn(
-        params: ModelParams, batch: Batch, carried: State, key: jax.Array | None
-    ) -> tuple[jax.Array, State]:
-        first = model.initial_state(params, batch.x.shape[1])
-        state = jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), first, carried)
-        state, logits = model.apply(params, jnp.asarray(batch.x), state, key)
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-        return nats.mean(), state
-
-    return loss_fn
-
-
-def first_carry(config: Config, model: Model, params: ModelParams) -> State:
-    """Return the state that the first chunk is handed."""
-    return model.initial_state(params, config.batch_size)
-
-
-def make_problem(config: Config, corpus: Corpus, model: Model) -> Problem:
+def make_problem(config: Config, data: Data, model: Model) -> Problem:
     """Return what the training loop asks.
 
     Raises:
       InputError: the text is too short for a single step.
     """
-    num_chunks = chunks_per_epoch(len(corpus.train), config.batch_size, config.chunk_length)
-    valid = lay_out(corpus.train, corpus.valid, config.eval_streams, config.eval_context)
-    evaluate, scale = make_evaluate(model, valid), SCALES[corpus.vocabulary.level]
+    num_chunks = batches.chunks_per_epoch(len(data.train), config.batch_size, config.chunk_length)
+    valid = lay_out(data.train, data.valid, config.eval_streams, config.eval_context)
+    nats_of = make_evaluate(model, valid)
+    scale = SCALES[data.vocabulary.level]
+
+    def loss_fn(
+        params: Params, batch: Batch, carry: State, key: jax.Array | None
+    ) -> tuple[jax.Array, State]:
+        first = model.initial_state(params, batch.x.shape[1])
+        state = jax.tree.map(lambda new, old: jnp.where(batch.fresh, new, old), first, carry)
+        state, logits = model.apply(params, jnp.asarray(batch.x), state, key)
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        return nats.mean(), state
+
+    def batch_at(step: int) -> Batch:
+        return batches.batch_at(
+            data.train, step, config.batch_size, config.chunk_length, config.seed
+        )
 
     def scaled(split: str, nats: float) -> dict[str, float]:
         return {f"{split}_nats": nats, f"{split}_{scale.key}": scale.of_nats(nats)}
+
+    def evaluate(params: Params) -> dict[str, float]:
+        return scaled("validation", nats_of(params))
 
     def show(record: Mapping[str, float]) -> str:
         words = f"train {record[f'train_{scale.key}']:.3f}"
@@ -61,11 +56,9 @@ def make_problem(config: Config, corpus: Corpus, model: Model) -> Problem:
         return f"{words} {scale.unit}"
 
     return Problem(
-        loss_fn=make_loss(model),
-        batch_at=lambda step: batch_at(
-            corpus.train, step, config.batch_size, config.chunk_length, config.seed
-        ),
-        evaluate=lambda params: scaled("validation", evaluate(params)),
+        loss_fn,
+        batch_at,
+        evaluate,
         selection="validation_nats",
         train_scalars=lambda step, nats: {"epoch": step / num_chunks, **scaled("train", nats)},
         show=show,

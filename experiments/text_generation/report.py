@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments.common.experiment import Trained
 from experiments.common.plots import draw_run
-from experiments.text_generation.config import Config
-from experiments.text_generation.data import Corpus, Level
+from experiments.text_generation.data import Data, Level
 from experiments.text_generation.use import stream_text
 
 
@@ -20,62 +19,45 @@ class Scale(NamedTuple):
     of_nats: Callable[[float], float]
 
 
-def perplexity(nats: float) -> float:
-    """Return e to the nats; of a loss beyond all sense, the largest that JSON can hold."""
-    return math.exp(min(nats, 700.0))
-
-
 SCALES: Mapping[Level, Scale] = {
     "character": Scale("bits", "bits per character", lambda nats: nats / math.log(2.0)),
-    "word": Scale("perplexity", "perplexity per word", perplexity),
+    # Of a loss beyond all sense, the largest that JSON can hold.
+    "word": Scale("perplexity", "perplexity per word", lambda nats: math.exp(min(nats, 700.0))),
 }
 
 
-def sample_prompt(config: Config, corpus: Corpus) -> str:
-    """Return what the sample starts from: as asked for, else the text's first symbol."""
-    if config.sample_prompt is not None:
-        return config.sample_prompt
-    return corpus.vocabulary.decode(corpus.train[:1])
-
-
-def describe(corpus: Corpus) -> str:
+def describe(data: Data) -> str:
     """Return what is learned from, its licence, and what was substituted."""
-    sizes = [f"{len(corpus.train):,} training", f"{len(corpus.valid):,} validation"]
-    if corpus.test is not None:
-        sizes.append(f"{len(corpus.test):,} test")
+    sizes = [f"{len(data.train):,} training", f"{len(data.valid):,} validation"]
+    if data.test is not None:
+        sizes.append(f"{len(data.test):,} test")
     lines = [
-        f"corpus {corpus.name}: {', '.join(sizes)} {corpus.vocabulary.level}s, "
-        f"vocabulary {len(corpus.vocabulary):,}; licence: {corpus.licence}"
+        f"corpus {data.name}: {', '.join(sizes)} {data.vocabulary.level}s, "
+        f"vocabulary {len(data.vocabulary):,}; licence: {data.licence}"
     ]
-    if corpus.num_unknown:
-        lines.append(f"{corpus.num_unknown:,} rare or unknown words became <unk>")
+    if data.num_unknown:
+        lines.append(f"{data.num_unknown:,} rare or unknown words became <unk>")
     return "\n".join(lines)
 
 
-def report(trained: Trained, corpus: Corpus, result: Mapping[str, Any], _: None) -> str:
+def report(trained: Trained, data: Data, result: Mapping[str, Any], _: None) -> str:
     """Write learning curve and sample, and return the text that ends a run."""
-    scale, baselines = SCALES[corpus.vocabulary.level], result["validation_baseline_nats"]
+    scale, baselines = SCALES[data.vocabulary.level], result["validation_baseline_nats"]
     draw_run(
         trained.folder,
         scale.key,
         {f"Witten-Bell order {n}": scale.of_nats(nats) for n, nats in baselines.items()},
         ylabel=scale.unit,
-        title=f"text generation: {corpus.name}",
+        title=f"text generation: {data.name}",
     )
-    sample = "".join(stream_text(trained, sample_prompt(trained.config, corpus)))
+    prompt = trained.config.sample_prompt or data.vocabulary.decode(data.train[:1])
+    sample = "".join(stream_text(trained, prompt))
     (trained.folder / "sample.txt").write_text(sample, encoding="utf-8")
-    return summary(result, sample, corpus.vocabulary.level, trained.folder)
+    return summary(result, sample, data.vocabulary.level, trained.folder)
 
 
 def summary(result: Mapping[str, Any], sample: str, level: Level, workdir: Path) -> str:
-    """Return the text that ends a run.
-
-    Args:
-      result: what `train` returns.
-      sample: the text that the model wrote.
-      level: characters or words.
-      workdir: where the files are.
-    """
+    """Return the text that ends a run, of a result and a sample that the model wrote."""
     scale = SCALES[level]
 
     def show(nats: float) -> str:

@@ -11,7 +11,7 @@ from deeprnn_jax.decoding import generate
 from experiments.common import command
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
-from experiments.text_generation.data import Ids, Vocabulary
+from experiments.text_generation.data import Ids, Vocabulary, split_text
 
 _AT_ONCE = 20  # symbols that are drawn before they are shown
 
@@ -39,7 +39,7 @@ def stream_text(trained: Trained, prompt: str) -> Iterator[str]:
         word level an unknown word becomes `<unk>`, and shows as that.
     """
     vocabulary = Vocabulary(tuple(trained.facts["vocabulary"]), trained.facts["level"])
-    ids, _ = vocabulary.encode(prompt)
+    ids, _ = vocabulary.encode(split_text(prompt, vocabulary.level))
     if len(ids) == 0:
         raise InputError(
             "generate: the prompt is empty; give at least one symbol, for example a line break"

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from experiments.stock_prediction.daily.metrics import Forecasts
-from experiments.stock_prediction.daily.panel import Panel
-from experiments.stock_prediction.daily.prices import Moves
+from experiments.stock_prediction.daily.panel import Moves, Panel
 from experiments.stock_prediction.daily.splits import Period
 from experiments.stock_prediction.measure import Floats
 
@@ -49,9 +48,9 @@ def fit_baselines(panel: Panel, train: Period) -> Fitted:
     days = train.holds(panel.next_dates)
     scale = np.sqrt(panel.variance[days])
     x, y = _with_ones(panel.lags[days] / scale[:, None]), panel.next_returns[days] / scale
-    ar = _least_squares(x, y)
+    ar = np.linalg.lstsq(x, y)[0]
     squared = panel.next_returns[days] ** 2 / panel.history[days]
-    har = _least_squares(_har_inputs(panel, days), squared)
+    har = np.linalg.lstsq(_har_inputs(panel, days), squared)[0]
     moved = days & panel.moved
     return Fitted(
         share_up=float(panel.up[moved].mean()) if moved.any() else 0.5,
@@ -96,7 +95,3 @@ def _har_inputs(panel: Panel, days: NDArray[np.bool_]) -> Floats:
 
 def _with_ones(x: Floats) -> Floats:
     return np.concatenate([np.ones((len(x), 1)), x], axis=1)
-
-
-def _least_squares(x: Floats, y: Floats) -> Floats:
-    return np.linalg.lstsq(x, y, rcond=None)[0]

@@ -29,11 +29,7 @@ _MOST_NAMED = 3
 
 
 def check_daily(path: Path, dates: NDArray[np.datetime64]) -> None:
-    """Refuse dates that are not daily, be it in a part of the file only.
-
-    Args:
-      path: the file, for the message.
-      dates: `[N]`, days, rising.
+    """Refuse dates `[N]`, rising, that are not daily, be it in a part of the file `path` only.
 
     Raises:
       InputError: most rows are more than a weekend apart, or too many in one year are more
@@ -66,15 +62,10 @@ def check_daily(path: Path, dates: NDArray[np.datetime64]) -> None:
 def tell_long_steps(pieces: Sequence[NDArray[np.datetime64]]) -> list[str]:
     """Return a line on the steps of more than a long weekend, or none.
 
-    Args:
-      pieces: the dates between a file's gaps; what is cut out there is no step.
+    The pieces are the dates `[N]` between a file's gaps: what is cut out there is no step.
     """
-    steps = [
-        (before, after)
-        for dates in pieces
-        for before, after in itertools.pairwise(dates)
-        if (after - before).astype(int) > LONG_WEEKEND_DAYS
-    ]
+    pairs = (pair for dates in pieces for pair in itertools.pairwise(dates))
+    steps = [(a, b) for a, b in pairs if (b - a).astype(int) > LONG_WEEKEND_DAYS]
     if not steps:
         return []
     longest = sorted(steps, key=lambda step: step[0] - step[1])[:_MOST_NAMED]

@@ -58,9 +58,7 @@ _CURRENCIES = "$€£¥₹ \u00a0"
 def parse_dates(path: Path, cells: Sequence[Cell]) -> tuple[NDArray[np.datetime64], list[str]]:
     """Return the days `[N]` of a column, and a note where their order had to be found out.
 
-    Args:
-      path: the file, for messages.
-      cells: line and text of each row.
+    The N `cells` are line and text of each row; `path` is the file, for messages.
 
     Raises:
       InputError: a cell is no date, or both or neither order of day and month fit.
@@ -81,10 +79,7 @@ def parse_prices(
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Return the prices `[N]` of a column, and a note where their comma had to be found out.
 
-    Args:
-      path: the file, for messages.
-      cells: line and text of each row.
-      column: its name, for messages.
+    The N `cells` are line and text of each row; `path` and the name `column` are for messages.
 
     Raises:
       InputError: a cell is no number, or has no logarithm, or a comma can be read two ways.
@@ -113,12 +108,8 @@ def _only_reading(
     what: str,
     advice: str,
 ) -> tuple[str, list[T]]:
-    """Return the name of the one reading that fits all cells, and what it makes of them.
-
-    Raises:
-      InputError: there is none, or more than one that do not agree.
-    """
-    left = {name: [] for name in readings}
+    """Return the name of the one reading that fits all cells, and what it makes of them."""
+    left: dict[str, list[T]] = {name: [] for name in readings}
     for line, text in cells:
         for name in list(left):
             value = readings[name](text)
@@ -159,11 +150,7 @@ def _date_reader(*patterns: str) -> Callable[[str], datetime.date | None]:
 
 
 def _date(parts: Mapping[str, str]) -> datetime.date:
-    """Return the date of a pattern's parts.
-
-    Raises:
-      ValueError: there is no such day or month.
-    """
+    """Return the date of a pattern's parts, or raise ValueError where there is none such."""
     if "seconds" in parts:
         return datetime.datetime.fromtimestamp(int(parts["seconds"]), datetime.UTC).date()
     year, month = int(parts["year"]), parts["month"]

@@ -48,10 +48,7 @@ class Days(NamedTuple):
 
 
 def days_of(series: PriceSeries) -> Days:
-    """Return features and questions of a series.
-
-    Args:
-      series: N daily prices.
+    """Return features and questions of N daily prices.
 
     Returns:
       K = N - `WARM_UP` days: the first has `WARM_UP` returns behind it, the last
@@ -95,15 +92,9 @@ def days_of(series: PriceSeries) -> Days:
 
 
 def ewma_variance(r: Floats, decay: float) -> Floats:
-    """Return the exponentially weighted mean of r², one value a day.
+    """Return the exponentially weighted mean `[N]` of r², of returns `[N]`, with λ = `decay`.
 
-    Args:
-      r: `[N]`, N >= `WARM_UP`, returns.
-      decay: λ.
-
-    Returns:
-      `[N]`; the first `WARM_UP` are one number, the mean over all of them, and so are
-      fit for use from day `WARM_UP` on.
+    N >= `WARM_UP`; the first so many are one number, their mean: fit for use after these.
     """
     v = np.empty(len(r))
     v[:WARM_UP] = np.mean(r[:WARM_UP] ** 2)

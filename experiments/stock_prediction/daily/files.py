@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 from experiments.common.errors import InputError
 from experiments.stock_prediction.daily.calendar import check_daily, tell_long_steps
-from experiments.stock_prediction.daily.cells import Cell, parse_dates, parse_prices
-from experiments.stock_prediction.tables import Row, read_table
+from experiments.stock_prediction.daily.cells import parse_dates, parse_prices
+from experiments.stock_prediction.tables import read_table
 
 # New York was closed for 7 after 10 September 2001, Shanghai and Tokyo are for 11 at times.
 MAX_GAP_DAYS = 14
@@ -104,14 +104,12 @@ def read_prices(path: Path, name: str | None = None) -> PriceFile:
 def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64], list[str]]:
     """Return dates and prices as they stand in the file, and notes on how they were read."""
     header, rows = read_table(path)
-    header, rows = _without_yfinance(header, rows)
+    if header[0] == "Price" and rows[0][1][0] == "Ticker" and rows[1:]:  # yfinance's three lines
+        header, rows = [rows[1][1][0] or "Date", *header[1:]], rows[2:]
     date_column, price_column = _columns(path, header)
-    dates: list[Cell] = []
-    prices: list[Cell] = []
-    for line, row in rows:
-        if row[price_column].strip().lower() not in _MISSING:
-            dates.append((line, row[date_column].strip()))
-            prices.append((line, row[price_column].strip()))
+    kept = [(line, row) for line, row in rows if row[price_column].strip().lower() not in _MISSING]
+    dates = [(line, row[date_column].strip()) for line, row in kept]
+    prices = [(line, row[price_column].strip()) for line, row in kept]
     if len(prices) < 2:
         raise InputError(
             f"read_prices: {path} has {len(prices)} prices in the column "
@@ -127,19 +125,8 @@ def _read_rows(path: Path) -> tuple[NDArray[np.datetime64], NDArray[np.float64],
     return days, values, notes + order + comma
 
 
-def _without_yfinance(header: list[str], rows: list[Row]) -> tuple[list[str], list[Row]]:
-    """Return header and rows; yfinance's three lines (Price, Ticker, Date) become one."""
-    if header[0] == "Price" and rows[0][1][0] == "Ticker" and rows[1:]:
-        return [rows[1][1][0] or "Date", *header[1:]], rows[2:]
-    return header, rows
-
-
 def _columns(path: Path, header: list[str]) -> tuple[int, int]:
-    """Return which columns hold the date and the price.
-
-    Raises:
-      InputError: there is none, or it is there twice.
-    """
+    """Return which columns hold the date and the price."""
     names = [_plain(name) for name in header]
     date = _find(path, names, _DATE_NAMES)
     if date is None and header[0].lower() in ("", "unnamed: 0"):
@@ -148,18 +135,13 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
     if price is None and date is not None and len(header) == 2:
         # Named after what it is the price of.
         price = None if names[1 - date] in _NO_PRICE_NAMES else 1 - date
-    for found, what, wanted in (
-        (date, "a date", _DATE_NAMES),
-        (price, "a closing price", _PRICE_NAMES),
-    ):
-        if found is None:
-            raise InputError(
-                f"read_prices: {path} has no column with {what} (one of {', '.join(wanted)}), "
-                f"only {', '.join(header)}; name it in the first line"
-            )
-    assert date is not None
-    assert price is not None
-    return date, price
+    if date is not None and price is not None:
+        return date, price
+    what, wanted = ("a date", _DATE_NAMES) if date is None else ("a closing price", _PRICE_NAMES)
+    raise InputError(
+        f"read_prices: {path} has no column with {what} (one of {', '.join(wanted)}), "
+        f"only {', '.join(header)}; name it in the first line"
+    )
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from experiments.common.experiment import Trained
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.daily import baselines
-from experiments.stock_prediction.daily.data import Daily
+from experiments.stock_prediction.daily.data import Data
 from experiments.stock_prediction.daily.metrics import (
     HIGHER_IS_BETTER,
     METRICS,
@@ -42,7 +42,7 @@ class Collected(NamedTuple):
         }
 
 
-def measure(trained: Trained, data: Daily) -> tuple[dict[str, Any], Collected]:
+def measure(trained: Trained, data: Data) -> tuple[dict[str, Any], Collected]:
     """Return the figures of the test folds, of each fold, and of later days if there are.
 
     Returns:
@@ -51,35 +51,26 @@ def measure(trained: Trained, data: Daily) -> tuple[dict[str, Any], Collected]:
       the forecasts of the test days.
     """
     forecasts = make_forecast(trained.model, data)(trained.params)
-    folds = data.prices.folds
-    of_each = {
-        name: [collect(data, forecasts, f, fold.evaluated[name]) for f, fold in enumerate(folds)]
-        for name in folds[0].evaluated
-    }
-    whole = {name: joined(parts) for name, parts in of_each.items()}
+    folds = data.folds
+    tests = [collect(data, forecasts, f, fold.test) for f, fold in enumerate(folds)]
+    whole = {"test": joined(tests)}
+    if folds[0].later is not None:
+        whole["later"] = collect(data, forecasts, 0, folds[0].later)
     return {
-        "kind": "daily",
-        "data_notes": list(data.prices.notes),
+        "data_notes": list(data.notes),
         **{name: _figures(trained.config, found) for name, found in whole.items()},
         "folds": [
             {"test": str(fold.test), "train": str(fold.train), "methods": _without_intervals(part)}
-            for fold, part in zip(folds, of_each["test"], strict=True)
+            for fold, part in zip(folds, tests, strict=True)
         ],
     }, whole["test"]
 
 
-def collect(data: Daily, forecasts: Said, fold: int, period: Period) -> Collected:
-    """Return answers and all methods' forecasts for a period of one fold.
-
-    Args:
-      data: the data.
-      forecasts: p_up and variance, `[F, S, T, N]`.
-      fold: whose models and baselines are asked.
-      period: the days that are asked about.
-    """
+def collect(data: Data, forecasts: Said, fold: int, period: Period) -> Collected:
+    """Return a period's answers, and what baselines and models, those of `fold`, said of it."""
     days = period.holds(data.panel.next_dates)
     p_up, variance = (forecast[fold][:, days] for forecast in forecasts)  # [S, K]
-    others = baselines.forecast(data.baselines[fold], data.panel, days, data.prices.moves)
+    others = baselines.forecast(data.baselines[fold], data.panel, days, data.moves)
     return Collected(
         *answers_of(data.panel, days),
         {
@@ -98,9 +89,7 @@ def joined(parts: Sequence[Collected]) -> Collected:
         for part, first in zip(parts, firsts, strict=False)
     ]
     said = {
-        name: [
-            _concatenated(each) for each in zip(*(part.said[name] for part in parts), strict=True)
-        ]
+        name: [_concatenated(each) for each in zip(*(one.said[name] for one in parts), strict=True)]
         for name in parts[0].said
     }
     return Collected(

@@ -11,61 +11,51 @@ import optax
 from numpy.typing import NDArray
 
 from experiments.common.experiment import Model, Problem
-from experiments.common.fit import Scalars
-from experiments.common.updates import LossFn
 from experiments.stock_prediction.config import Config
-from experiments.stock_prediction.daily.data import Daily
-from experiments.stock_prediction.daily.metrics import (
-    Answers,
-    Forecasts,
-    day_sums,
-    metrics_of,
-)
-from experiments.stock_prediction.daily.panel import Batch, Panel, batch_at, make_chunks, scaled
+from experiments.stock_prediction.daily import batches
+from experiments.stock_prediction.daily.data import Data
+from experiments.stock_prediction.daily.metrics import Answers, Forecasts, day_sums, metrics_of
+from experiments.stock_prediction.daily.panel import Panel, scaled
 from experiments.stock_prediction.measure import Floats
-from experiments.stock_prediction.problem import model_names, problem_of_all
+from experiments.stock_prediction.problem import of_each, show
 
 Said = tuple[Floats, Floats]  # p_up and variance: [F, S, T, N] each
 
 
-def make_problem(config: Config, data: Daily, model: Model) -> Problem:
-    """Return what the training loop asks.
+def make_problem(config: Config, data: Data, model: Model) -> Problem:
+    """Return the loss, the batches and the validation.
+
+    The loss of one model is the direction's nats, and half the volatility's QLIKE less what no
+    forecast changes, log v_t: with σ² = v_t e^a, a + (r²/v_t) e^-a.
 
     Raises:
       InputError: there are too few training days for a chunk.
     """
-    chunks = make_chunks(
-        data.panel, data.prices.folds, data.scalings, config.chunk_length, config.burn_in
-    )
+    chunks = batches.make_chunks(data.panel, data.folds, data.scalings, config)
     forecast_all = make_forecast(model, data)
-    return problem_of_all(
-        model_names(config, data.facts()),
-        make_loss(model, config.volatility_weight),
-        lambda step: batch_at(chunks, step, config.num_seeds, config.batch_size, config.seed),
-        lambda params: _validate(config, data, forecast_all(params)),
-    )
-
-
-def make_loss(model: Model, volatility_weight: float) -> LossFn:
-    """Return the loss of one model: nats of the direction, and half the volatility's QLIKE.
-
-    The latter less what no forecast changes, log v_t: with σ² = v_t e^a, a + (r²/v_t) e^-a.
-    """
 
     def loss_fn(
-        params: Any, batch: Batch, carry: None, key: jax.Array | None
+        params: Any, batch: batches.Batch, carry: None, key: jax.Array | None
     ) -> tuple[jax.Array, None]:
         out = model.apply(params, jnp.asarray(batch.x), key)  # [L, B, 2]
         nats = optax.sigmoid_binary_cross_entropy(out[..., 0], batch.up)
         qlike = out[..., 1] + batch.ratio * jnp.exp(-out[..., 1])
         direction = (nats * batch.moved).sum() / jnp.maximum(batch.moved.sum(), 1.0)
         volatility = (qlike * batch.asked).sum() / jnp.maximum(batch.asked.sum(), 1.0)
-        return direction + volatility_weight * 0.5 * volatility, carry
+        return direction + config.volatility_weight * 0.5 * volatility, carry
 
-    return loss_fn
+    def batch_at(step: int) -> batches.Batch:
+        return batches.batch_at(data.panel, chunks, step, config)
+
+    def evaluate(params: Any) -> dict[str, float]:
+        losses, nats, qlike = validation(config, data, forecast_all(params))
+        means = {"validation_nats": float(nats.mean()), "validation_qlike": float(qlike.mean())}
+        return of_each(config, data.facts, losses) | means
+
+    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)
 
 
-def make_forecast(model: Model, data: Daily) -> Callable[[Any], Said]:
+def make_forecast(model: Model, data: Data) -> Callable[[Any], Said]:
     """Return the forecasts of all models for every day, each read from its series' start.
 
     Returns:
@@ -97,28 +87,19 @@ def answers_of(panel: Panel, days: NDArray[np.bool_]) -> tuple[Answers, NDArray[
     return Answers(day, panel.up[days], panel.moved[days], squared), dates
 
 
-def _validate(config: Config, data: Daily, forecasts: Said) -> tuple[NDArray[np.float64], Scalars]:
-    """Return the loss of each model on its fold's validation days, and the means of its parts."""
-    nats, qlike, log_variance = [], [], []
-    for f, fold in enumerate(data.prices.folds):
+def validation(config: Config, data: Data, forecasts: Said) -> tuple[Floats, Floats, Floats]:
+    """Return each model's loss, nats and QLIKE on its fold's validation days, `[F*S]` each.
+
+    From the loss the EWMA's part is taken off, as in training: the two curves are in one place.
+    """
+    parts = []
+    for fold, p_up, variance in zip(data.folds, *forecasts, strict=True):
         days = fold.valid.holds(data.panel.next_dates)
         answers, dates = answers_of(data.panel, days)
-        log_variance += [np.log(data.panel.variance[days]).mean()] * config.num_seeds
-        for s in range(config.num_seeds):
-            said = Forecasts(*(forecast[f, s][days] for forecast in forecasts))
-            found = metrics_of(day_sums(answers, said, len(dates)).sum(axis=0))
-            nats.append(float(found["nats"]))
-            qlike.append(float(found["qlike"]))
-    # Less the EWMA's part, as in the training loss: that one has the two curves in one place.
-    volatility = np.array(qlike) - np.array(log_variance)
-    return np.array(nats) + config.volatility_weight * 0.5 * volatility, {
-        "validation_nats": float(np.mean(nats)),
-        "validation_qlike": float(np.mean(qlike)),
-    }
-
-
-def untrained_loss(config: Config, data: Daily) -> float:
-    """Return the validation loss of a coin and the EWMA, from which the training starts."""
-    shape = (len(data.prices.folds), config.num_seeds, *data.panel.up.shape)
-    said = np.full(shape, 0.5), np.broadcast_to(data.panel.variance, shape)
-    return float(_validate(config, data, said)[0].mean())
+        ewma = np.log(data.panel.variance[days]).mean()
+        for said in zip(p_up, variance, strict=True):
+            sums = day_sums(answers, Forecasts(*(one[days] for one in said)), len(dates))
+            found = metrics_of(sums.sum(axis=0))
+            parts.append((found["nats"], found["qlike"], ewma))
+    nats, qlike, ewma = np.array(parts).T
+    return nats + config.volatility_weight * 0.5 * (qlike - ewma), nats, qlike

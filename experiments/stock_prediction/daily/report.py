@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from experiments.common import plots
 from experiments.common.experiment import Trained
 from experiments.stock_prediction.daily.baselines import DIRECTION, VOLATILITY
-from experiments.stock_prediction.daily.data import Daily
+from experiments.stock_prediction.daily.data import Data
 from experiments.stock_prediction.daily.measure import Collected
-from experiments.stock_prediction.daily.metrics import Answers, Forecasts
-from experiments.stock_prediction.daily.problem import untrained_loss
+from experiments.stock_prediction.daily.problem import validation
 from experiments.stock_prediction.measure import ENSEMBLE, NETWORK
 from experiments.stock_prediction.report import cell, ending, table_row, verdict
 
@@ -34,7 +33,7 @@ _WORDS = {
     "nats": "nats of the direction",
     "qlike": "QLIKE of the volatility",
 }
-_PANELS = {
+_PANELS = {  # in the picture of the folds, the one with seeds first
     "accuracy": (NETWORK, "always up", "AR(5)"),
     "mcc": (NETWORK, "AR(5)"),
     "qlike": (NETWORK, *VOLATILITY),
@@ -42,20 +41,38 @@ _PANELS = {
 _PANEL = (4.6, 4.0)  # inches
 
 
-def report(trained: Trained, data: Daily, result: Mapping[str, Any], found: Collected) -> str:
+def describe(data: Data) -> str:
+    """Return what is learned from, its licence, and what was done to it."""
+    dates = data.panel.next_dates[data.panel.asked]
+    lines = [
+        f"data {data.name}: {len(data.series)} series, {len(dates):,} days to "
+        f"forecast from {dates.min()} to {dates.max()}; licence: {data.licence}"
+    ]
+    lines += [f"  {note}" for note in data.notes]
+    for i, fold in enumerate(data.folds, 1):
+        later = "" if fold.later is None else f", later {fold.later}"
+        lines.append(
+            f"  fold {i}: train {fold.train}, validation {fold.valid}, test {fold.test}{later}"
+        )
+    return "\n".join(lines)
+
+
+def report(trained: Trained, data: Data, result: Mapping[str, Any], found: Collected) -> str:
     """Draw learning curve, reliability and metrics by fold, and return the text that ends a run."""
+    folder = trained.folder
+    shape = (len(data.folds), trained.config.num_seeds, *data.panel.up.shape)
+    start = np.full(shape, 0.5), np.broadcast_to(data.panel.variance, shape)
+    level = float(validation(trained.config, data, start)[0].mean())
     plots.draw_run(
-        trained.folder,
+        folder,
         "loss",
-        {"a coin and the EWMA, validation": untrained_loss(trained.config, data)},
+        {"a coin and the EWMA, validation": level},
         ylabel="loss, mean over models",
-        title=f"stock prediction: {data.prices.name}",
+        title=f"stock prediction: {data.name}",
     )
-    said = {name: each[0] for name, each in found.said.items() if name != NETWORK}
-    title = f"{data.prices.name}, test days"
-    reliability(trained.folder / "reliability.png", found.answers, said, title)
-    folds(trained.folder / "folds.png", result["folds"], _PANELS)
-    lines = summary(result) + ending(result, trained.folder, "reliability.png, folds.png", "prices")
+    reliability(folder / "reliability.png", found, f"{data.name}, test days")
+    folds(folder / "folds.png", result["folds"])
+    lines = summary(result) + ending(result, folder, "reliability.png, folds.png", "prices")
     return "\n".join(lines)
 
 
@@ -100,19 +117,14 @@ def _tables(name: str, period: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def reliability(path: Path, answers: Answers, said: Mapping[str, Forecasts], title: str) -> None:
+def reliability(path: Path, found: Collected, title: str) -> None:
     """Draw what was forecast against what came, in ten groups of equal size.
 
-    Args:
-      path: the PNG file.
-      answers: what came, K of them; for the direction only the moves count.
-      said: forecasts `[K]` by method: drawn are the direction of the first one, and the
-        volatility of all that say something of it.
-      title: the picture's title.
+    Drawn are the direction of the seeds' mean, on moves alone, and all volatilities.
     """
     picture, (direction, volatility) = plots.figure(2, size=_PANEL)
-    first, *_ = said.values()
-    p_up, up = first.p_up[answers.moved], answers.up[answers.moved]
+    answers = found.answers
+    p_up, up = found.said[ENSEMBLE][0].p_up[answers.moved], answers.up[answers.moved]
     groups = _tenths(p_up)
     x = [p_up[group].mean() for group in groups]
     came = np.array([up[group].mean() for group in groups])
@@ -124,12 +136,12 @@ def reliability(path: Path, answers: Answers, said: Mapping[str, Forecasts], tit
     direction.plot(ends, ends, color="0.5", linestyle=":", label="as often as said")
     direction.axhline(up.mean(), color="0.5", linestyle="--", label="share of ups")
     direction.set(xlabel="probability of up", ylabel="share that went up", title="direction")
-    for name, one in said.items():
-        if one.variance is not None:
-            groups = _tenths(one.variance)
-            x = [100 * np.sqrt(one.variance[group].mean()) for group in groups]
-            came = [100 * np.sqrt(answers.squared[group].mean()) for group in groups]
-            volatility.plot(x, came, marker=".", label=name)
+    for name in (ENSEMBLE, *VOLATILITY):
+        variance = found.said[name][0].variance
+        groups = _tenths(variance)
+        x = [100 * np.sqrt(variance[group].mean()) for group in groups]
+        came = [100 * np.sqrt(answers.squared[group].mean()) for group in groups]
+        volatility.plot(x, came, marker=".", label=name)
     low, high = volatility.get_xlim()
     volatility.plot([low, high], [low, high], color="0.5", linestyle=":", label="as said")
     volatility.set(xlabel="forecast, % a day", ylabel="root mean square return, %")
@@ -146,19 +158,11 @@ def _tenths(forecast: NDArray[np.floating]) -> list[NDArray[np.integer]]:
     return np.array_split(np.argsort(forecast, kind="stable"), 10)
 
 
-def folds(
-    path: Path, results: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]]
-) -> None:
-    """Draw metrics fold by fold: a point a seed, a line a baseline.
-
-    Args:
-      path: the PNG file.
-      results: of each fold, as `measure` gives them.
-      panels: for each metric the methods to show, the one with seeds first.
-    """
-    picture, (row,) = plots.figure(len(panels), size=_PANEL, squeeze=False)
+def folds(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """Draw metrics fold by fold, as `measure` gives them: a point a seed, a line a baseline."""
+    picture, row = plots.figure(len(_PANELS), size=_PANEL)
     places = np.arange(len(results))
-    for axes, (metric, methods) in zip(row, panels.items(), strict=True):
+    for axes, (metric, methods) in zip(row, _PANELS.items(), strict=True):
         for i, method in enumerate(methods):
             values = [fold["methods"][method][metric] for fold in results]
             means = [np.mean(each) for each in values]

@@ -47,12 +47,6 @@ class Fold(NamedTuple):
     test: Period
     later: Period | None = None  # after the test, where a published split leaves days over
 
-    @property
-    def evaluated(self) -> dict[str, Period]:
-        """Return the periods that a finished model is measured on."""
-        periods = {"test": self.test}
-        return periods if self.later is None else periods | {"later": self.later}
-
 
 def period(start: str, end: str) -> Period:
     """Return the period of two ISO dates."""

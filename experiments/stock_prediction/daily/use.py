@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.stock_prediction.daily import baselines
-from experiments.stock_prediction.daily.features import WARM_UP, days_of
-from experiments.stock_prediction.daily.files import MAX_GAP_DAYS, PriceFile, read_prices
+from experiments.stock_prediction.daily.features import WARM_UP, Days, days_of
+from experiments.stock_prediction.daily.files import MAX_GAP_DAYS, read_prices
 from experiments.stock_prediction.daily.metrics import Forecasts, day_sums, metrics_of
-from experiments.stock_prediction.daily.panel import Panel, Scaling, make_panel
-from experiments.stock_prediction.daily.prices import ANY_MOVE, Moves
+from experiments.stock_prediction.daily.panel import ANY_MOVE, Moves, Panel, Scaling, make_panel
 from experiments.stock_prediction.daily.problem import answers_of
 from experiments.stock_prediction.measure import ENSEMBLE
 from experiments.stock_prediction.tables import write_table
@@ -47,30 +46,24 @@ def forecast(trained: Trained, file: Path, output: Path | None) -> str:
     Raises:
       InputError: see `files`; or the prices since the last gap are too few.
     """
-    found = read_prices(file)
-    spoken = speak(trained, file, found)
-    lines = [f"note: {note}" for note in found.notes]
-    lines += [*_next_day(spoken), "", *_past(spoken)]
+    pieces, notes = read_prices(file)
+    if len(pieces[-1].prices) <= WARM_UP:
+        since = "" if len(pieces) == 1 else f" since the last gap of {MAX_GAP_DAYS} days"
+        raise InputError(
+            f"predict: {file} has {len(pieces[-1].prices)} daily prices{since}; at least "
+            f"{WARM_UP + 1} are needed, a month to look back on"
+        )
+    spoken = _speak(trained, days_of(pieces[-1]))
+    lines = [*(f"note: {note}" for note in notes), *_next_day(spoken), "", *_past(spoken)]
     if output is not None:
         _write(output, spoken)
         lines.append(f"the forecasts of all {len(spoken.dates):,} days are in {output}")
     return "\n".join(lines)
 
 
-def speak(trained: Trained, path: Path, found: PriceFile) -> Spoken:
-    """Return all forecasts for the last piece of a file.
-
-    Raises:
-      InputError: its prices are too few.
-    """
-    piece, facts = found.pieces[-1], trained.facts
-    if len(piece.prices) <= WARM_UP:
-        since = "" if len(found.pieces) == 1 else f" since the last gap of {MAX_GAP_DAYS} days"
-        raise InputError(
-            f"predict: {path} has {len(piece.prices)} daily prices{since}; at least "
-            f"{WARM_UP + 1} are needed, a month to look back on"
-        )
-    days, moves = days_of(piece), Moves(*facts["moves"])
+def _speak(trained: Trained, days: Days) -> Spoken:
+    facts = trained.facts
+    moves = Moves(*facts["moves"])
     panel = make_panel([days], moves)
     x = Scaling(*map(np.array, facts["scaling"]))(panel.features)
     # The last fold's models have learned from the most, and the latest, days.
@@ -83,7 +76,7 @@ def speak(trained: Trained, path: Path, found: PriceFile) -> Spoken:
     said = {ENSEMBLE: Forecasts(p_up.mean(axis=0), variance.mean(axis=0))}
     said |= baselines.forecast(fitted, panel, np.ones(panel.up.shape, bool), moves)
     seen_until = np.datetime64(facts["valid"][1], "D")
-    return Spoken(piece.name, days.dates, panel, moves, p_up, variance, said, seen_until)
+    return Spoken(days.name, days.dates, panel, moves, p_up, variance, said, seen_until)
 
 
 def _next_day(spoken: Spoken) -> list[str]:
@@ -114,9 +107,8 @@ def _next_day(spoken: Spoken) -> list[str]:
 
 def _past(spoken: Spoken) -> list[str]:
     """Return how the forecasts did on those past days that are a fair test."""
-    next_dates, seen_until = spoken.panel.next_dates, spoken.seen_until
-    asked = ~np.isnat(next_dates)
-    fair = asked & (next_dates >= seen_until)
+    asked, seen_until = spoken.panel.asked, spoken.seen_until
+    fair = asked & (spoken.panel.next_dates >= seen_until)
     if not asked.any():
         return ["no figures on past days: there is no day yet whose morrow is known"]
     if not fair.any():
@@ -133,10 +125,8 @@ def _past(spoken: Spoken) -> list[str]:
     ]
     for name, said in spoken.said.items():
         found = metrics_of(day_sums(answers, said.of(fair[:, 0]), len(dates)).sum(axis=0))
-        cells = [
-            f"{100 * found['accuracy']:.2f} %",
-            *(f"{found[metric]:.3f}" for metric in ("mcc", "nats", "qlike")),
-        ]
+        cells = [f"{100 * found['accuracy']:.2f} %"]
+        cells += [f"{found[metric]:.3f}" for metric in ("mcc", "nats", "qlike")]
         lines.append(f"{name:28}" + "".join(f"{'-' if 'nan' in one else one:>10}" for one in cells))
     moves = max(int(answers.moved.sum()), 1)
     lines.append(
@@ -156,13 +146,9 @@ def _write(output: Path, spoken: Spoken) -> None:
         "ewma": np.sqrt(spoken.said["EWMA"].variance),
         "har": np.sqrt(spoken.said["HAR"].variance),
     }
-    values = np.stack(list(columns.values()), axis=-1)  # [T, 6]
     seen = spoken.panel.next_dates[:, 0] < spoken.seen_until
-    write_table(
-        output,
-        ["date", *columns, "in_training_years"],
-        (
-            [date, *(f"{v:.6f}" for v in row), int(before)]
-            for date, row, before in zip(spoken.dates, values, seen, strict=True)
-        ),
+    rows = (
+        [date, *(f"{v:.6f}" for v in row), int(before)]
+        for date, before, *row in zip(spoken.dates, seen, *columns.values(), strict=True)
     )
+    write_table(output, ["date", *columns, "in_training_years"], rows)

@@ -51,9 +51,7 @@ def fit_linear(values: Floats, input_length: int, horizon: int) -> Linear:
     starts = window_starts("valid", input_length, horizon, len(values))
     x, y = windows_at(values, starts, input_length, horizon)
     penalised = np.diag([1.0] * input_length + [0.0])  # the constant is free
-    maps = [
-        Linear(np.linalg.solve(gram + penalty * penalised, cross), penalty) for penalty in PENALTIES
-    ]
+    maps = [Linear(np.linalg.solve(gram + p * penalised, cross), p) for p in PENALTIES]
     return min(maps, key=lambda linear: mean_squared_error(linear(x), y))
 
 

@@ -117,13 +117,7 @@ class Standard(NamedTuple):
         return values * self.deviation + self.mean
 
 
-def fit_standard(values: Floats) -> Standard:
-    """Return mean and deviation of the training months of `[N, V]`."""
-    train = values[BORDERS[0] : BORDERS[1]]
-    return Standard(train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6))
-
-
-class Hourly(NamedTuple):
+class Data(NamedTuple):
     """Hourly values, ready to learn from and to measure on."""
 
     hours: Hours
@@ -135,26 +129,19 @@ class Hourly(NamedTuple):
         """Return a SHA-256 of the hours."""
         return digest_of(self.hours)
 
+    @property
     def facts(self) -> dict[str, Any]:
         """Return what a forecast for other hours of these variables needs."""
         last = min(BORDERS[2], len(self.values)) - 1
         return {
             "num_folds": 1,
             "variables": list(self.hours.names),
-            "standard": [self.standard.mean.tolist(), self.standard.deviation.tolist()],
+            "standard": [part.tolist() for part in self.standard],
             "valid_until": str(self.hours.times[last]),
         }
 
-    def describe(self) -> str:
-        """Return what is learned from and its licence."""
-        times, names = self.hours.times, ", ".join(self.hours.names)
-        return (
-            f"data etth1: {len(times):,} hours of {names} from {times[0]}; 12, 4 and 4 months to "
-            f"learn from, choose by and measure on; licence: {ETTH1.licence}"
-        )
 
-
-def load(config: Config) -> Hourly:
+def load(config: Config) -> Data:
     """Return ETTh1.
 
     Raises:
@@ -163,20 +150,17 @@ def load(config: Config) -> Hourly:
     return prepare(read_hours(fetch(ETTH1, config.data_dir)))
 
 
-def prepare(hours: Hours) -> Hourly:
+def prepare(hours: Hours) -> Data:
     """Return hours in deviations of their training months."""
-    standard = fit_standard(hours.values)
-    return Hourly(hours, standard, standard(hours.values).astype(np.float32))
+    train = hours.values[BORDERS[0] : BORDERS[1]]
+    standard = Standard(train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6))
+    return Data(hours, standard, standard(hours.values).astype(np.float32))
 
 
 def window_starts(part: str, input_length: int, horizon: int, num_hours: int) -> NDArray[np.int64]:
-    """Return the first hour read of every window whose forecast lies within a part.
+    """Return the first hour read of every window whose forecast lies within one of `PARTS`.
 
-    Args:
-      part: one of `PARTS`.
-      input_length: hours that are read.
-      horizon: hours that are forecast.
-      num_hours: how many hours there are.
+    Of `num_hours` hours a window reads `input_length`, and forecasts the `horizon` after them.
 
     Raises:
       InputError: not a single window fits.
@@ -196,6 +180,5 @@ def windows_at(
     values: Floats, starts: NDArray[np.integer], input_length: int, horizon: int
 ) -> tuple[Floats, Floats]:
     """Return what is read `[..., input_length, V]` and what follows `[..., horizon, V]`."""
-    rows = starts[..., None] + np.arange(input_length + horizon)
-    found = values[rows]
+    found = values[starts[..., None] + np.arange(input_length + horizon)]
     return found[..., :input_length, :], found[..., input_length:, :]

@@ -7,16 +7,8 @@ import numpy as np
 
 from experiments.common.experiment import Trained
 from experiments.stock_prediction.config import HOURS_A_DAY
-from experiments.stock_prediction.hourly.baselines import (
-    BASELINES,
-    LINEAR,
-    PERSISTENCE,
-    SEASONAL,
-    fit_linear,
-    persistence,
-    seasonal,
-)
-from experiments.stock_prediction.hourly.data import Hourly, window_starts, windows_at
+from experiments.stock_prediction.hourly import baselines
+from experiments.stock_prediction.hourly.data import Data, window_starts, windows_at
 from experiments.stock_prediction.hourly.metrics import (
     METRICS,
     day_sums,
@@ -41,7 +33,7 @@ class Windows(NamedTuple):
     said: Mapping[str, Sequence[Floats]]  # as y; of the network one a seed, else one in all
 
 
-def measure(trained: Trained, data: Hourly) -> tuple[dict[str, Any], Windows]:
+def measure(trained: Trained, data: Data) -> tuple[dict[str, Any], Windows]:
     """Return errors on the test months, in deviations of the training months.
 
     Returns:
@@ -53,12 +45,13 @@ def measure(trained: Trained, data: Hourly) -> tuple[dict[str, Any], Windows]:
     lengths = config.input_length, config.horizon
     x, y = windows_at(data.values, window_starts("test", *lengths, len(data.values)), *lengths)
     network = make_forecast(trained.model)(trained.params, x)
+    linear = baselines.fit_linear(data.values.astype(np.float64), *lengths)
     said = {
         NETWORK: list(network),
         ENSEMBLE: [network.mean(axis=0)],
-        PERSISTENCE: [persistence(x, config.horizon)],
-        SEASONAL: [seasonal(x, config.horizon)],
-        LINEAR: [fit_linear(data.values.astype(np.float64), *lengths)(x)],
+        baselines.PERSISTENCE: [baselines.persistence(x, config.horizon)],
+        baselines.SEASONAL: [baselines.seasonal(x, config.horizon)],
+        baselines.LINEAR: [linear(x)],
     }
     day = np.arange(len(y)) // HOURS_A_DAY
     # Windows of up to `horizon` hours apart are of the same hours.
@@ -66,13 +59,12 @@ def measure(trained: Trained, data: Hourly) -> tuple[dict[str, Any], Windows]:
     test = measure_methods(
         {name: np.stack([day_sums(one, y, day) for one in each]) for name, each in said.items()},
         metrics_of,
-        dict.fromkeys(METRICS, BASELINES),
+        dict.fromkeys(METRICS, baselines.BASELINES),
         block=block_length(int(day[-1]) + 1, at_least=overlap),
         draws=config.bootstrap_draws,
         seed=config.seed,
     )
     figures = {
-        "kind": "hourly",
         "test": {"windows": len(y), **test},
         "by_variable": {
             name: dict(zip(data.hours.names, _mse(each, y, (0, 1)), strict=True))

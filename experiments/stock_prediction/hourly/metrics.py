@@ -15,25 +15,14 @@ def mean_squared_error(forecast: Floats, truth: Floats, axis: tuple[int, ...] | 
     return np.mean((np.asarray(forecast, np.float64) - truth) ** 2, axis=axis)
 
 
-def mean_absolute_error(forecast: Floats, truth: Floats, axis: tuple[int, ...] | None = None):
-    """Return the mean of absolute differences, in float64."""
-    return np.mean(np.abs(np.asarray(forecast, np.float64) - truth), axis=axis)
-
-
 def day_sums(forecast: Floats, y: Floats, day: NDArray[np.integer]) -> Floats:
     """Return squared errors, absolute errors and their number, summed by day: `[D, 3]`.
 
-    Args:
-      forecast: `[B, horizon, V]`.
-      y: `[B, horizon, V]`, what came.
-      day: `[B]`, 0 ... D - 1.
+    Forecasts and what came, y, are `[B, horizon, V]`; their days `[B]`, 0 ... D - 1.
     """
     error = np.asarray(forecast, np.float64) - y
-    columns = (
-        np.square(error).sum(axis=(1, 2)),
-        np.abs(error).sum(axis=(1, 2)),
-        np.full(len(y), error[0].size),
-    )
+    sums = (each.sum(axis=(1, 2)) for each in (np.square(error), np.abs(error)))
+    columns = (*sums, np.full(len(y), error[0].size))
     return np.stack([np.bincount(day, column) for column in columns], axis=-1).astype(np.float64)
 
 

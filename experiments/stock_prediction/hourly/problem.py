@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.common.experiment import Model, Problem
-from experiments.common.fit import Scalars
-from experiments.common.updates import LossFn
 from experiments.stock_prediction.config import Config
-from experiments.stock_prediction.hourly.data import Hourly, window_starts, windows_at
+from experiments.stock_prediction.hourly.data import Data, window_starts, windows_at
 from experiments.stock_prediction.hourly.metrics import mean_squared_error
 from experiments.stock_prediction.measure import Floats
-from experiments.stock_prediction.problem import model_names, problem_of_all
+from experiments.stock_prediction.problem import of_each, show
 
 ForecastFn = Callable[[Any, Floats], NDArray[np.float32]]
 
@@ -31,53 +29,33 @@ class Batch(NamedTuple):
     y: NDArray[np.float32]  # [M, B, horizon, V]
 
 
-def make_problem(config: Config, data: Hourly, model: Model) -> Problem:
-    """Return what the training loop asks.
+def make_problem(config: Config, data: Data, model: Model) -> Problem:
+    """Return the loss, the batches and the validation; all errors in deviations.
 
     Raises:
       InputError: there are too few hours for a window.
     """
-    starts, valid = (
-        window_starts(part, config.input_length, config.horizon, len(data.values))
-        for part in ("train", "valid")
-    )
     lengths = config.input_length, config.horizon
-    valid_x, valid_y = windows_at(data.values, valid[::_VALID_STRIDE], *lengths)
+    starts = window_starts("train", *lengths, len(data.values))
+    valid = window_starts("valid", *lengths, len(data.values))[::_VALID_STRIDE]
+    valid_x, valid_y = windows_at(data.values, valid, *lengths)
     forecast = make_forecast(model)
-
-    def validate(params: Any) -> tuple[NDArray[np.float64], Scalars]:
-        losses = mean_squared_error(forecast(params, valid_x), valid_y, axis=(1, 2, 3))
-        return losses, {"validation_mse": float(losses.mean())}
-
-    return problem_of_all(
-        model_names(config, data.facts()),
-        make_loss(model),
-        lambda step: batch_at(config, data.values, starts, step),
-        validate,
-    )
-
-
-def make_loss(model: Model) -> LossFn:
-    """Return the loss of one model: the mean squared error, in deviations."""
 
     def loss_fn(
         params: Any, batch: Batch, carry: None, key: jax.Array | None
     ) -> tuple[jax.Array, None]:
         return jnp.mean((model.apply(params, jnp.asarray(batch.x), key) - batch.y) ** 2), carry
 
-    return loss_fn
+    def batch_at(step: int) -> Batch:  # each seed draws its own
+        randoms = [np.random.default_rng((config.seed + s, step)) for s in range(config.num_seeds)]
+        drawn = [random.integers(len(starts), size=config.batch_size) for random in randoms]
+        return Batch(*windows_at(data.values, starts[np.stack(drawn)], *lengths))
 
+    def evaluate(params: Any) -> dict[str, float]:
+        losses = mean_squared_error(forecast(params, valid_x), valid_y, axis=(1, 2, 3))
+        return of_each(config, data.facts, losses) | {"validation_mse": float(losses.mean())}
 
-def batch_at(
-    config: Config, values: NDArray[np.float32], starts: NDArray[np.integer], step: int
-) -> Batch:
-    """Return the windows that step `step`, counted from 0, reads; each seed draws its own."""
-    drawn = [
-        np.random.default_rng((config.seed + s, step)).integers(len(starts), size=config.batch_size)
-        for s in range(config.num_seeds)
-    ]
-    windows = windows_at(values, starts[np.stack(drawn)], config.input_length, config.horizon)
-    return Batch(*windows)
+    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)
 
 
 def make_forecast(model: Model) -> ForecastFn:

@@ -8,14 +8,9 @@ from numpy.typing import NDArray
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.stock_prediction.config import HOURS_A_DAY
-from experiments.stock_prediction.hourly.baselines import (
-    PERSISTENCE,
-    SEASONAL,
-    persistence,
-    seasonal,
-)
+from experiments.stock_prediction.hourly import baselines
 from experiments.stock_prediction.hourly.data import Hours, Standard, read_hours, windows_at
-from experiments.stock_prediction.hourly.metrics import mean_absolute_error, mean_squared_error
+from experiments.stock_prediction.hourly.metrics import day_sums, metrics_of
 from experiments.stock_prediction.hourly.problem import ForecastFn, make_forecast
 from experiments.stock_prediction.measure import ENSEMBLE
 from experiments.stock_prediction.tables import write_table
@@ -41,7 +36,7 @@ def forecast(trained: Trained, file: Path, output: Path | None) -> str:
     network_of = make_forecast(trained.model)
     x = values[None, -config.input_length :]
     network = standard.undo(network_of(trained.params, x)[:, 0])  # [S, horizon, V]
-    copy = standard.undo(seasonal(x, config.horizon)[0])
+    copy = standard.undo(baselines.seasonal(x, config.horizon)[0])
     times = hours.times[-1] + np.arange(1, config.horizon + 1).astype("timedelta64[h]")
     lines = [
         f"the {config.horizon} hours after {hours.times[-1]}, mean of {len(network)} seeds "
@@ -54,13 +49,9 @@ def forecast(trained: Trained, file: Path, output: Path | None) -> str:
         lines.append(f"{times[t]!s:18}" + "".join(f"{cell:>20}" for cell in cells))
     lines += ["", *_past(trained, hours, values, network_of)]
     if output is not None:
-        stamps = [str(time.astype("datetime64[s]")).replace("T", " ") for time in times]
-        rows = zip(stamps, mean, strict=True)
-        write_table(
-            output,
-            ["date", *hours.names],
-            ([stamp, *(f"{v:.6f}" for v in row)] for stamp, row in rows),
-        )
+        stamps = np.strings.replace(times.astype("datetime64[s]").astype(str), "T", " ")
+        rows = ([t, *(f"{v:.6f}" for v in row)] for t, row in zip(stamps, mean, strict=True))
+        write_table(output, ["date", *hours.names], rows)
         lines.append(f"all {config.horizon} hours are in {output}")
     return "\n".join(lines)
 
@@ -82,8 +73,8 @@ def _past(
     x, y = windows_at(values, starts, reads, horizon)
     said = {
         ENSEMBLE: network_of(trained.params, x).mean(axis=0),
-        PERSISTENCE: persistence(x, horizon),
-        SEASONAL: seasonal(x, horizon),
+        baselines.PERSISTENCE: baselines.persistence(x, horizon),
+        baselines.SEASONAL: baselines.seasonal(x, horizon),
     }
     lines = [
         f"on {len(starts):,} past windows after {seen_until}, in deviations of the "
@@ -91,6 +82,7 @@ def _past(
         f"{'':28}{'MSE':>10}{'MAE':>10}",
     ]
     for name, one in said.items():
-        mse, mae = mean_squared_error(one, y), mean_absolute_error(one, y)
+        (found,) = day_sums(one, y, np.zeros(len(y), int))  # all of them as one day
+        mse, mae = metrics_of(found).values()
         lines.append(f"{name:28}{mse:10.4f}{mae:10.4f}")
     return lines
