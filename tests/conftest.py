@@ -15,7 +15,7 @@ settings.register_profile(
     "quick",
     derandomize=True,
     deadline=None,
-    max_examples=15,
+    max_examples=10,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=500)
@@ -39,7 +39,7 @@ def pytest_addoption(parser):
         "--configurations",
         metavar="[FIRST:]LAST",
         help="which random configurations test_random_configurations.py tries, 2000 or 37:38 "
-        "say (default: 8 that have between them nearly all that can be drawn)",
+        "say (default: 9 that have between them nearly all that can be drawn)",
     )
 
 

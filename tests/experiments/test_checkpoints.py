@@ -44,7 +44,7 @@ def folder(tmp_path):
 def newest(folder, warnings=None):
     return checkpoints.restore_first(
         folder,
-        checkpoints.newest_first(folder),
+        checkpoints.steps(folder)[::-1],
         make_state(0),
         (warnings if warnings is not None else []).append,
     )

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,6 @@ EXPERIMENT = Experiment(
     presets=PRESETS,
     corpora=("made", "words"),
     load=never,
-    facts=never,
     build=never,
     problem=never,
     describe=never,
@@ -97,6 +97,11 @@ def test_the_newest_run_is_meant_unless_a_corpus_or_a_preset_is_named(tmp_path, 
         ("--preset default --data words", plain),
     ):
         assert parsed(tmp_path, "--resume", *words.split())[0] == expected, words
+    # A preset means a run of it on other data too, where there is none on its own.
+    shutil.rmtree(large)
+    assert parsed(tmp_path, "--resume", "--preset", "large")[0] == own
+    assert parsed(tmp_path, "--resume", "--preset", "large", "--workdir", str(own))[0] == own
+    large = run_at("1", dataclasses.replace(PRESETS["large"], seed=7))
     # It brings its own settings, and options change them one by one.
     assert parsed(tmp_path, "--resume", "--preset", "large", "--seed", "8")[1] == Config(
         "words", 9, 0.1, 8

@@ -1,6 +1,7 @@
 """Records of a run: the lines, and what TensorBoard's files hold."""
 
 import struct
+from contextlib import closing
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
@@ -30,7 +31,7 @@ def board(folder):
 
 
 def test_records_come_back_and_the_board_has_them_too(tmp_path):
-    with MetricsLog(tmp_path) as log:
+    with closing(MetricsLog(tmp_path)) as log:
         log.write(10, {"train_bits": 2.5})
         log.write(20, {"train_bits": 2.0, "validation_bits": 2.25})
     assert read_metrics(tmp_path) == [
@@ -52,13 +53,13 @@ def test_a_curve_has_the_steps_at_which_there_is_a_value():
 
 
 def test_going_on_leaves_no_step_twice(tmp_path):
-    with MetricsLog(tmp_path) as log:
+    with closing(MetricsLog(tmp_path)) as log:
         for step in (10, 20, 30):
             log.write(step, {"loss": float(step)})
     # A kill in the middle of a write.
     with (tmp_path / METRICS_FILE).open("a") as file:
         file.write('{"step": 40, "lo')
-    with MetricsLog(tmp_path, start=20) as log:
+    with closing(MetricsLog(tmp_path, start=20)) as log:
         log.write(30, {"loss": -1.0})
     assert read_metrics(tmp_path) == [
         {"step": 10, "loss": 10.0},
@@ -71,14 +72,14 @@ def test_going_on_leaves_no_step_twice(tmp_path):
 
 
 def test_a_new_run_starts_an_empty_file(tmp_path):
-    with MetricsLog(tmp_path) as log:
+    with closing(MetricsLog(tmp_path)) as log:
         log.write(10, {"loss": 1.0})
-    with MetricsLog(tmp_path):
+    with closing(MetricsLog(tmp_path)):
         pass
     assert read_metrics(tmp_path) == []
 
 
 def test_numbers_that_are_not_finite_are_not_recorded(tmp_path):
-    with MetricsLog(tmp_path) as log, pytest.raises(ValueError, match="JSON"):
+    with closing(MetricsLog(tmp_path)) as log, pytest.raises(ValueError, match="JSON"):
         log.write(1, {"loss": float("nan")})
     assert read_metrics(tmp_path) == []

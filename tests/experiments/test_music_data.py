@@ -21,7 +21,7 @@ from experiments.music_generation.chorales import (
     next_probabilities,
 )
 from experiments.music_generation.config import Config
-from experiments.music_generation.data import load_corpus
+from experiments.music_generation.data import load
 from experiments.music_generation.rolls import LOWEST_NOTE, NUM_KEYS, transposable, transpose
 from experiments.music_generation.tonality import Key, estimate_key, move_to_c
 
@@ -122,24 +122,20 @@ def test_chorales_are_the_same_every_time(chorales):
 
 
 def test_generated_splits_are_disjoint():
-    corpus = load_corpus("chorales")
-    keys = [
-        piece.tobytes() for split in (corpus.train, corpus.valid, corpus.test) for piece in split
-    ]
+    data = load(Config(data="chorales"))
+    keys = [piece.tobytes() for split in (data.train, data.valid, data.test) for piece in split]
     assert len(keys) == len(set(keys)) == 224
-    other = dataclasses.replace(
-        corpus, train=corpus.train[:-1], valid=corpus.train[-1:] + corpus.valid
-    )
-    assert corpus.digest == dataclasses.replace(corpus, name="again").digest != other.digest
+    other = dataclasses.replace(data, train=data.train[:-1], valid=data.train[-1:] + data.valid)
+    assert data.digest == dataclasses.replace(data, name="again").digest != other.digest
 
 
 @needs_data
 def test_the_published_chorales_are_an_octave_high_and_the_tunes_are_not():
     for name, octaves in (("jsb", 1), ("nottingham", 0)):
-        corpus = load_corpus(name)
-        keys = np.concatenate([np.nonzero(roll)[1] for roll in corpus.train])
+        data = load(Config(data=name))
+        keys = np.concatenate([np.nonzero(roll)[1] for roll in data.train])
         # Four voices sing, and a fiddle with chords plays, around the C in the middle.
-        assert round((keys.mean() + LOWEST_NOTE - 60) / 12) == octaves == corpus.octaves
+        assert round((keys.mean() + LOWEST_NOTE - 60) / 12) == octaves == data.octaves
 
 
 @needs_data
@@ -148,8 +144,8 @@ def test_the_published_chorales_are_an_octave_high_and_the_tunes_are_not():
     [("jsb", (229, 76, 77), (13807, 4602, 4725)), ("nottingham", (694, 173, 170), None)],
 )
 def test_published_splits(name, counts, frames):
-    corpus = load_corpus(name)
-    splits = (corpus.train, corpus.valid, corpus.test)
+    data = load(Config(data=name))
+    splits = (data.train, data.valid, data.test)
     assert tuple(map(len, splits)) == counts
     if frames:
         assert tuple(sum(map(len, split)) for split in splits) == frames
@@ -161,7 +157,7 @@ def test_published_splits(name, counts, frames):
 def test_an_unknown_corpus_is_refused():
     expected = "must be chorales, jsb or nottingham, or a folder of MIDI files, got 'abba'"
     with pytest.raises(InputError, match=expected):
-        load_corpus("abba")
+        load(Config(data="abba"))
 
 
 def test_a_damaged_file_is_refused(tmp_path):
@@ -169,9 +165,9 @@ def test_a_damaged_file_is_refused(tmp_path):
     file = tmp_path / "music" / "JSB_Chorales.mat"
     file.write_bytes(b"MATLAB 5.0 MAT-file, cut")
     with pytest.raises(InputError, match=r"JSB_Chorales.mat has SHA-256 .*expected ac0e.*http"):
-        load_corpus("jsb", str(tmp_path))
+        load(Config(data="jsb", data_dir=str(tmp_path)))
     with pytest.raises(InputError, match=r"no .*Nottingham.mat; get it from https"):
-        load_corpus("nottingham", str(tmp_path))
+        load(Config(data="nottingham", data_dir=str(tmp_path)))
 
 
 LENGTHS = (9, 12, 40, 17, 30, 33, 90, 25, 61)
@@ -206,7 +202,7 @@ def test_buckets_hold_what_fits():
 def test_a_batch_holds_frames_of_a_piece_each_after_the_one_before():
     pieces = random_pieces(LENGTHS)
     plan = plan_of(pieces, seed=5)
-    for step in range(2 * plan.steps_per_epoch):
+    for step in range(2 * len(plan.bucket_of_batch)):
         batch = batch_at(plan, step)
         for row in range(4):
             length = batch.lengths[0, row]
@@ -226,7 +222,7 @@ def test_an_epoch_reads_every_window_and_shapes_are_few():
     lengths = tuple(range(10, 42))
     plan = plan_of([np.ones((n, NUM_KEYS), np.uint8) for n in lengths], crop_frames=64)
     seen, shapes = set(), set()
-    for step in range(plan.steps_per_epoch, 2 * plan.steps_per_epoch):
+    for step in range(len(plan.bucket_of_batch), 2 * len(plan.bucket_of_batch)):
         batch = batch_at(plan, step)
         seen |= set(batch.lengths[0].tolist())
         shapes.add(batch.x.shape)
@@ -243,7 +239,7 @@ def test_batches_are_a_function_of_the_step_and_differ_by_seed_and_epoch():
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a[1:], c)  # whoever is trained beside it
     assert not np.array_equal(first.labels[0], first.labels[1])
-    later = batch_at(plan, 1 + plan.steps_per_epoch)
+    later = batch_at(plan, 1 + len(plan.bucket_of_batch))
     assert later.labels.shape != first.labels.shape or (later.labels != first.labels).any()
 
 

@@ -10,9 +10,10 @@ import pytest
 from experiments.music_generation.baselines import baselines, count
 from experiments.music_generation.batches import Batch
 from experiments.music_generation.config import Config
-from experiments.music_generation.evaluate import evaluate, mean_nll
+from experiments.music_generation.data import Data
+from experiments.music_generation.evaluate import nll_of
 from experiments.music_generation.model import build
-from experiments.music_generation.problem import make_loss
+from experiments.music_generation.problem import make_problem
 from experiments.music_generation.rolls import NUM_KEYS
 from experiments.music_generation.use import compose, sample_frame
 
@@ -76,7 +77,7 @@ def true_nats(model, params, pieces):
 
 
 def test_nll_is_that_of_brute_force_for_pieces_of_any_length(model, params, pieces, true_nats):
-    nll = evaluate(model, params, pieces)
+    nll = nll_of(model, params, pieces)
     assert nll.frames.dtype == np.float64
     for seed, nats in enumerate(true_nats):
         counted = [piece[1:] for piece in nats]
@@ -87,8 +88,8 @@ def test_nll_is_that_of_brute_force_for_pieces_of_any_length(model, params, piec
 
 def test_more_pieces_than_rows_side_by_side(model, params):
     many = pieces_of([2 + i % 7 for i in range(40)])
-    whole = evaluate(model, params, many)
-    halves = [evaluate(model, params, half) for half in (many[:33], many[33:])]
+    whole = nll_of(model, params, many)
+    halves = [nll_of(model, params, half) for half in (many[:33], many[33:])]
     frames = np.array([sum(len(p) - 1 for p in half) for half in (many[:33], many[33:])])
     joined = sum(n.frames * f for n, f in zip(halves, frames, strict=True)) / frames.sum()
     np.testing.assert_allclose(whole.frames, joined, rtol=1e-6)
@@ -97,12 +98,6 @@ def test_more_pieces_than_rows_side_by_side(model, params):
         sum(n.pieces * k for n, k in zip(halves, (33, 7), strict=True)) / 40,
         rtol=1e-6,
     )
-
-
-def test_both_means_by_hand():
-    nll = mean_nll(np.array([6.0, 30.0]), [4, 6])  # 3 and 5 counted frames
-    assert nll.frames == 36.0 / 8.0
-    assert nll.pieces == (2.0 + 6.0) / 2.0
 
 
 def test_the_loss_counts_real_frames_alone(model, params, pieces, true_nats):
@@ -115,7 +110,8 @@ def test_the_loss_counts_real_frames_alone(model, params, pieces, true_nats):
         x[1 : len(pieces[i]), row] = pieces[i][:-1]
     lengths = np.array([len(pieces[i]) for i in mine], np.int32)
     expected = np.concatenate([true_nats[1][i] for i in mine]).mean()
-    loss_fn = jax.jit(make_loss(model))
+    data = Data("", "", 1.0, tuple(pieces), tuple(pieces), tuple(pieces))
+    loss_fn = jax.jit(make_problem(SMALL, data, model).loss_fn)
     found, _ = loss_fn(one(params, 1), Batch(x, labels, lengths), None, None)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     x[-1], labels[-1] = 1, 1  # padding has no part
@@ -138,7 +134,8 @@ def test_without_the_frame_the_readout_is_smaller_and_still_equal_step_by_step()
 
 
 def test_dropout_needs_a_key(pieces):
-    config = dataclasses.replace(SMALL, dropout=0.5, input_dropout=0.5, weight_drop=0.3)
+    rates = {"dropout": 0.5, "input_dropout": 0.5, "weight_drop": 0.3}
+    config = dataclasses.replace(SMALL, cell="elman", **rates)
     model = compiled(config)
     params = model.init(jax.random.key(0))
     x = jnp.asarray(pieces[3])[:, None]
@@ -190,8 +187,8 @@ def test_counts_do_not_cross_pieces():
     ],
 )
 def test_the_number_of_notes_is_kept_by_the_most_probable(config, expected):
-    logits = np.full((1, NUM_KEYS), -9.0, np.float32)
-    logits[0, [0, 1, 2, 3, 5]] = [3.0, -2.0, 0.5, 2.0, -1.0]
+    logits = np.full((500, NUM_KEYS), -9.0, np.float32)  # a shape that is compiled once
+    logits[:, [0, 1, 2, 3, 5]] = [3.0, -2.0, 0.5, 2.0, -1.0]
     frame = sample_frame(jax.random.key(0), jnp.asarray(logits), config)
     assert np.flatnonzero(frame[0]).tolist() == expected
 
@@ -210,11 +207,11 @@ def test_drawn_keys_come_before_more_probable_ones_that_were_not():
 
 
 def test_temperature_divides_the_logits():
-    logits = jnp.full((2000, NUM_KEYS), -2.0)
+    logits = jnp.full((500, NUM_KEYS), -2.0)
     for temperature in (0.5, 1.0, 2.0):
         drawn = sample_frame(jax.random.key(1), logits, drawn_by(temperature, 0, 88))
         expected = 1.0 / (1.0 + np.exp(2.0 / temperature))
-        np.testing.assert_allclose(np.mean(drawn), expected, atol=0.004)
+        np.testing.assert_allclose(np.mean(drawn), expected, atol=0.008)
 
 
 def test_composing_is_reading_what_was_drawn(model, params):

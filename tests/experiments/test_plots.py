@@ -1,5 +1,7 @@
 """Pictures are drawn."""
 
+from contextlib import closing
+
 import pytest
 from matplotlib.image import imread
 
@@ -18,7 +20,7 @@ def test_the_curve_is_drawn(tmp_path):
 
 @pytest.mark.parametrize(("from_evaluation", "first"), [(False, 1), (True, 2)])
 def test_a_runs_curves(tmp_path, monkeypatch, from_evaluation, first):
-    with MetricsLog(tmp_path) as log:
+    with closing(MetricsLog(tmp_path)) as log:
         log.write(1, {"train_loss": 9.0})
         log.write(2, {"train_loss": 2.0, "validation_loss": 3.0})
         log.write(3, {"train_loss": 1.0})

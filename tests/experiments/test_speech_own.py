@@ -13,7 +13,7 @@ from experiments.common.training import train
 from experiments.speech_recognition import ngrams, own, words
 from experiments.speech_recognition.alphabet import Alphabet, normalize_transcript
 from experiments.speech_recognition.config import Config
-from experiments.speech_recognition.data import load_corpus
+from experiments.speech_recognition.data import load
 from experiments.speech_recognition.experiment import EXPERIMENT
 from experiments.speech_recognition.recordings import find_recordings
 from experiments.speech_recognition.utterances import Utterance
@@ -255,7 +255,7 @@ def test_data_is_a_corpus_or_a_folder(tmp_path, monkeypatch):
             InputError,
             match=r"there is no folder .*; --data must be formants, an4, fsdd, or a fold",
         ):
-            load_corpus(Config(data=name))
+            load(Config(data=name))
 
 
 LETTERS = [chr(0x4E00 + i) for i in range(1000)]
@@ -271,6 +271,7 @@ LETTERS = [chr(0x4E00 + i) for i in range(1000)]
             r"1,002 contexts or more of 1,001 labels each .* lower --ngram-order, now 2$",
         ),
     ],
+    ids=["words", "characters"],
 )
 def test_a_language_model_that_is_too_large_is_refused_before_it_is_made(make, text, message):
     tracemalloc.start()

@@ -1,6 +1,7 @@
 """The baselines: each finds what it is made for, and nothing of the days to come."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,8 +10,7 @@ from scipy import stats
 from experiments.stock_prediction.daily import baselines
 from experiments.stock_prediction.daily.features import days_of
 from experiments.stock_prediction.daily.files import PriceSeries
-from experiments.stock_prediction.daily.panel import make_panel
-from experiments.stock_prediction.daily.prices import ACL18_MOVES, ANY_MOVE
+from experiments.stock_prediction.daily.panel import ACL18_MOVES, ANY_MOVE, make_panel
 from experiments.stock_prediction.daily.splits import Period
 from experiments.stock_prediction.hourly import baselines as hourly_baselines
 from experiments.stock_prediction.hourly.data import BORDERS, PARTS, window_starts, windows_at
@@ -86,12 +86,13 @@ def test_probabilities_are_those_of_a_normal_return():
 
 def test_har_finds_its_own_coefficients():
     random = np.random.default_rng(0)
-    count, weights = 20_000, np.array([0.1, 0.3, 0.4])
-    r = np.zeros(count)
-    r[:22] = random.standard_normal(22)
-    for t in range(22, count):
-        means = [np.mean(r[t - n : t] ** 2) for n in (1, 5, 22)]
-        r[t] = random.standard_normal() * np.sqrt(0.2 + weights @ means)
+    count, weights = 20_000, (0.1, 0.3, 0.4)
+    r, sums = random.standard_normal(count), [0.0]  # of squares so far
+    for t in range(count):
+        if t >= 22:
+            means = [(sums[t] - sums[t - n]) / n for n in (1, 5, 22)]
+            r[t] *= math.sqrt(0.2 + sum(w * m for w, m in zip(weights, means, strict=True)))
+        sums.append(sums[t] + r[t] ** 2)
     prices = np.exp(np.cumsum(0.01 * r))
     panel = panel_of(PriceSeries("har", weekdays(count), prices))
     whole = Period(np.datetime64("2001-01-01"), np.datetime64("2101-01-01"))

@@ -9,7 +9,6 @@ from experiments.common.errors import InputError
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.configs import PRESETS
 from experiments.stock_prediction.experiment import EXPERIMENT
-from experiments.stock_prediction.use import Task
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +40,6 @@ def test_own_prices_are_learned_from_with_the_default_settings(tmp_path):
     assert settings("--data", "mine.csv") == own
 
 
-def test_help_documents_every_field(capsys):
-    with pytest.raises(SystemExit) as caught:
-        command.main(EXPERIMENT, ["--help"])
-    assert caught.value.code == 0
-    out = capsys.readouterr().out
-    for field in (*dataclasses.fields(Config), *dataclasses.fields(Task)):
-        assert "--" + field.name.replace("_", "-") in out, field.name
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -73,12 +63,6 @@ def test_help_documents_every_field(capsys):
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Config(**options)
-
-
-@pytest.mark.parametrize("arguments", [["--resume"], ["--predict", "prices.csv"]])
-def test_going_on_and_forecasting_need_a_run(arguments):
-    with pytest.raises(SystemExit, match="no run in runs/stock_prediction; train one"):
-        command.main(EXPERIMENT, arguments)
 
 
 def test_a_file_that_is_not_there_ends_without_a_traceback(tmp_path):

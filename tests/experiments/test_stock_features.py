@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.common.errors import InputError
+from experiments.stock_prediction.daily.batches import batch_at, make_chunks
+from experiments.stock_prediction.daily.data import load
 from experiments.stock_prediction.daily.features import (
     NUM_FEATURES,
     WARM_UP,
@@ -15,13 +17,13 @@ from experiments.stock_prediction.daily.features import (
 )
 from experiments.stock_prediction.daily.files import PriceSeries
 from experiments.stock_prediction.daily.panel import (
-    batch_at,
+    ACL18_MOVES,
+    ANY_MOVE,
+    Moves,
     fit_scaling,
-    make_chunks,
     make_panel,
     permuted,
 )
-from experiments.stock_prediction.daily.prices import ACL18_MOVES, ANY_MOVE, load_prices
 from experiments.stock_prediction.daily.splits import ACL18_FOLD, Period, period, walk_forward
 from tests.experiments.stock_data import SMALL, random_walk, weekdays, write_csv
 
@@ -149,6 +151,7 @@ def panel():
 
 
 TRAIN = period("2001-03-01", "2001-06-01")
+CHUNKED = dataclasses.replace(SMALL, chunk_length=20, burn_in=6, batch_size=7, seed=3)
 
 
 def test_a_panel_is_padded_at_the_end(panel):
@@ -159,6 +162,13 @@ def test_a_panel_is_padded_at_the_end(panel):
     assert not np.isnat(panel.next_dates[~padding]).any()
     np.testing.assert_array_equal(panel.up, panel.next_returns > 0)
     np.testing.assert_array_equal(panel.moved, panel.next_returns != 0)
+
+
+def test_padding_is_no_move_whatever_counts_as_one():
+    panel = make_panel([days_of(random_walk(n, n)) for n in (60, 40)], Moves(-1.0, 1.0))
+    np.testing.assert_array_equal(panel.up, panel.asked)  # above -100 % are all, where there is one
+    np.testing.assert_array_equal(panel.moved, panel.asked)
+    assert (panel.next_returns[~panel.asked] == 0).all()
 
 
 def test_scaling_is_by_training_days_alone(panel):
@@ -181,7 +191,7 @@ def test_scaling_is_by_training_days_alone(panel):
 def test_chunks_hold_no_day_after_training(panel):
     fold = ACL18_FOLD._replace(train=TRAIN)
     scaling = fit_scaling(panel, TRAIN)
-    chunks = make_chunks(panel, [fold], [scaling], length=20, burn_in=6)
+    chunks = make_chunks(panel, [fold], [scaling], CHUNKED)
     (places,) = chunks.places
     dates = panel.next_dates[places[:, :1] + np.arange(20), places[:, 1:]]
     assert (dates < TRAIN.end).all()
@@ -197,14 +207,14 @@ def test_a_batch_is_what_it_says(panel):
     fold = ACL18_FOLD._replace(train=TRAIN)
     other = ACL18_FOLD._replace(train=Period(TRAIN.start, np.datetime64("2001-08-01")))
     scalings = [fit_scaling(panel, one.train) for one in (fold, other)]
-    chunks = make_chunks(panel, [fold, other], scalings, length=20, burn_in=6)
-    batch = batch_at(chunks, 5, num_seeds=2, batch_size=7, seed=3)
+    chunks = make_chunks(panel, [fold, other], scalings, CHUNKED)
+    batch = batch_at(panel, chunks, 5, CHUNKED)
     assert batch.x.shape == (4, 20, 7, NUM_FEATURES)
-    again = batch_at(chunks, 5, num_seeds=2, batch_size=7, seed=3)
+    again = batch_at(panel, chunks, 5, CHUNKED)
     assert all((a == b).all() for a, b in zip(batch, again, strict=True))
     assert (batch.x[0] != batch.x[1]).any()  # seeds draw on their own
     # seed 4 of a run that starts from 4 is the second of one that starts from 3
-    shifted = batch_at(chunks, 5, num_seeds=2, batch_size=7, seed=4)
+    shifted = batch_at(panel, chunks, 5, dataclasses.replace(CHUNKED, seed=4))
     np.testing.assert_array_equal(shifted.x[0], batch.x[1])
     assert (batch.asked[:, :6] == 0).all()
     assert (batch.asked[:, 6:] == 1).all()
@@ -228,8 +238,9 @@ def _place(panel, scaling, x):
 
 def test_chunks_longer_than_the_training_are_refused(panel):
     fold = ACL18_FOLD._replace(train=TRAIN)
+    too_long = dataclasses.replace(CHUNKED, chunk_length=99)
     with pytest.raises(InputError, match="chunk_length=99 days within 2001-03-01 to 2001-05-31"):
-        make_chunks(panel, [fold], [fit_scaling(panel, TRAIN)], length=99, burn_in=6)
+        make_chunks(panel, [fold], [fit_scaling(panel, TRAIN)], too_long)
 
 
 def test_permuted_answers_are_the_same_answers_elsewhere(panel):
@@ -246,19 +257,19 @@ def test_a_folder_of_files_is_a_data_set(tmp_path):
     write_csv(tmp_path / "a.csv", random_walk(300, 0))
     write_csv(tmp_path / "b.csv", random_walk(300, 1))
     write_csv(tmp_path / "c.csv", random_walk(10, 2))
-    data = load_prices(dataclasses.replace(SMALL, data=str(tmp_path)))
+    data = load(dataclasses.replace(SMALL, data=str(tmp_path)))
     assert [days.name for days in data.series] == ["a", "b"]
     assert data.notes == ("c: 10 days from 2001-01-01 left out; 23 are the least",)
     assert len(data.folds) == 2
-    moved = load_prices(dataclasses.replace(SMALL, data=str(tmp_path), test_days=61))
+    moved = load(dataclasses.replace(SMALL, data=str(tmp_path), test_days=61))
     assert moved.digest != data.digest
 
 
 def test_a_folder_without_files_and_short_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no file \*.csv in"):
-        load_prices(dataclasses.replace(SMALL, data=str(tmp_path)))
+        load(dataclasses.replace(SMALL, data=str(tmp_path)))
     path = write_csv(tmp_path / "a.csv", PriceSeries("a", weekdays(5), np.arange(1.0, 6.0)))
     with pytest.raises(InputError, match="no series has the 23 daily prices"):
-        load_prices(dataclasses.replace(SMALL, data=str(path)))
+        load(dataclasses.replace(SMALL, data=str(path)))
     with pytest.raises(InputError, match="cannot read none"):
-        load_prices(dataclasses.replace(SMALL, data="none"))
+        load(dataclasses.replace(SMALL, data="none"))

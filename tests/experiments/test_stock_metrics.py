@@ -12,7 +12,7 @@ from experiments.stock_prediction.daily.metrics import (
     day_sums,
     metrics_of,
 )
-from experiments.stock_prediction.hourly.metrics import mean_absolute_error, mean_squared_error
+from experiments.stock_prediction.hourly import metrics as hourly_metrics
 
 
 @pytest.fixture
@@ -104,11 +104,14 @@ def test_errors_against_brute_force():
     a, b = random.standard_normal((2, 3, 4, 5))
     squares = [(x - y) ** 2 for x, y in zip(a.ravel(), b.ravel(), strict=True)]
     absolute = [abs(x - y) for x, y in zip(a.ravel(), b.ravel(), strict=True)]
-    assert mean_squared_error(a, b) == pytest.approx(sum(squares) / 60)
-    assert mean_absolute_error(a, b) == pytest.approx(sum(absolute) / 60)
-    np.testing.assert_allclose(
-        mean_squared_error(a, b, axis=(1, 2))[1], np.mean((a[1] - b[1]) ** 2)
-    )
+    sums = hourly_metrics.day_sums(a, b, np.array([0, 1, 1]))
+    assert sums[:, 2].tolist() == [20, 40]
+    found = hourly_metrics.metrics_of(sums.sum(axis=0))
+    assert found["mse"] == pytest.approx(sum(squares) / 60)
+    assert found["mae"] == pytest.approx(sum(absolute) / 60)
+    assert hourly_metrics.metrics_of(sums[0])["mae"] == pytest.approx(np.mean(absolute[:20]))
+    by_row = hourly_metrics.mean_squared_error(a, b, axis=(1, 2))
+    np.testing.assert_allclose(by_row[1], np.mean((a[1] - b[1]) ** 2))
 
 
 def test_the_interval_over_seeds_is_students():
@@ -165,10 +168,17 @@ def test_a_verdict_needs_both_intervals(gain, verdict):
     base = np.stack([random.standard_normal((1, 200)) * 0.1, np.ones((1, 200))], axis=-1)
     weights = measure.bootstrap_weights(200, 4, 500, 0)
     ours, theirs = (measure.resample(table, weights, mean_of) for table in (model, base))
-    comparison = measure.compare(ours, theirs, "mean")
-    assert comparison.verdict(higher_is_better=True).startswith(verdict)
+
+    def verdict_of(ours, higher_is_better=True):
+        found = measure.compare(ours, theirs, "mean", higher_is_better=higher_is_better)
+        return found["verdict"]
+
+    assert verdict_of(ours).startswith(verdict)
     if gain:
         opposite = {"better": "worse", "worse": "better"}[verdict]
-        assert comparison.verdict(higher_is_better=False) == opposite
-        wide = comparison._replace(seeds=measure.Interval(gain, -9.0, 9.0))
-        assert wide.verdict(higher_is_better=True) == "no difference beyond chance"
+        assert verdict_of(ours, higher_is_better=False) == opposite
+        for wide in (  # over seeds, and over days
+            ours._replace(seeds={"mean": gain + np.array([-9.0, 0.0, 9.0])}),
+            ours._replace(draws={"mean": gain + np.linspace(-9.0, 9.0, 500)}),
+        ):
+            assert verdict_of(wide) == "no difference beyond chance"

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from experiments.common import checkpoints, command
 from experiments.common.errors import InputError
-from experiments.common.experiment import Trained
+from experiments.common.experiment import Model, Trained
 from experiments.common.metrics import read_metrics
 from experiments.common.networks import CELLS
 from experiments.common.optimizers import adamw_of
@@ -22,16 +23,14 @@ from experiments.common.training import first_state, load_trained, train
 from experiments.common.updates import make_train_step
 from experiments.stock_prediction import daily, hourly
 from experiments.stock_prediction.config import Config
-from experiments.stock_prediction.daily.data import prepare
+from experiments.stock_prediction.daily.batches import Batch
+from experiments.stock_prediction.daily.data import load, prepare
 from experiments.stock_prediction.daily.features import NUM_FEATURES, days_of
 from experiments.stock_prediction.daily.metrics import METRICS
-from experiments.stock_prediction.daily.panel import make_panel
-from experiments.stock_prediction.daily.prices import ANY_MOVE, PriceData, load_prices
-from experiments.stock_prediction.daily.problem import make_forecast
-from experiments.stock_prediction.daily.splits import walk_forward
+from experiments.stock_prediction.daily.problem import make_forecast, make_problem, validation
 from experiments.stock_prediction.experiment import EXPERIMENT
 from experiments.stock_prediction.hourly.data import BORDERS, Hours
-from experiments.stock_prediction.problem import model_names
+from experiments.stock_prediction.problem import model_keys, model_names, of_each
 from tests.experiments.runs import bits
 from tests.experiments.stock_data import SMALL, momentum, random_walk, write_csv
 
@@ -55,6 +54,28 @@ def run(prices, tmp_path_factory):
     return folder, train(EXPERIMENT, prices, folder)
 
 
+def test_the_loss_is_of_days_that_moved_and_of_those_asked_for(prices):
+    """Nats of the direction and half the volatility's QLIKE, day by day."""
+    config = dataclasses.replace(prices, volatility_weight=0.6)
+    rng = np.random.default_rng(0)
+    out = rng.normal(size=(5, 3, 2)).astype(np.float32)
+    model = Model(init=lambda key: (), apply=lambda params, x, key=None: out)
+    up, moved, asked = (rng.random((5, 3)) < 0.6 for _ in range(3))
+    ratio = rng.random((5, 3))
+    batch = Batch(*(np.float32(a) for a in (out, up, moved, ratio, asked)))
+    loss, carry = make_problem(config, load(prices), model).loss_fn((), batch, None, None)
+
+    nats, qlike = [], []
+    for day in np.ndindex(5, 3):
+        logit, a = map(float, out[day])
+        if moved[day]:
+            nats.append(math.log(1 + math.exp(-logit if up[day] else logit)))
+        if asked[day]:
+            qlike.append(a + ratio[day] * math.exp(-a))
+    assert carry is None
+    assert float(loss) == pytest.approx(np.mean(nats) + 0.6 * 0.5 * np.mean(qlike), rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def trained(run):
     return load_trained(EXPERIMENT, run[0])
@@ -66,9 +87,10 @@ def first_of(config):
     return first_state(EXPERIMENT, config, FACTS, model)
 
 
-def saved(folder, step):
-    target = jax.eval_shape(first_of(SMALL))
-    return checkpoints.restore(folder / "checkpoints", step, target).state
+@functools.cache
+def first_params():
+    """Return the parameters before the first step, of models as in `SMALL`."""
+    return jax.jit(first_of(SMALL))().params
 
 
 def test_a_run_leaves_its_files_and_figures(run):
@@ -111,7 +133,8 @@ def test_going_on_gives_the_same_bits(prices, run, tmp_path):
     part = tmp_path / "part"
     shutil.copytree(whole, part)
     shutil.rmtree(part / "checkpoints" / "00000004")
-    again = train(EXPERIMENT, prices, part, resume=True)
+    experiment = dataclasses.replace(EXPERIMENT, report=lambda *found: "")
+    again = train(experiment, prices, part, resume=True)
     assert bits(part, 4) == bits(whole, 4)
     for key in ("test", "folds", "best_step"):
         assert again[key] == result[key]
@@ -121,35 +144,48 @@ def test_every_seed_is_chosen_by_its_own_validation(run, trained):
     folder, result = run
     records = [r for r in read_metrics(folder) if "validation_loss" in r]
     assert [r["step"] for r in records] == [2, 4]
+    target = jax.eval_shape(first_of(SMALL))
+    saved = {
+        step: checkpoints.restore(folder / "checkpoints", step, target).state.params
+        for step in (2, 4)
+    }
     for m, name in enumerate(model_names(SMALL, FACTS)):
         losses = [r[f"validation_{name}"] for r in records]
         step = int(records[int(np.argmin(losses))]["step"])
         assert trained.best_step[m] == step == result["best_step"][name]
         for a, b in zip(
             jax.tree.leaves(trained.params),
-            jax.tree.leaves(saved(folder, step).params),
+            jax.tree.leaves(saved[step]),
             strict=True,
         ):
             np.testing.assert_array_equal(a[m], b[m])
 
 
 def untrained(config, data):
-    model = EXPERIMENT.build(config, data.facts())
-    params = jax.jit(first_of(config))().params
-    return Trained(Path(), config, data.facts(), model, params, [], None)
+    model = EXPERIMENT.build(config, data.facts)
+    return Trained(Path(), config, data.facts, model, first_params(), [], None)
 
 
-def test_seeds_side_by_side_are_seeds_alone(prices, run):
-    """The first seed of a run, and the same seed trained by itself, agree."""
+def test_seeds_side_by_side_are_seeds_alone(prices):
+    """The first seed of a run has the key, the batches and the validation that it has alone."""
     alone = dataclasses.replace(prices, num_seeds=1)
-    problem = EXPERIMENT.problem(alone, EXPERIMENT.load(alone), EXPERIMENT.build(alone, FACTS))
-    step = make_train_step(problem.loss_fn, *adamw_of(alone), many=True)
-    state = jax.jit(first_of(alone))()
-    for i in range(4):
-        state, _ = step(state, problem.batch_at(i))
-    together = saved(run[0], 4).params
-    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(together), strict=True):
-        np.testing.assert_allclose(a, b[:: SMALL.num_seeds], rtol=1e-4, atol=1e-6)
+    data, model = EXPERIMENT.load(alone), EXPERIMENT.build(alone, FACTS)
+    keys, keys_alone = (jax.random.key_data(model_keys(c, FACTS)) for c in (prices, alone))
+    assert len(np.unique(keys, axis=0)) == 4
+    np.testing.assert_array_equal(keys[::2], keys_alone)
+    together, by_itself = (EXPERIMENT.problem(c, data, model) for c in (prices, alone))
+    for step in range(3):
+        for a, b in zip(together.batch_at(step), by_itself.batch_at(step), strict=True):
+            np.testing.assert_array_equal(a[::2], b)
+    random = np.random.default_rng(0)
+    said = random.uniform(0.2, 0.8, (2, 2, 2, *data.panel.up.shape))  # of anything, [F, S, T, N]
+    losses, *parts = validation(prices, data, said)
+    for a, b in zip((losses, *parts), validation(alone, data, said[:, :, :1]), strict=True):
+        np.testing.assert_array_equal(a[::2], b)
+    named, named_alone = of_each(prices, FACTS, losses), of_each(alone, FACTS, losses[::2])
+    assert named_alone.pop("validation_loss") == losses[::2].mean()
+    assert len(named_alone) == 2
+    assert named_alone.items() <= named.items()
 
 
 def data_of(series, config, shift=0):
@@ -158,8 +194,7 @@ def data_of(series, config, shift=0):
     for one in map(days_of, series):
         answers = np.roll(one.next_returns[:-1], -shift)
         days.append(one._replace(next_returns=np.append(answers, np.nan)))
-    folds = walk_forward(days, config.num_folds, config.test_days, config.valid_days)
-    return PriceData("made up", "none", tuple(days), folds, ANY_MOVE, ())
+    return prepare(config, "made up", "none", (), days)
 
 
 LEARNING = dataclasses.replace(
@@ -173,14 +208,14 @@ def learned():
     model, draw, steps = EXPERIMENT.build(LEARNING, FACTS), jax.jit(first_of(LEARNING)), []
 
     def learn(series, config=LEARNING, shift=0):
-        data = prepare(config, data_of(series, config, shift))
+        data = data_of(series, config, shift)
         problem = EXPERIMENT.problem(config, data, model)
         if not steps:
             steps.append(make_train_step(problem.loss_fn, *adamw_of(config), many=True))
         state = draw()
         for i in range(config.steps):
             state, _ = steps[0](state, problem.batch_at(i))
-        trained = Trained(Path(), config, data.facts(), model, state.params, [], None)
+        trained = Trained(Path(), config, data.facts, model, state.params, [], None)
         return EXPERIMENT.measure(trained, data)[0]["test"]
 
     return learn
@@ -218,12 +253,12 @@ def test_another_future_leaves_past_forecasts_bit_for_bit():
     cut = 300  # within the second fold's test days
     prices = np.concatenate([series.prices[:cut], 2.0 * other.prices[cut:]])
     both = [
-        prepare(config, data_of([one, random_walk(330, 1)], config))
+        data_of([one, random_walk(330, 1)], config)
         for one in (series, series._replace(prices=prices))
     ]
     model = EXPERIMENT.build(config, FACTS)
     # the readout starts from zero
-    params = jax.tree.map(lambda leaf: leaf + 0.1, jax.jit(first_of(config))().params)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, first_params())
     forecasts = [make_forecast(model, data)(params) for data in both]
     known = 300 - 22  # days whose close is before the cut
     for before, after in zip(*forecasts, strict=True):
@@ -346,20 +381,42 @@ def write_hours(path, hours, rows):
     return path
 
 
-def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
-    folder = tmp_path / "run"
-    experiment = dataclasses.replace(EXPERIMENT, load=lambda config: hourly.data.prepare(hours))
-    result = train(experiment, HOURLY, folder)
-    assert "linear (ridge)" in capsys.readouterr().out
+@pytest.fixture(scope="module")
+def hourly_run(hours, tmp_path_factory):
+    """One finished run on hours: its result, what it said, and the trained models."""
+    folder, said = tmp_path_factory.mktemp("hourly") / "run", []
+    experiment = dataclasses.replace(
+        EXPERIMENT,
+        load=lambda config: hourly.data.prepare(hours),
+        report=lambda *found: said.append(EXPERIMENT.report(*found)) or said[0],
+    )
+    return train(experiment, HOURLY, folder), *said, load_trained(EXPERIMENT, folder)
+
+
+def test_hours_are_in_deviations_of_the_training_months(hours):
+    values = hours.values.copy()
+    values[BORDERS[1] :] = 1e3 + 7 * values[BORDERS[1] :]  # what comes later is not known
+    found = hourly.data.prepare(hours._replace(values=values))
+    of_training = found.values[: BORDERS[1]]
+    np.testing.assert_allclose(of_training.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(of_training.std(axis=0), 1, rtol=1e-4)
+    np.testing.assert_allclose(found.standard.undo(found.values), values, rtol=1e-4)
+
+
+def test_hours_are_trained_on_and_measured(hourly_run):
+    result, said, trained = hourly_run
+    assert "linear (ridge)" in said
     for name in ("learning_curve", "forecasts", "errors_by_hour"):
-        assert (folder / f"{name}.png").stat().st_size > 5000
+        assert (trained.folder / f"{name}.png").stat().st_size > 5000
     methods = result["test"]["methods"]
     assert result["test"]["windows"] == 4 * 30 * 24 - 4 + 1
     assert methods["linear (ridge)"]["mse"]["value"] < methods["persistence"]["mse"]["value"]
     by_hour = result["by_hour"]["persistence"]
     assert methods["persistence"]["mse"]["value"] == pytest.approx(np.mean(by_hour))
 
-    trained = load_trained(EXPERIMENT, folder)
+
+def test_the_next_hours_of_a_users_file(hourly_run, hours, tmp_path):
+    trained = hourly_run[-1]
     file = write_hours(tmp_path / "mine.csv", hours, slice(-100, None))
     out = tmp_path / "forecast.csv"
     text = hourly.use.forecast(trained, file, out)
@@ -387,7 +444,7 @@ def test_hours_are_trained_on_measured_and_forecast(hours, tmp_path, capsys):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_fits_both_networks(cell):
-    config = dataclasses.replace(HOURLY, cell=cell, num_layers=2, skip="residual")
+    config = dataclasses.replace(HOURLY, cell=cell)
     for model, x, shape in (
         (daily.build(config, FACTS), (9, 3, NUM_FEATURES), (9, 3, 2)),
         (hourly.build(config, TWO), (3, 24, 2), (3, 4, 2)),
@@ -397,19 +454,18 @@ def test_every_cell_fits_both_networks(cell):
         assert (y.shape, y.dtype) == (shape, np.float32)
 
 
-def test_the_hourly_network_reads_each_variable_by_itself_and_no_level():
-    model = hourly.build(HOURLY, TWO)
-    apply = jax.jit(model.apply)
-    params = jax.jit(model.init)(jax.random.key(0))
+def test_the_hourly_network_reads_each_variable_by_itself_and_no_level(hourly_run):
+    trained = hourly_run[-1]
+    forecast = hourly.problem.make_forecast(trained.model)  # compiled, for a forecast of hours
     x = np.random.default_rng(0).standard_normal((3, 24, 2)).astype(np.float32)
-    y = np.asarray(apply(params, x))
-    assert y.shape == (3, 4, 2)
+    y = forecast(trained.params, x)
+    assert y.shape == (2, 3, 4, 2)
     other = x.copy()
     other[..., 1] += np.random.default_rng(1).standard_normal((3, 24)).astype(np.float32)
-    after = np.asarray(apply(params, other))
+    after = forecast(trained.params, other)
     np.testing.assert_allclose(after[..., 0], y[..., 0], rtol=1e-5, atol=1e-6)
     assert (np.abs(after[..., 1] - y[..., 1]) > 1e-3).any()
-    raised = np.asarray(apply(params, x + np.float32(7.0)))
+    raised = forecast(trained.params, x + np.float32(7.0))
     np.testing.assert_allclose(raised, y + 7.0, rtol=1e-4, atol=1e-4)
 
 
@@ -428,9 +484,8 @@ def test_a_network_that_cannot_be_run_leaves_no_run(prices, hours, tmp_path, dat
 def test_acl18_is_split_and_labelled_as_published():
     if not os.environ.get("DEEPRNN_DATA"):
         pytest.skip("DEEPRNN_DATA names no folder with StockNet's prices")
-    data = load_prices(dataclasses.replace(SMALL, data="acl18"))
-    panel = make_panel(data.series, data.moves)
-    (fold,) = data.folds
+    data = load(dataclasses.replace(SMALL, data="acl18"))
+    panel, (fold,) = data.panel, data.folds
     parts = [
         period.holds(panel.next_dates) & panel.moved
         for period in (fold.train, fold.valid, fold.test)

@@ -13,7 +13,7 @@ from experiments.common.errors import InputError
 from experiments.text_generation.batches import batch_at, chunks_per_epoch
 from experiments.text_generation.config import Config
 from experiments.text_generation.configs import ptb_medium, ptb_small, ptb_tied
-from experiments.text_generation.data import Vocabulary, load_data, penn_treebank
+from experiments.text_generation.data import Vocabulary, load, penn_treebank, split_text
 
 
 @pytest.fixture
@@ -24,27 +24,27 @@ def text_file(tmp_path):
 
 
 def test_a_file_is_cut_at_ninety_percent(text_file):
-    corpus = load_data(Config(data=text_file))
-    assert corpus.vocabulary == Vocabulary(tuple("abcde"), "character")
-    assert (len(corpus.train), len(corpus.valid), corpus.test) == (90, 10, None)
-    assert corpus.vocabulary.decode(corpus.valid) == "abcdeabcde"
-    assert corpus.train.dtype == np.int32
+    data = load(Config(data=text_file))
+    assert data.vocabulary == Vocabulary(tuple("abcde"), "character")
+    assert (len(data.train), len(data.valid), data.test) == (90, 10, None)
+    assert data.vocabulary.decode(data.valid) == "abcdeabcde"
+    assert data.train.dtype == np.int32
 
 
 def test_pydoc_is_all_there_and_in_order():
-    corpus = load_data(Config(data="pydoc"))
-    whole = np.concatenate([corpus.train, corpus.valid])
-    text = corpus.vocabulary.decode(whole)
+    data = load(Config(data="pydoc"))
+    whole = np.concatenate([data.train, data.valid])
+    text = data.vocabulary.decode(whole)
     assert text.startswith(topics.topics[min(topics.topics)])
     assert text.endswith(topics.topics[max(topics.topics)])
-    assert len(corpus.train) == int(0.9 * len(text))
+    assert len(data.train) == int(0.9 * len(text))
 
 
 def test_another_text_has_another_digest(text_file):
-    first = load_data(Config(data=text_file))
-    assert first.digest == load_data(Config(data=text_file)).digest
+    first = load(Config(data=text_file))
+    assert first.digest == load(Config(data=text_file)).digest
     Path(text_file).write_text("abcde" * 19 + "abced")
-    assert first.digest != load_data(Config(data=text_file)).digest
+    assert first.digest != load(Config(data=text_file)).digest
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_a_text_too_short_to_split_is_refused(tmp_path, content, message):
     file = tmp_path / "short.txt"
     file.write_text(content)
     with pytest.raises(InputError, match=message):
-        load_data(Config(data=str(file)))
+        load(Config(data=str(file)))
 
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(InputError, match=r"tinyshakespear: .*one of: ptb, tinyshakespeare"):
-        load_data(Config(data="tinyshakespear"))
+        load(Config(data="tinyshakespear"))
 
 
 def test_unknown_characters_are_refused_by_name():
@@ -69,7 +69,7 @@ def test_unknown_characters_are_refused_by_name():
 
 def test_words_end_lines_and_unknown_ones_are_counted():
     vocabulary = Vocabulary(("<eos>", "<unk>", "a", "cat"), "word")
-    ids, unknown = vocabulary.encode(" a cat \n a dog \n")
+    ids, unknown = vocabulary.encode(split_text(" a cat \n a dog \n", "word"))
     assert ids.tolist() == [2, 3, 0, 2, 1, 0]
     assert unknown == 1
     assert vocabulary.decode(ids) == "a cat \na <unk> \n"
@@ -79,20 +79,18 @@ def test_a_file_can_be_read_as_words(tmp_path):
     """20 words, 18 of them to train on, with `once` once among them and `b` five times."""
     file = tmp_path / "text.txt"
     file.write_text("once\n" + "a  b\n" * 5 + "a b zz")
-    corpus = load_data(Config(data=str(file), level="word"))
-    assert corpus.vocabulary == Vocabulary(("<eos>", "<unk>", "a", "b"), "word")
-    assert corpus.train.tolist() == [1, 0, *([2, 3, 0] * 5), 2]
-    assert corpus.valid.tolist() == [3, 1]
-    assert corpus.num_unknown == 2
-    all_of_them = load_data(Config(data=str(file), level="word", min_count=1))
+    data = load(Config(data=str(file), level="word"))
+    assert data.vocabulary == Vocabulary(("<eos>", "<unk>", "a", "b"), "word")
+    assert data.train.tolist() == [1, 0, *([2, 3, 0] * 5), 2]
+    assert data.valid.tolist() == [3, 1]
+    assert data.num_unknown == 2
+    all_of_them = load(Config(data=str(file), level="word", min_count=1))
     assert all_of_them.vocabulary.symbols == ("<eos>", "<unk>", "a", "b", "once")
     assert all_of_them.num_unknown == 1  # zz is in the validation split alone
-    assert load_data(Config(data=str(file), level="word", min_count=6)).vocabulary.symbols[2:] == (
-        "a",
-    )
+    assert load(Config(data=str(file), level="word", min_count=6)).vocabulary.symbols[2:] == ("a",)
     file.write_text("word")
     with pytest.raises(InputError, match="has 1 words, which leaves none for the training"):
-        load_data(Config(data=str(file), level="word"))
+        load(Config(data=str(file), level="word"))
 
 
 def test_characters_go_there_and_back():
@@ -108,12 +106,12 @@ def test_the_treebank_is_words_and_keeps_its_own_splits(tmp_path):
         archive.writestr("ptb.train.txt", " a cat <unk> \n a mouse \n")
         archive.writestr("ptb.valid.txt", " a dog \n")
         archive.writestr("ptb.test.txt", " cat a horse \n")
-    corpus = penn_treebank(file, "made here")
-    assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
-    assert corpus.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
-    assert corpus.valid.tolist() == [2, 1, 0]
-    assert corpus.test.tolist() == [3, 2, 1, 0]
-    assert corpus.num_unknown == 2
+    data = penn_treebank(file, "made here")
+    assert data.vocabulary.symbols == ("<eos>", "<unk>", "a", "cat", "mouse")
+    assert data.train.tolist() == [2, 3, 1, 0, 2, 4, 0]
+    assert data.valid.tolist() == [2, 1, 0]
+    assert data.test.tolist() == [3, 2, 1, 0]
+    assert data.num_unknown == 2
 
 
 PTB_TRAIN_WORDS = 929_589
@@ -143,11 +141,11 @@ needs_files = pytest.mark.skipif(
     ],
 )
 def test_sizes_of_the_real_corpora(name, sizes, vocab_size):
-    corpus = load_data(Config(data=name))
-    splits = (corpus.train, corpus.valid, corpus.test)
+    data = load(Config(data=name))
+    splits = (data.train, data.valid, data.test)
     assert tuple(None if ids is None else len(ids) for ids in splits) == sizes
-    assert len(corpus.vocabulary) == vocab_size
-    assert "\r" not in corpus.vocabulary.symbols
+    assert len(data.vocabulary) == vocab_size
+    assert "\r" not in data.vocabulary.symbols
 
 
 B, T, SEED = 3, 4, 5

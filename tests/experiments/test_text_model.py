@@ -13,18 +13,14 @@ import pytest
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.common.networks import CELLS
-from experiments.common.updates import (
-    evaluated_params,
-    initial_train_state,
-    make_train_step,
-    num_parameters,
-)
+from experiments.common.updates import num_parameters
 from experiments.text_generation.batches import Batch
 from experiments.text_generation.config import Config
+from experiments.text_generation.data import Data, Vocabulary
 from experiments.text_generation.evaluate import lay_out, make_evaluate
+from experiments.text_generation.experiment import EXPERIMENT
 from experiments.text_generation.model import build
-from experiments.text_generation.ngram import nats_per_symbol
-from experiments.text_generation.problem import first_carry, make_loss, optimizer
+from experiments.text_generation.problem import make_problem, optimizer
 from experiments.text_generation.use import stream_ids, stream_text
 
 V = 11
@@ -35,8 +31,9 @@ SMALLEST = dataclasses.replace(SMALL, cell="elman", num_layers=1)  # where steps
 
 @functools.cache  # to compile each model once
 def make(config=SMALL):
-    """A model, and parameters of its shapes that cost no compiled initialiser."""
+    """A compiled model, and parameters of its shapes that cost no compiled initialiser."""
     model = build(config, FACTS)
+    model = model._replace(apply=jax.jit(model.apply), step=jax.jit(model.step))
     rng = np.random.default_rng(0)
     return model, jax.tree.map(
         lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype),
@@ -48,16 +45,24 @@ def symbols(*shape, seed=0):
     return np.random.default_rng(seed).integers(V, size=shape).astype(np.int32)
 
 
+# Every cell, and every option that changes the model, in some of their combinations.
 VARIANTS = [
-    *({"cell": cell} for cell in CELLS),
-    {"skip": "residual", "normalize_inputs": True},
-    {"skip": "dense"},
-    {"tied_embeddings": True},
-    {"embedding_size": 6},
-    {"tied_embeddings": True, "embedding_size": 6},
-    {"weight_drop": 0.3, "dropout": 0.3, "embedding_dropout": 0.3},
-    {"schedule": "reference"},
+    {"cell": "lstm", "tied_embeddings": True},
+    {"cell": "elman", "embedding_size": 6, "skip": "dense"},
+    {"cell": "minimal_gated", "weight_drop": 0.3, "dropout": 0.3, "embedding_dropout": 0.3},
+    {"cell": "independent", "schedule": "reference"},
+    {
+        "cell": "gru",
+        "tied_embeddings": True,
+        "embedding_size": 6,
+        "skip": "residual",
+        "normalize_inputs": True,
+    },
 ]
+
+
+def test_every_cell_is_among_the_variants():
+    assert {options["cell"] for options in VARIANTS} == set(CELLS)
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -126,10 +131,9 @@ def one_by_one(model, params, before, text):
     return np.asarray(nats, np.float64)[len(before) - 1 :]
 
 
-@pytest.mark.parametrize("length", [1, 150])
-def test_a_single_piece_reads_the_text_exactly(length):
-    model, params = make()
-    before, text = symbols(20), symbols(length, seed=1)
+def test_a_single_piece_reads_the_text_exactly():
+    model, params = make(SMALLEST)
+    before, text = symbols(20), symbols(150, seed=1)
     found = make_evaluate(model, lay_out(before, text, 1, 999))(params)
     expected = one_by_one(model, params, before, text).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -188,29 +192,18 @@ def test_every_symbol_is_counted_once(num_before, length, streams, context):
     assert layout.counted.argmax(axis=0).min() == reach
 
 
-def test_a_uniform_model_has_ln_v_nats():
-    model, params = make()
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    layout = lay_out(symbols(9), symbols(70, seed=1), 4, 5)
-    found = make_evaluate(model, layout)(zeros)
-    np.testing.assert_allclose(found, np.log(V), rtol=1e-6)
-    np.testing.assert_allclose(nats_per_symbol(np.full(5, 1 / V)), np.log(V), rtol=1e-12)
-
-
 def trained(**sampling):
-    config = dataclasses.replace(SMALL, **sampling)
-    return Trained(Path(), config, FACTS, *make(), best_step=1, best_value=None)
+    config = dataclasses.replace(SMALLEST, **sampling)
+    return Trained(Path(), config, FACTS, *make(SMALLEST), best_step=1, best_value=None)
 
 
-@pytest.mark.parametrize("length", [6, 50])
-def test_greedy_writing_follows_the_largest_logit(length):
-    """Over the symbols that are drawn at once, and over several of such stretches."""
-    model, params = make()
+def test_greedy_writing_follows_the_largest_logit():
+    """Over several stretches of symbols that are drawn at once, the last of them cut short."""
+    model, params = make(SMALLEST)
     prompt = symbols(3)
-    pieces = list(stream_ids(trained(temperature=0.0, sample_length=length), prompt))
+    pieces = list(stream_ids(trained(temperature=0.0, sample_length=50), prompt))
     written = np.concatenate(pieces)
-    assert len(written) == length
-    assert len(pieces[0]) == min(length, 20)
+    assert [len(piece) for piece in pieces] == [20, 20, 10]
     whole = np.concatenate([prompt, written])
     _, logits = model.apply(params, whole[:-1, None], model.initial_state(params, 1))
     np.testing.assert_array_equal(written, np.argmax(logits[2:, 0], axis=-1))
@@ -255,22 +248,6 @@ def test_the_learning_rate_falls_step_by_step():
     np.testing.assert_allclose(rates, [1.0] * 4 + [0.5] * 3 + [0.25] * 3 + [0.125] * 2)
 
 
-def test_gradient_descent_moves_by_the_clipped_gradient():
-    config = dataclasses.replace(
-        SMALL,
-        optimizer="sgd",
-        rate_schedule="steps",
-        warmup_steps=0,
-        learning_rate=2.0,
-        constant_steps=9,
-        clip_norm=5.0,
-    )
-    params, gradients = {"w": jnp.zeros(2)}, {"w": jnp.array([30.0, 40.0])}
-    tx, _ = optimizer(config)
-    updates, _ = tx.update(gradients, tx.init(params), params)
-    np.testing.assert_allclose(updates["w"], [-6.0, -8.0], rtol=1e-6)
-
-
 def test_an_initial_scale_holds_for_every_parameter():
     model = build(dataclasses.replace(SMALLEST, init_scale=0.1), FACTS)
     params = jax.jit(model.init)(jax.random.key(0))
@@ -294,52 +271,18 @@ def test_only_matrices_decay():
     assert moved == {"w_x", "w_h", "embedding", "kernel"}
 
 
-shares_a_step = pytest.mark.xdist_group("text_model")  # one worker of pytest-xdist
-
-
-@pytest.fixture(scope="module")
-def training():
-    """A compiled step and the state before it; the first step's learning rate is zero."""
-    config = dataclasses.replace(SMALLEST, ema_decay=0.5, learning_rate=0.1)
-    model = build(config, FACTS)
-    tx, schedule = optimizer(config)
-    params = jax.jit(model.init)(jax.random.key(0))
-    state = initial_train_state(
-        jax.random.key(1),
-        lambda key: params,
-        tx,
-        carry_of=lambda params: first_carry(config, model, params),
-        ema_decay=0.5,
-    )
-    return make_train_step(make_loss(model), tx, schedule, ema_decay=0.5), state
-
-
-@shares_a_step
-def test_a_step_carries_the_state_and_a_fresh_one_does_not(training):
-    train_step, initial = training
+def test_a_batch_carries_the_state_on_and_a_fresh_one_does_not():
+    model, params = make(SMALLEST)
+    ids, vocabulary = symbols(100), Vocabulary(tuple(FACTS["vocabulary"]), "character")
+    data = Data("", "", vocabulary, ids, ids, None, 0)
+    loss_fn = jax.jit(make_problem(SMALLEST, data, model).loss_fn)
     x, labels = symbols(8, 3), symbols(8, 3, seed=1)
-
-    def losses(fresh):
-        state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
-        state, first = train_step(state, Batch(x, labels, True))
-        _, second = train_step(state, Batch(x, labels, fresh))
-        return float(first.loss), float(second.loss)
-
-    first, second = losses(fresh=True)
-    assert first == second
-    first, second = losses(fresh=False)
-    assert first != second
-
-
-@shares_a_step
-def test_the_running_mean_is_that_of_the_parameters(training):
-    train_step, initial = training
-    state = jax.tree.map(jnp.copy, initial)  # a step gives its buffers up
-    mean, weight = 0.0, 0.0
-    for step in range(3):
-        state, _ = train_step(state, Batch(symbols(8, 3), symbols(8, 3, seed=1), step == 0))
-        mean = 0.5 * mean + 0.5 * np.asarray(state.params.embedding["params"]["embedding"])
-        weight = 0.5 * weight + 0.5
-    found = evaluated_params(state, 0.5).embedding["params"]["embedding"]
-    np.testing.assert_allclose(found, mean / weight, rtol=1e-5)
-    assert evaluated_params(state._replace(ema=None), 0.0) is state.params
+    initial = EXPERIMENT.first_carry(SMALLEST, model, params)
+    first, state = loss_fn(params, Batch(x, labels, True), initial, None)
+    for fresh in (True, False):
+        loss, _ = loss_fn(params, Batch(x, labels, fresh), state, None)
+        assert (loss == first) == fresh
+    # Two chunks in one: the mean of their losses.
+    whole = (np.concatenate([x, x]), np.concatenate([labels, labels]))
+    both, _ = loss_fn(params, Batch(*whole, True), initial, None)
+    np.testing.assert_allclose(both, (first + loss) / 2, rtol=1e-5)

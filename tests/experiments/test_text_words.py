@@ -12,12 +12,11 @@ import pytest
 from experiments.common import checkpoints, command
 from experiments.common.metrics import read_metrics
 from experiments.common.training import first_state, load_trained, train
-from experiments.text_generation.batches import batch_at
 from experiments.text_generation.config import Config
-from experiments.text_generation.data import facts_of, load_data, penn_treebank
+from experiments.text_generation.data import load, penn_treebank
 from experiments.text_generation.experiment import EXPERIMENT
 from experiments.text_generation.model import build
-from experiments.text_generation.problem import make_loss
+from experiments.text_generation.problem import make_problem
 from experiments.text_generation.report import summary
 from tests.experiments.test_ngram import brute_force
 
@@ -62,28 +61,26 @@ def sentences(number: int, seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run's folder, its result, and its corpus."""
+    """A finished run's folder, its result, and its data."""
     folder = tmp_path_factory.mktemp("words")
     with zipfile.ZipFile(folder / "ptb.zip", "w") as archive:
         for seed, (split, number) in enumerate({"train": 40, "valid": 9, "test": 12}.items()):
             archive.writestr(f"ptb.{split}.txt", sentences(number, seed))
-    corpus = penn_treebank(folder / "ptb.zip", "made here")
-    experiment = dataclasses.replace(EXPERIMENT, load=lambda config: corpus)
-    return folder / "run", train(experiment, CONFIG, folder / "run"), corpus
+    data = penn_treebank(folder / "ptb.zip", "made here")
+    experiment = dataclasses.replace(EXPERIMENT, load=lambda config: data)
+    return folder / "run", train(experiment, CONFIG, folder / "run"), data
 
 
 def test_two_steps_of_gradient_descent(run):
     """Against the gradient itself, clipped and scaled by hand; the first rate is constant."""
-    workdir, _, corpus = run
-    facts = facts_of(corpus)
-    model = build(CONFIG, facts)
-    initial, loss_fn = jax.jit(first_state(EXPERIMENT, CONFIG, facts, model))(), make_loss(model)
+    workdir, _, data = run
+    model = build(CONFIG, data.facts)
+    problem = make_problem(CONFIG, data, model)
+    initial = jax.jit(first_state(EXPERIMENT, CONFIG, data.facts, model))()
     params, carry = initial.params, initial.carry
-    gradient = jax.jit(
-        lambda p, batch, carry: jax.grad(lambda p: loss_fn(p, batch, carry, None), has_aux=True)(p)
-    )
+    gradient = jax.jit(jax.grad(problem.loss_fn, has_aux=True), static_argnums=3)
     for step, rate in enumerate((4.0, 1.0)):
-        found, carry = gradient(params, batch_at(corpus.train, step, 2, 8, CONFIG.seed), carry)
+        found, carry = gradient(params, problem.batch_at(step), carry, None)
         norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(found)))
         assert norm > CONFIG.clip_norm  # or clipping would go unseen
         scale = rate * CONFIG.clip_norm / norm
@@ -96,13 +93,13 @@ def test_two_steps_of_gradient_descent(run):
 
 def test_the_test_score_is_that_of_one_stream(run):
     """Every word, an end of sentence too, from the initial state, in one call of `apply`."""
-    workdir, result, corpus = run
+    workdir, result, data = run
     writer = load_trained(EXPERIMENT, workdir)
-    whole = np.concatenate([corpus.valid[-1:], corpus.test])
+    whole = np.concatenate([data.valid[-1:], data.test])
     start = writer.model.initial_state(writer.params, 1)
     _, logits = writer.model.apply(writer.params, whole[:-1, None], start)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits[:, 0], whole[1:])
-    assert result["test_symbols"] == len(nats) == len(corpus.test)
+    assert result["test_symbols"] == len(nats) == len(data.test)
     np.testing.assert_allclose(
         result["test_nats"], np.mean(np.asarray(nats, np.float64)), rtol=1e-5
     )
@@ -110,9 +107,9 @@ def test_the_test_score_is_that_of_one_stream(run):
 
 
 def test_each_split_has_baselines_of_its_own(run):
-    _, result, corpus = run
-    ids = [part.tolist() for part in (corpus.train, corpus.valid, corpus.test)]
-    whole, vocab_size = [*ids[0], *ids[1], *ids[2]], len(corpus.vocabulary)
+    _, result, data = run
+    ids = [part.tolist() for part in (data.train, data.valid, data.test)]
+    whole, vocab_size = [*ids[0], *ids[1], *ids[2]], len(data.vocabulary)
     begins = {"validation_baseline_nats": len(ids[0]), "test_baseline_nats": len(ids[0] + ids[1])}
     for (key, begin), split in zip(begins.items(), ids[1:], strict=True):
         p = [
@@ -149,6 +146,6 @@ def test_a_prompt_may_have_words_that_are_not_known(run, capsys):
 
 def test_a_run_reads_its_text_as_it_is_asked_to(tmp_path):
     (tmp_path / "a.txt").write_text("a b a b a b c " * 3 + "a b\n" * 20)
-    corpus = load_data(Config(data=str(tmp_path / "a.txt"), level="word", min_count=4))
-    assert corpus.vocabulary.symbols == ("<eos>", "<unk>", "a", "b")
-    assert corpus.num_unknown == 3
+    data = load(Config(data=str(tmp_path / "a.txt"), level="word", min_count=4))
+    assert data.vocabulary.symbols == ("<eos>", "<unk>", "a", "b")
+    assert data.num_unknown == 3

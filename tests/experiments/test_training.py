@@ -52,9 +52,9 @@ CONFIG = Config(
 
 def load_few(config: Config) -> Data:
     """The template's data, shorter and fewer."""
-    train, valid, test, digest = load(config)
-    few = (Part(x[:12, :40], n[:40] % 12 + 1, labels[:40]) for x, n, labels in (train, valid, test))
-    return Data(*few, digest=digest)
+    *parts, facts, digest = load(config)
+    few = (Part(x[:12, :40], n[:40] % 12 + 1, labels[:40]) for x, n, labels in parts)
+    return Data(*few, facts=facts, digest=digest)
 
 
 def problem_of(config: Config, data: Data, model: Any) -> Any:
@@ -282,7 +282,9 @@ def test_a_bug_is_no_users_mistake(tmp_path):
 
     with pytest.raises(ValueError, match=r"^a bug$"):
         train(dataclasses.replace(EXPERIMENT, problem=problem), CONFIG, tmp_path / "run")
-    no_json = dataclasses.replace(EXPERIMENT, facts=lambda data: {"kinds": np.ones(4)})
+    no_json = dataclasses.replace(
+        EXPERIMENT, load=lambda config: load_few(config)._replace(facts={"kinds": np.ones(4)})
+    )
     with pytest.raises(TypeError, match="not JSON serializable"):
         train(no_json, CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -314,35 +316,34 @@ SCRIPT = """
 import sys
 from experiments.common.training import train
 from tests.experiments.test_training import EXPERIMENT, EVERY_STEP
-for workdir in sys.argv[1:]:
-    train(EXPERIMENT, EVERY_STEP, workdir, resume=True)
+train(EXPERIMENT, EVERY_STEP, sys.argv[1])
 """
 
 
-def start(*workdirs: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, workdirs)],
+def start_and_kill(folder: Path, step: int) -> None:
+    """Run in a process of its own, and kill it once it has a checkpoint of this step."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder)],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def kill_after(process: subprocess.Popen[bytes], folder: Path, step: int) -> None:
-    """Kill a run once it has a checkpoint of this step or a later one."""
-    while process.poll() is None and max(checkpoints.steps(folder), default=0) < step:
+    while (
+        process.poll() is None and max(checkpoints.steps(folder / "checkpoints"), default=0) < step
+    ):
         time.sleep(0.002)
     assert process.poll() is None, "the run ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
+@shares_a_run
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    kill_after(start(killed), killed / "checkpoints", 3)
+    start_and_kill(killed, 3)
     assert not (killed / "result.json").exists()
-    # Not in this process: its settings must play no part.
-    assert start(killed, whole).wait() == 0
+    for folder in (killed, whole):
+        train(EXPERIMENT, EVERY_STEP, folder, resume=True)
     assert bits(killed, 9) == bits(whole, 9)
     assert records(killed) == records(whole)
 

@@ -1,6 +1,5 @@
 """From files and dates to pieces and batches."""
 
-import dataclasses
 import datetime
 import gzip
 import json
@@ -13,7 +12,7 @@ from dateutil import parser as dateutil_parser
 from experiments.common.errors import InputError
 from experiments.machine_translation import batches, dates
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.data import load_corpus, load_data
+from experiments.machine_translation.data import load, load_corpus
 from experiments.machine_translation.lines import Pairs, normalise, read_lines, read_pairs
 from experiments.machine_translation.subwords import (
     END,
@@ -34,7 +33,7 @@ READABLE = [0, 1, 2, 5, 7, 12, 13]
 
 
 def test_spellings_mean_the_day_they_are_made_of():
-    for days in range(0, 36_525, 97):
+    for days in range(0, 36_525, 397):
         date = dates.FIRST + datetime.timedelta(days=days)
         for i in READABLE:
             text = dates.SPELLINGS[i](date)
@@ -62,8 +61,8 @@ def test_dates_in_words_by_hand():
 
 def test_no_two_splits_of_dates_share_a_day():
     splits = dates.make_dates((3000, 300, 300), seed=0)
-    assert [len(sources) for sources, _ in splits] == [3000, 300, 300]
-    days = [set(targets) for _, targets in splits]
+    assert [len(pairs) for pairs in splits] == [3000, 300, 300]
+    days = [set(pairs.targets) for pairs in splits]
     assert sum(map(len, days)) == len(set.union(*days))
     assert splits == dates.make_dates((3000, 300, 300), seed=0)
     assert splits != dates.make_dates((3000, 300, 300), seed=1)
@@ -110,17 +109,17 @@ def test_sides_of_different_lengths_are_refused(tmp_path):
 
 @pytest.mark.skipif("DEEPRNN_DATA" not in os.environ, reason="DEEPRNN_DATA is not set")
 def test_multi30k_has_its_published_sizes():
-    corpus = load_corpus("multi30k")
+    corpus = load_corpus(Config(data="multi30k"))
     assert [len(p) for p in (corpus.train, corpus.valid, corpus.test)] == [29_000, 1_014, 1_000]
     assert corpus.test.targets[0] == "Ein Mann mit einem orangefarbenen Hut, der etwas anstarrt."
-    assert len(load_corpus("multi30k", train_pairs=7).train) == 7
+    assert len(load_corpus(Config(data="multi30k", train_pairs=7)).train) == 7
 
 
 def test_a_damaged_file_of_multi30k_is_refused(tmp_path):
     (tmp_path / "multi30k").mkdir()
     (tmp_path / "multi30k" / "train.en.gz").write_bytes(gzip.compress(b"a\n"))
     with pytest.raises(InputError, match=r"train\.en\.gz has SHA-256 .* not .*raw.github"):
-        load_corpus("multi30k", str(tmp_path))
+        load_corpus(Config(data="multi30k", data_dir=str(tmp_path)))
 
 
 @pytest.mark.parametrize("size", [40, 0], ids=["pieces", "characters"])
@@ -156,11 +155,8 @@ def test_vocabularies_come_back_from_what_a_run_holds():
 
 
 def test_the_digest_tells_lines_and_pieces():
-    config = Config(source_pieces=60)
-    digests = [
-        load_data(dataclasses.replace(config, **changes), date_sizes=(40, 4, sizes)).digest
-        for changes, sizes in (({}, 4), ({}, 4), ({}, 5), ({"source_pieces": 61}, 4))
-    ]
+    digests = [load(Config(source_pieces=n), (40, 4, 4)).digest for n in (60, 60, 61)]
+    digests.append(load(Config(source_pieces=60), (40, 4, 5)).digest)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
@@ -192,7 +188,7 @@ def test_an_epoch_visits_every_pair_once():
     for epoch in range(2):
         seen = []
         for step in range(epoch * steps, (epoch + 1) * steps):
-            batch = made.at(step, seed=3)
+            batch = batches.batch_at(made, step, seed=3)
             shapes.add((batch.source.shape, batch.target.shape))
             for row in range(size):
                 n, m = batch.source_lengths[row], batch.target_lengths[row]
@@ -216,10 +212,11 @@ def test_a_batch_is_a_function_of_the_step_alone():
     one, other = (batches.make_batches(make_pairs(), 3, 16) for _ in range(2))
     steps = [5, 40, 0, 5]
     for step in steps:
-        for a, b in zip(one.at(step, 3), other.at(step, 3), strict=True):
+        for a, b in zip(*(batches.batch_at(made, step, 3) for made in (one, other)), strict=True):
             np.testing.assert_array_equal(a, b)
-    first = [one.at(step, 3).target for step in range(3)]
+    first = [batches.batch_at(one, step, 3).target for step in range(3)]
     for seed, later in ((3, one.per_epoch), (4, 0)):
         assert not all(
-            np.array_equal(a, one.at(step + later, seed).target) for step, a in enumerate(first)
+            np.array_equal(a, batches.batch_at(one, step + later, seed).target)
+            for step, a in enumerate(first)
         )

@@ -14,9 +14,14 @@ from experiments.machine_translation.configs import PRESETS, on_own_data
 from experiments.machine_translation.data import Corpus, load_corpus
 from experiments.machine_translation.experiment import EXPERIMENT
 from experiments.machine_translation.lines import Pairs
-from experiments.machine_translation.own_pairs import located, place_of, read_own
+from experiments.machine_translation.own_pairs import located, read_own
 from experiments.machine_translation.subwords import learn_vocabularies, train_subwords
 from tests.experiments.translation_pairs import SENTENCES, write
+
+
+def corpus_of(name: str, **options) -> Corpus:
+    """Return the pairs that `--data` names."""
+    return load_corpus(Config(data=name, **options))
 
 
 def splits_of(corpus: Corpus) -> list[set[tuple[str, str]]]:
@@ -33,7 +38,7 @@ def test_a_share_is_held_out_and_no_source_line_is_in_two_splits(tmp_path):
     other = [(source, f"{target}!") for source, target in SENTENCES]
     pairs = [*SENTENCES, *again, *other]
     name = f"{write(tmp_path / 'pairs', 'train', pairs)}:en-de"
-    corpus = load_corpus(name)
+    corpus = corpus_of(name)
     splits = splits_of(corpus)
     assert [len(split) for split in splits] == [240 - 2 * 12, 12, 12]
     assert set.union(*splits) == set(pairs)
@@ -44,17 +49,16 @@ def test_a_share_is_held_out_and_no_source_line_is_in_two_splits(tmp_path):
         zip(corpus.train.sources, corpus.train.targets, strict=True)
     )
     write(tmp_path / "pairs", "train", pairs[::-1])
-    assert splits_of(load_corpus(name)) == splits
+    assert splits_of(corpus_of(name)) == splits
     assert "pairs held out of training: 12 for test and 12 for valid" in corpus.notes
-    assert len(load_corpus(name, train_pairs=7).train) == 7
+    assert len(corpus_of(name, train_pairs=7).train) == 7
 
 
 def test_held_out_splits_stay_small(tmp_path):
     """A line with many translations, or a large corpus, does not fill them."""
     often = [(SENTENCES[0][0], str(i)) for i in range(60)]
-    place = place_of(f"{write(tmp_path / 'a', 'train', SENTENCES + often)}:en-de")
-    assert place is not None
-    train, valid, test, _ = read_own(place, most_held_out=3)
+    name = f"{write(tmp_path / 'a', 'train', SENTENCES + often)}:en-de"
+    train, valid, test, _ = read_own(name, most_held_out=3)
     assert [len(valid), len(test)] == [3, 3]
     assert train.sources.count(SENTENCES[0][0]) == 61
 
@@ -77,19 +81,19 @@ def translated(*counts: int) -> list[tuple[str, str]]:
 )
 def test_source_lines_with_many_translations_are_held_out_whole(tmp_path, counts, sizes):
     pairs = translated(*counts)
-    splits = splits_of(load_corpus(f"{write(tmp_path / 'a', 'train', pairs)}:en-de"))
+    splits = splits_of(corpus_of(f"{write(tmp_path / 'a', 'train', pairs)}:en-de"))
     assert [len(split) for split in splits] == sizes
     assert set.union(*splits) == set(pairs)
     sources = [{source for source, _ in split} for split in splits]
     assert sum(map(len, sources)) == len(counts)
     write(tmp_path / "a", "train", pairs[::-1])
-    assert splits_of(load_corpus(f"{tmp_path / 'a'}:en-de")) == splits
+    assert splits_of(corpus_of(f"{tmp_path / 'a'}:en-de")) == splits
 
 
 def test_files_of_splits_are_taken_and_training_shares_no_line_with_them(tmp_path):
     folder = write(tmp_path / "pairs", "train", SENTENCES)
     write(folder, "test", [*SENTENCES[:4], ("a cat", "eine katze")])
-    corpus = load_corpus(f"{folder}:en-de")
+    corpus = corpus_of(f"{folder}:en-de")
     assert splits_of(corpus)[2] == {*SENTENCES[:4], ("a cat", "eine katze")}
     assert [len(corpus.train), len(corpus.valid)] == [73, 3]
     assert corpus.notes == (
@@ -97,7 +101,7 @@ def test_files_of_splits_are_taken_and_training_shares_no_line_with_them(tmp_pat
         "pairs held out of training: 3 for valid",
     )
     write(folder, "valid", [SENTENCES[3], SENTENCES[9]])
-    corpus = load_corpus(f"{folder}:en-de")
+    corpus = corpus_of(f"{folder}:en-de")
     assert splits_of(corpus)[1] == {SENTENCES[9]}
     assert len(corpus.train) == 75
     assert len(set.union(*splits_of(corpus))) == 75 + 1 + 5
@@ -111,7 +115,7 @@ def test_empty_and_very_long_sides_are_left_out_and_counted(tmp_path):
     odd = [("", "x"), ("x", " \t"), ("", ""), ("\u200b", "x"), ("y", "\ufeff"), ("▁", "z")]
     long = [("word " * 300, "x"), ("x", "ﷺ" * 100)]  # the ligature is read as 18 letters
     folder = write(tmp_path / "pairs", "train", SENTENCES + odd + long)
-    corpus = load_corpus(f"{folder}:en-de")
+    corpus = corpus_of(f"{folder}:en-de")
     assert set.union(*splits_of(corpus)) == set(SENTENCES)
     assert corpus.notes[0] == (
         "pairs left out: 6 with an empty side (train, line 81, for one); "
@@ -128,18 +132,20 @@ def test_the_endings_tell_the_languages_or_the_user_does(tmp_path):
         plain = folder / f"train.{ending}"
         (folder / f"train.{ending}.gz").write_bytes(gzip.compress(plain.read_bytes()))
         plain.unlink()
-    one = load_corpus(f"{folder}:lc.en-zh-cn")
-    other = load_corpus(f"{folder}:zh-cn-lc.en")
+    one = corpus_of(f"{folder}:lc.en-zh-cn")
+    other = corpus_of(f"{folder}:zh-cn-lc.en")
     assert SENTENCES[0] in set.union(*splits_of(one))
     assert SENTENCES[0][::-1] in set.union(*splits_of(other))
     with pytest.raises(InputError, match=r"say which is the source: --data .*:lc.en-zh-cn"):
-        load_corpus(str(folder))
+        corpus_of(str(folder))
     write(folder, "train", SENTENCES, ("tgt", "src"))
     write(folder, "train", SENTENCES[::-1], ("fr", "en"))
-    assert SENTENCES[0][::-1] in set.union(*splits_of(load_corpus(str(folder))))
+    assert SENTENCES[0][::-1] in set.union(*splits_of(corpus_of(str(folder))))
 
 
-def make_odd_folders(root: Path) -> None:
+@pytest.fixture(scope="module")
+def odd_folders(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("odd")
     write(root / "pairs", "train", SENTENCES)
     write(root / "uneven", "train", SENTENCES)
     (root / "uneven" / "train.de").write_text("eins\nzwei\n")
@@ -154,6 +160,7 @@ def make_odd_folders(root: Path) -> None:
     write(root / "latin", "train", SENTENCES)
     (root / "latin" / "train.de").write_bytes(b"caf\xe9\n" * len(SENTENCES))
     (root / "empty").mkdir()
+    return root
 
 
 @pytest.mark.parametrize(
@@ -180,15 +187,12 @@ def make_odd_folders(root: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, name, messages):
-    make_odd_folders(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        command.main(EXPERIMENT, ["--workdir", "run", "--data", name])
-    assert str(caught.value).startswith("error: ")
+def test_odd_folders_are_refused(odd_folders, monkeypatch, name, messages):
+    monkeypatch.chdir(odd_folders)
+    with pytest.raises(InputError) as caught:
+        corpus_of(name)
     for message in messages:
         assert message in str(caught.value)
-    assert not (tmp_path / "run").exists()
 
 
 def test_own_text_has_as_many_pieces_as_it_has():

@@ -5,12 +5,11 @@ import dataclasses
 import gzip
 import io
 import shlex
-import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
 
@@ -18,20 +17,24 @@ from experiments.common import command
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.common.records import read_json, write_json
-from experiments.common.settings import as_stored, config_from_dict, free_fields
+from experiments.common.settings import as_stored, config_from_dict, option
 from experiments.common.training import load_trained
-from experiments.machine_translation import data, findings
+from experiments.machine_translation import data, findings, translate, use
 from experiments.machine_translation.baselines import baselines_of
 from experiments.machine_translation.config import Config
-from experiments.machine_translation.configs import PRESETS
 from experiments.machine_translation.configs.findings import SHORT
 from experiments.machine_translation.evaluate import score_lines, score_of
 from experiments.machine_translation.experiment import EXPERIMENT
 from experiments.machine_translation.report import chosen_examples, describe, draw_attention
 from experiments.machine_translation.subwords import vocabularies_of
-from experiments.machine_translation.translate import Alignment, align_line, translate_lines
+from experiments.machine_translation.translate import (
+    Alignment,
+    align_line,
+    translate_batch,
+    translate_lines,
+)
 from experiments.machine_translation.use import readable
-from tests.experiments.runs import bits, records
+from tests.experiments.runs import records
 from tests.experiments.translation_pairs import SENTENCES, write
 
 # All that is translated is of one shape, and so compiled once.
@@ -104,32 +107,17 @@ def test_what_a_run_holds_is_enough_to_use_it(finished, trained):
     for side in ("source", "target"):
         proto = (finished.folder / f"{side}.model").read_bytes()
         assert getattr(vocabularies, side).proto == proto
+    run = read_json(finished.folder / "run.json")
+    assert data.load(config_from_dict(Config, run["config"])).digest == run["data_sha256"]
     assert trained.model.source_size == len(vocabularies.source) == 60
     assert trained.model.target_size == len(vocabularies.target) == 50
 
 
-def test_the_first_recurrent_weights_are_orthogonal(trained):
-    def recurrent(key):
-        params = trained.model.init(key)
-        encoder, decoder = params.encoder.layers[-1].cell, params.decoder.rnn.layers[-1].cell
-        return encoder.w_h[0], decoder.w_h  # the encoder's has two directions
-
-    for w_h in jax.jit(recurrent)(jax.random.key(0)):
-        np.testing.assert_allclose(w_h.T @ w_h, np.eye(len(w_h)), atol=1e-5)
-
-
-def test_going_on_from_elsewhere_gives_the_same_bits(finished, tmp_path, monkeypatch, capsys):
-    _, folder, _ = finished
-    shutil.copytree(folder, tmp_path / "copy")
-    for step in (5, 6):
-        shutil.rmtree(tmp_path / "copy" / "checkpoints" / f"{step:08d}", ignore_errors=True)
-    monkeypatch.chdir(tmp_path)
-    command.main(EXPERIMENT, ["--workdir", "copy", "--resume"])
-    assert "going on from step 4" in capsys.readouterr().out
-    assert bits(tmp_path / "copy", 6) == bits(folder, 6)
-    assert records(tmp_path / "copy") == records(folder)
-    for name in ("translations.txt", "samples.txt", "source.model"):
-        assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
+def test_the_recurrent_weights_began_as_orthogonal_ones(trained):
+    """Six steps change little; others are off by 0.5 and more."""
+    encoder, decoder = trained.params.encoder.layers[-1], trained.params.decoder.rnn.layers[-1]
+    for w_h in (encoder.cell.w_h[0], decoder.cell.w_h):  # the encoder's has two directions
+        np.testing.assert_allclose(w_h.T @ w_h, np.eye(len(w_h)), atol=0.15)
 
 
 def test_a_run_is_named_by_its_folder_of_pairs(finished, monkeypatch):
@@ -141,41 +129,41 @@ def test_a_run_is_named_by_its_folder_of_pairs(finished, monkeypatch):
         command.main(EXPERIMENT, ["--data", "../pairs:de-en", *words])
 
 
-def test_translating_a_users_sentences(finished, trained, capsys):
-    workdir = finished.folder
+def test_translating_a_users_sentences(finished, trained, capsys, monkeypatch):
+    def with_what_is_compiled(model, greedy, *arguments):
+        assert (model.config.beam_size, greedy) == (1, True)
+        return translate_batch(trained.model, greedy, *arguments)
+
+    monkeypatch.setattr(translate, "translate_batch", with_what_is_compiled)
+    without_pictures = dataclasses.replace(EXPERIMENT, use=partial(use.use, pictures=0))
     lines = ["a dog runs here", "", "the ☃ sleeps"]
-    command.main(EXPERIMENT, ["--workdir", str(workdir), "--translate", *lines])
+    words = ["--workdir", str(finished.folder), "--beam-size", "1", "--translate", *lines]
+    command.main(without_pictures, words)
     out, err = capsys.readouterr()
-    translations = out.split("\n")
-    assert len(translations) == 4  # the last line's end
-    assert translations[1] == ""
-    assert f"using {workdir}, trained on {finished.root}" in err
-    assert "read as unknown: '☃'" in err
-    for number in (1, 2):
-        assert (workdir / f"attention-{number}.png").read_bytes().startswith(b"\x89PNG")
-        (workdir / f"attention-{number}.png").unlink()
-    assert not (workdir / "attention-3.png").exists()
+    monkeypatch.undo()
     greedy = translate_lines(trained, lines, greedy=True)
-    words = ["--beam-size", "1", "--translate", lines[2], lines[0]]
-    command.main(EXPERIMENT, ["--workdir", str(workdir), *words])
-    assert capsys.readouterr().out == f"{greedy[2]}\n{greedy[0]}\n"
+    assert greedy[1] == ""
+    assert out == "".join(f"{line}\n" for line in greedy)
+    assert f"using {finished.folder}, trained on {finished.root}" in err
+    assert "read as unknown: '☃'" in err
 
 
-def test_translating_the_standard_input(finished, capsys, monkeypatch):
+def test_translating_the_standard_input(finished, trained, capsys, monkeypatch):
     def give(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        use.use(use.Task(translate=("-",)), trained, pictures=1)
 
-    words = ["--workdir", str(finished.folder), "--translate"]
-    give("\ufeffa man eats\r\n\r\na girl sits \U0001f600".encode())
-    command.main(EXPERIMENT, [*words, "-"])
-    out = capsys.readouterr().out
-    command.main(EXPERIMENT, [*words, "a man eats", "", "A  girl SITS \U0001f600"])
-    assert out == capsys.readouterr().out
-    assert out.count("\n") == 3
+    give("\ufeff\r\na man eats\r\na girl sits \U0001f600".encode())
+    out, err = capsys.readouterr()
+    lines = translate_lines(trained, ["", "a man eats", "A  girl SITS \U0001f600"])
+    assert out == "".join(f"{line}\n" for line in lines)
+    picture = finished.folder / "attention-1.png"
+    assert f"attention: {picture}\n" in err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    picture.unlink()
     for content, message in ((b"", "standard input is empty"), (b"caf\xe9", "not UTF-8")):
-        give(content)
-        with pytest.raises(SystemExit, match=message):
-            command.main(EXPERIMENT, [*words, "-"])
+        with pytest.raises(InputError, match=message):
+            give(content)
 
 
 def test_pictures_of_some_lines_alone(trained):
@@ -252,53 +240,39 @@ def test_evaluating_another_test_set_without_the_pairs(finished, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "message"),
     [
-        (["--evaluate", "missing.en", "missing.de"], "cannot read missing.en"),
-        (["--evaluate", "two", "three"], "two has 2 lines and three 3"),
-        (["--translate"], "nothing to translate"),
-        (["--translate", "caf\udce9"], "is not UTF-8 text"),
-        (["--translate", "x", "--evaluate", "two", "two"], "one of --translate and --evaluate"),
-        (["--translate", "x", "--workdir", "nowhere"], "no run in nowhere"),
-        (["--translate", "x", "--workdir", "empty"], "holds no run"),
-        (["--dropout", "1.0"], r"--dropout must be in [0, 1), got 1.0"),
-        (["--label-smoothing", "-1"], "--label-smoothing must be in"),
-        (["--beam-size", "0"], "--beam-size must be >= 1"),
-        (["--length-penalty", "-1"], "--length-penalty must be >= 0"),
-        (["--data", "multi30k", "--data-dir", "nowhere"], "nowhere is not a folder"),
-        (["--data", "multi30k", "--data-dir", "empty"], r"has no empty/multi30k/train.en.gz"),
-        (["--source-pieces", "90000", "--train-pairs", "99"], "no 90000 pieces can be made"),
+        ({"evaluate": (Path("missing.en"), Path("missing.de"))}, "cannot read missing.en"),
+        ({"evaluate": (Path("two"), Path("three"))}, "two has 2 lines and three 3"),
+        ({"translate": ()}, "nothing to translate"),
+        ({"translate": ("caf\udce9",)}, "is not UTF-8 text"),
     ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
+    ids=["no file", "two and three lines", "nothing", "surrogate"],
 )
-def test_bad_input_ends_in_one_line(finished, tmp_path, monkeypatch, arguments, message):
+def test_what_cannot_be_used_is_refused(trained, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "two").write_text("a\nb\n")
     (tmp_path / "three").write_text("a\nb\nc\n")
-    (tmp_path / "empty").mkdir()
-    if arguments[0] in ("--evaluate", "--translate") and "--workdir" not in arguments:
-        arguments = [*arguments, "--workdir", str(finished.folder)]
-    with pytest.raises(SystemExit) as caught:
-        command.main(EXPERIMENT, arguments)
-    assert str(caught.value).startswith("error: ")
-    assert message in str(caught.value)
-    assert not (tmp_path / "runs").exists()
+    with pytest.raises(InputError, match=message):
+        use.use(use.Task(**options), trained)
 
 
-def test_presets_and_options():
-    def config_of(*words):
-        return command.parse(EXPERIMENT, words)[1]
-
-    assert config_of() == Config() == PRESETS["default"]
-    config = config_of("--preset", "multi30k", "--attention", "luong")
-    assert config == dataclasses.replace(PRESETS["multi30k"], attention="luong")
-    assert {"beam_size", "length_penalty", "examples", "eval_buckets"} < free_fields(config)
-    assert "embedding_size" not in free_fields(config)
-    assert config_from_dict(Config, as_stored(config)) == config
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("dropout", 1.0, r"in \[0, 1\), got 1.0"),
+        ("label_smoothing", -1.0, "in "),
+        ("beam_size", 0, ">= 1"),
+        ("length_penalty", -1.0, ">= 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, value, expected):
+    with pytest.raises(InputError, match=f"{option(name)} must be {expected}"):
+        Config(**{name: value})
 
 
 def test_dates_are_compared_by_exact_matches():
-    made = data.load_data(Config(), date_sizes=(200, 8, 8))
+    made = data.load(Config(), (200, 8, 8))
     assert describe(made).startswith("corpus dates: 200 training, 8 validation, 8 test pairs")
     assert [*baselines_of(made.corpus)] == ["nearest neighbour", "dateutil"]
     assert score_of("dates") == "exact"
@@ -308,9 +282,10 @@ def test_dates_are_compared_by_exact_matches():
 
 def test_findings_compare_runs_that_differ_in_one_thing(tmp_path, capsys):
     """The command, on runs that are finished: those of a network right in every other line."""
-    base, test = SHORT["dates"], data.load_corpus("dates").test
+    variants = dict([*findings.VARIANTS.items()][1:3])
+    base, test = SHORT["dates"], data.load_corpus(Config()).test
     lines = [line if i % 2 else "?" for i, line in enumerate(test.targets)]
-    for name, changes in findings.VARIANTS.items():
+    for name, changes in variants.items():
         for seed in range(2):
             folder = tmp_path / "dates" / findings.run_name(name, seed)
             folder.mkdir(parents=True)
@@ -324,18 +299,16 @@ def test_findings_compare_runs_that_differ_in_one_thing(tmp_path, capsys):
                 "seconds": 1.0,
             }
             write_json(folder / "result.json", result)
-    findings.main(["--workdir", str(tmp_path), "--seeds", "2"])
+    findings.main(["--workdir", str(tmp_path), "--seeds", "2"], variants)
     table = (tmp_path / "dates" / "table.md").read_text()
     assert table in capsys.readouterr().out
-    assert [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]] == [
-        *findings.VARIANTS
-    ]
+    assert [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]] == [*variants]
     order = sorted(range(len(test)), key=lambda i: len(test.sources[i].split()))
     half = 100 * np.mean([i % 2 for i in order[len(test) // 2 :]])
-    assert table.count(f"| 55.00 ± 7.07 | {half:.2f} | 0.500 | 1,000 |") == len(findings.VARIANTS)
+    assert table.count(f"| 55.00 ± 7.07 | {half:.2f} | 0.500 | 1,000 |") == len(variants)
     written = read_json(tmp_path / "dates" / "findings.json")
     assert written["config"] == as_stored(base)
-    assert [row["name"] for row in written["rows"]] == [*findings.VARIANTS]
+    assert [row["name"] for row in written["rows"]] == [*variants]
     assert (tmp_path / "dates" / "validation.png").is_file()
     with pytest.raises(SystemExit, match="--seeds must be >= 1"):
         findings.main(["--seeds", "0"])

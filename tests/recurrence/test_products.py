@@ -84,7 +84,6 @@ def network(cell, num_layers=2):
 
 RUNS = {
     "a user's LSTM": lambda: lstm(scan),
-    "lstm": lambda: network(drnn.lstm(H)),
     "layer_norm(lstm)": lambda: network(drnn.layer_norm(drnn.lstm(H)), num_layers=1),
     "gru": lambda: network(drnn.gru(H)),
 }

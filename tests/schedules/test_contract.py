@@ -30,12 +30,12 @@ OTHERS = [name for name in SCHEDULES if name not in ("reference", USUAL)]
 def shown_by_others():
     """Give networks that show nothing that another one does not.
 
-    A cell alone and with all modifiers is once in one direction and once in both: the
-    registry has it with all in one of the two, and so it is alone in the other. What is
-    nothing in evaluation is not evaluated in both directions, and of a GRU's one field of
-    state no rate is named.
+    A cell is alone in one direction or in both. Modifiers wrap a cell's functions and know no
+    cell: all of them are on four. What is nothing in evaluation is not evaluated in both
+    directions, and of a GRU's one field of state no rate is named.
     """
     found = {"all(elman)", "all(lstm)", "zoneout_h(gru_before)-both"}
+    found |= {"all(gru)-both", "all(minimal_gated)-both", "all(leaky)-both", "all(independent)"}
     found |= {f"{name}(gru_before)-both" for name in ("variational_dropout", "weight_drop")}
     for index, cell in enumerate(registry.CELLS):
         if index % 2:
@@ -47,14 +47,13 @@ def shown_by_others():
 
 
 EVALUATED = [name for name in NETWORKS if name not in shown_by_others()]
-# What modifiers draw does not depend on the cell: each alone on one, all on few.
-TRAINED = [
-    name
-    for name in EVALUATED
-    if NETWORKS[name].is_stochastic
-    and not name.endswith("(gru_before)-both")
-    and name not in ("all(gru)-both", "all(minimal_gated)-both", "all(leaky)-both")
-]
+# What modifiers draw does not depend on the cell: each alone on one, all on few; and what is
+# between layers once, in both directions.
+TRAINED = (
+    *(f"{name}(lstm)" for name in ("zoneout", "zoneout_h", "variational_dropout", "weight_drop")),
+    *("all(lstm)-deep", "all(elman_relu)-both", "all_but_norm(deep_transition)"),
+    "residual-sum-both",
+)
 
 # The deep networks of the registry, and two towers in which other cells and each modifier
 # are on two equal layers, which go through a step on diagonals as one.
@@ -71,7 +70,7 @@ TOWERS = {
     "other cells": registry.Network(
         tuple(
             (cell, registry.H, "none")
-            for cell in ("lstm_all", "gru", "gru_before", "independent")
+            for cell in ("lstm_all", "gru_before", "independent")
             for _ in range(2)
         )
     ),

@@ -69,12 +69,9 @@ def cases():
         ("layer_norm(gru)", "wavefront", None, ROUTES[:1]),
         ("highway of independent", "layerwise", None, ROUTES[:1]),
         ("highway of independent", "wavefront", None, ROUTES[1:]),
-        ("dense", "layerwise", None, ROUTES[1:]),
-        ("gru_before-both", "layerwise", None, ROUTES[:1]),
         ("three elman", "layerwise", None, ROUTES),
         ("three elman", "wavefront", None, ROUTES),
         ("three elman", "reference", 3, ROUTES[:1]),
-        ("three elman", "layerwise", 3, ROUTES[:1]),
         ("three elman", "wavefront", 3, ROUTES[1:]),
         ("gru_before-both", "layerwise", 3, ROUTES[1:]),
     ]
