@@ -14,6 +14,7 @@ ROOT = Path(deeprnn_jax.__file__).parent
 ORDER = (
     "made",
     "types",
+    "meshes",
     "checks",
     "arguments",
     "recurrence",

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
-from jax.sharding import AxisType
 
+from deeprnn_jax.meshes import mesh_of, varying_axes
 from deeprnn_jax.types import Array
 
 _EMPTY = jax.make_jaxpr(lambda: ())().jaxpr
@@ -193,10 +193,7 @@ def is_number(var: Any) -> bool:
 
 def is_placed(var: Any) -> bool:
     """Tell whether a variable's type says where on a mesh it lies, or over which axes it varies."""
-    mesh = getattr(getattr(var.aval, "sharding", None), "mesh", None)
-    varying = getattr(getattr(var.aval, "mat", var.aval), "varying", None)  # from jax 0.10
-    varying = varying or getattr(var.aval, "vma", None)
-    return bool(varying) or AxisType.Explicit in getattr(mesh, "axis_types", ())
+    return bool(varying_axes(var.aval)) or mesh_of(var.aval) is not None
 
 
 def as_number(dimension: Any) -> int:

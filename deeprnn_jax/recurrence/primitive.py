@@ -20,6 +20,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
+from deeprnn_jax.meshes import in_context
 from deeprnn_jax.recurrence.analysis import part, spread
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.cotangents import collect, pull_back
@@ -180,6 +181,8 @@ def _transpose(
         params |= {"num_consts": num_consts, "num_carry": num_carry}
         params |= {"reverse": reverse, "overwrite": overwrite}
         return _transpose_plainly(cotangents, operands, partial(_plain, jaxpr=jaxpr, **params))
+    operands = tuple(one if ad.is_undefined_primal(one) else in_context(one) for one in operands)
+    cotangents = [one if isinstance(one, ad.Zero) else in_context(one) for one in cotangents]
     plan = transpose(jaxpr, num_consts, num_carry, linear)
     variables = jaxpr.jaxpr.invars
     _, carry, xs = part(variables, num_consts, num_carry)

@@ -21,6 +21,7 @@ from deeprnn_jax.layers import layer as layers
 from deeprnn_jax.layers.entries import held_together, take, together
 from deeprnn_jax.layers.layer import Dropout, Lane, Layer, LayerParams
 from deeprnn_jax.layers.plan import Plan
+from deeprnn_jax.meshes import vary_as
 from deeprnn_jax.random_keys import fold_in_each, map_keys
 from deeprnn_jax.recurrence import scan
 from deeprnn_jax.schedules.layerwise import LAYERWISE
@@ -89,6 +90,7 @@ def run_diagonals(
     for number, (start, size) in enumerate(plan.groups):
         width = plan.layers[start].cell.output_size
         zeros = jnp.zeros((size, *x.shape[1:-1], width), plan.precision.compute)
+        zeros = vary_as(zeros, (params, x, state, steps))
         carry.append(GroupCarry(together(plan, state, number), zeros))
 
     pad = [(0, num_layers - 1)] + [(0, 0)] * (x.ndim - 1)

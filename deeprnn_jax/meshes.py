@@ -1,0 +1,106 @@
+"""Arrays whose types say where on a mesh they lie: explicit axes, and those of `shard_map`.
+
+Over an explicit axis JAX derives no sharding by itself: each operation's operands must fit. In
+a network's loops the axes are made automatic, so that XLA decides; what comes out lies along
+the batch axes as x does, and along no other. Over the axes of a `shard_map` zeros that a loop
+begins with must be said to vary as what is added to them does.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from deeprnn_jax.types import Array
+
+
+def explicit_mesh(arrays: Any) -> Any:
+    """Give the mesh of an array's type, the first in a tree with an explicit axis, or None."""
+    for leaf in jax.tree.leaves(arrays):
+        mesh = mesh_of(jax.typeof(leaf))
+        if mesh is not None:
+            return mesh
+    return None
+
+
+def mesh_of(aval: Any) -> Any:
+    """Give the mesh of a type, if one of its axes is explicit, else None."""
+    mesh = getattr(getattr(aval, "sharding", None), "mesh", None)
+    return mesh if AxisType.Explicit in (getattr(mesh, "axis_types", None) or ()) else None
+
+
+def varying_axes(aval: Any) -> frozenset[str]:
+    """Give the axes of a `shard_map` over which an array's type says that it varies."""
+    varying = getattr(getattr(aval, "mat", aval), "varying", None)  # from jax 0.10
+    return frozenset(varying or getattr(aval, "vma", None) or ())
+
+
+def in_context(array: Array) -> Array:
+    """Give an array of an explicit type as the axes are here: automatic, in a network's loops.
+
+    What a derivative keeps for its backward pass leaves those, and comes back explicit.
+    """
+    here = getattr(jax.sharding.get_abstract_mesh(), "axis_types", None)
+    if not here or AxisType.Explicit in here or explicit_mesh(array) is None:
+        return array
+    return jax.sharding.reshard(array, PartitionSpec(*(None,) * array.ndim))
+
+
+def vary_as(tree: Any, like: Any) -> Any:
+    """Say of arrays that they vary over all axes of a `shard_map` over which others do.
+
+    Args:
+      tree: arrays that may vary over fewer axes, zeros for example.
+      like: a tree of the others.
+    """
+    axes = frozenset().union(*(varying_axes(jax.typeof(one)) for one in jax.tree.leaves(like)))
+
+    def vary(array: Array) -> Array:
+        missing = tuple(sorted(axes - varying_axes(jax.typeof(array))))
+        return _vary(array, missing) if missing else array
+
+    return jax.tree.map(vary, tree) if axes else tree
+
+
+def _vary(array: Array, axes: tuple[str, ...]) -> Array:
+    old: Any = getattr(lax, "pvary", None)  # jax 0.7
+    return lax.pcast(array, axes, to="varying") if hasattr(lax, "pcast") else old(array, axes)
+
+
+def batch_spec(x: Array) -> tuple[Any, ...]:
+    """Give the mesh axes that the batch axes of x `[T, *B, I]` lie along."""
+    return tuple(jax.typeof(x).sharding.spec)[1:-1]
+
+
+def with_automatic_axes(
+    run: Callable[..., Any],
+    arrays: tuple[Any, ...],
+    shapes: Callable[[tuple[int, ...]], tuple[Any, ...]],
+    batch: tuple[Any, ...],
+) -> Any:
+    """Call a function of arrays on an explicit mesh with automatic axes.
+
+    Args:
+      run: a function of the arrays.
+      arrays: what it is given; one of them is of an explicit type.
+      shapes: from other sizes of the batch axes to the arrays' shapes: by these it is found
+        where the results have batch axes.
+      batch: the mesh axes along which these are to lie.
+
+    Returns:
+      What `run` gives, explicit again: sharded along its batch axes alone.
+    """
+    mesh = explicit_mesh(arrays)
+    known = {size for leaf in jax.tree.leaves(arrays) for size in leaf.shape}
+    unknown = (size for size in itertools.count(1009) if size not in known)
+    sizes = tuple(itertools.islice(unknown, len(batch)))  # which nothing else has
+
+    def place(leaf: Any) -> NamedSharding:
+        axes = (batch[sizes.index(size)] if size in sizes else None for size in leaf.shape)
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    found = jax.eval_shape(run, *shapes(sizes))
+    return jax.sharding.auto_axes(run, out_sharding=jax.tree.map(place, found))(*arrays)

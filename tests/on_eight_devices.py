@@ -1,0 +1,203 @@
+"""What `test_meshes.py` runs in a process of its own, which has eight devices.
+
+    python -m tests.on_eight_devices      a line a case, as JSON: its name, and what went wrong
+
+Every case runs a network, forward and gradient, on a mesh, and compares with one device.
+"""
+
+import contextlib
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import deeprnn_jax as drnn
+from deeprnn_jax.schedules import SCHEDULES
+
+T, B, I, H = 6, 8, 4, 8  # noqa: E741
+KEY = jax.random.key(3)
+NETWORKS = {
+    "all": drnn.deep_rnn(
+        drnn.zoneout(drnn.lstm(H), 0.2), 3, dropout=0.3, skip="highway", normalize_inputs=True,
+        output_size=2,
+    ),
+    "stacked": drnn.deep_rnn(drnn.gru(H), 4, skip="residual", stack_layers=True),
+    "both": drnn.deep_rnn(drnn.gru(H, reset_after=False), 2, bidirectional=True),
+}  # fmt: skip
+BATCH = P(None, "data")  # of x [T, B, I]
+# How arrays come to lie on a mesh: the kind of its axes, and whether `jax.set_mesh` is on.
+WAYS = {
+    "automatic": (AxisType.Auto, False),
+    "automatic, set": (AxisType.Auto, True),
+    "explicit": (AxisType.Explicit, False),
+    "explicit, set": (AxisType.Explicit, True),
+}
+CASES: dict[str, Callable[[], None]] = {}
+
+
+def mesh_of(axis_type: AxisType, *sizes: tuple[str, int]) -> Mesh:
+    names, numbers = zip(*sizes, strict=True)
+    return jax.make_mesh(numbers, names, axis_types=(axis_type,) * len(names))
+
+
+@cache
+def data(name: str) -> tuple[Any, ...]:
+    """Give parameters, x, lengths, mask and resets, of which some row has no steps."""
+    rng = np.random.default_rng(0)
+    params = NETWORKS[name].init(jax.random.key(0), I)
+    x = rng.normal(size=(T, B, I)).astype(np.float32)
+    lengths = np.array([6, 0, 3, 5, 6, 2, 1, 4], np.int32)
+    mask, resets = rng.random((T, B)) < 0.8, rng.random((T, B)) < 0.2
+    return params, x, lengths, mask, resets
+
+
+def loss(rnn: Any, how: dict[str, Any], params: Any, x: Any, *flags: Any) -> Any:
+    """Give a number of all that comes out, and that."""
+    flags = dict(zip(("lengths", "mask", "resets"), flags, strict=True))
+    state, y = rnn.apply(params, x, **flags, **how)
+    return jnp.sum(jnp.sin(y)) + sum(jnp.sum(s**2) for s in jax.tree.leaves(state)), (state, y)
+
+
+def gradient(name: str, **how: Any) -> Any:
+    """Give the compiled function: gradient by parameters and x, state and y."""
+    return jax.jit(jax.grad(partial(loss, NETWORKS[name], how), argnums=(0, 1), has_aux=True))
+
+
+@cache
+def expected(name: str) -> Any:
+    """Give what one device comes to."""
+    return jax.device_get(gradient(name, schedule="reference", key=KEY)(*data(name)))
+
+
+def assert_close(found: Any, wanted: Any, tolerance: float = 2e-5) -> None:
+    jax.tree.map(partial(np.testing.assert_allclose, atol=tolerance), jax.device_get(found), wanted)
+
+
+def put(mesh: Mesh, arrays: Any, specs: Any) -> Any:
+    if isinstance(specs, P):
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, specs)), arrays)
+    return tuple(put(mesh, *pair) for pair in zip(arrays, specs, strict=True))
+
+
+def case(name: str) -> Callable[[Callable[[], None]], None]:
+    """Note a case down."""
+
+    def noted(run: Callable[[], None]) -> None:
+        CASES[name] = run
+
+    return noted
+
+
+def set_if(mesh: Mesh, is_set: bool) -> Any:
+    return jax.set_mesh(mesh) if is_set else contextlib.nullcontext()
+
+
+def over_batch(way: str, name: str, **how: Any) -> None:
+    """Rows over devices: the same numbers, and each device keeps its rows."""
+    axis_type, is_set = WAYS[way]
+    mesh = mesh_of(axis_type, ("data", 8))
+    operands = put(mesh, data(name), (P(), BATCH, P("data"), BATCH, BATCH))
+    with set_if(mesh, is_set):
+        found = gradient(name, key=KEY, **how)(*operands)
+    assert_close(found, expected(name))
+    (_, d_x), (state, y) = found
+    for array in (d_x, y):
+        assert array.sharding.shard_shape(array.shape)[1] == 1, array.sharding
+    for leaf in jax.tree.leaves(state):
+        assert leaf.sharding.shard_shape(leaf.shape)[-2] == 1, leaf.sharding
+
+
+def over_hidden(way: str, schedule: str) -> None:
+    """Rows over four, units over two: the columns of the matrices lie apart."""
+    axis_type, is_set = WAYS[way]
+    mesh = mesh_of(axis_type, ("data", 4), ("model", 2))
+    params, *others = data("all")
+    columns = {"w_x", "w_h", "b"}
+
+    def spec(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path[-1:], simple=True)
+        last = "model" if name in columns and leaf.ndim else None
+        return put(mesh, leaf, P(*(None,) * (leaf.ndim - 1), last))
+
+    params = jax.tree_util.tree_map_with_path(spec, params)
+    operands = put(mesh, others, (BATCH, P("data"), BATCH, BATCH))
+    with set_if(mesh, is_set):
+        found = gradient("all", key=KEY, schedule=schedule)(params, *operands)
+    assert_close(found, expected("all"))
+
+
+def in_shard_map(name: str, schedule: str) -> None:
+    """By hand, with JAX's check of what varies: the gradient is summed over devices."""
+    mesh = mesh_of(AxisType.Auto, ("data", 8))
+    how = {"schedule": schedule}
+
+    def on_each(params: Any, *rows: Any) -> Any:
+        return jax.grad(partial(loss, NETWORKS[name], how), argnums=(0, 1), has_aux=True)(
+            params, *rows
+        )
+
+    wanted = jax.device_get(gradient(name, schedule="reference")(*data(name)))
+    state = P("data") if name == "all" else P(None, "data")
+    run = jax.shard_map(
+        on_each,
+        mesh=mesh,
+        in_specs=(P(), BATCH, P("data"), BATCH, BATCH),
+        out_specs=((P(), BATCH), (state, BATCH)),
+    )
+    assert_close(jax.jit(run)(*data(name)), wanted)
+
+
+for _way in WAYS:
+    for _schedule in SCHEDULES:
+        for _name in ("all", "stacked"):
+            CASES[f"batch, {_way}, {_schedule}, {_name}"] = partial(
+                over_batch, _way, _name, schedule=_schedule
+            )
+        if "set" in _way:
+            CASES[f"hidden, {_way}, {_schedule}"] = partial(over_hidden, _way, _schedule)
+    CASES[f"batch, {_way}, layerwise, both"] = partial(
+        over_batch, _way, "both", schedule="layerwise"
+    )
+    CASES[f"batch, {_way}, chunks"] = partial(
+        over_batch, _way, "all", schedule="wavefront", checkpoint_every=2
+    )
+for _schedule in SCHEDULES:
+    CASES[f"shard_map, {_schedule}, stacked"] = partial(in_shard_map, "stacked", _schedule)
+CASES["shard_map, layerwise, all"] = partial(in_shard_map, "all", "layerwise")
+CASES["shard_map, layerwise, both"] = partial(in_shard_map, "both", "layerwise")
+
+
+@case("step, explicit, set")
+def step_on_an_explicit_mesh() -> None:
+    mesh = mesh_of(AxisType.Explicit, ("data", 8))
+    rnn, (params, x, *_) = NETWORKS["all"], data("all")
+    wanted, y = rnn.step(params, rnn.initial_state(params, B), x[0])
+    with jax.set_mesh(mesh):
+        on_mesh, x_0 = put(mesh, params, P()), put(mesh, x[0], P("data"))
+        found = jax.jit(rnn.step)(on_mesh, rnn.initial_state(on_mesh, B), x_0)
+    assert_close(found, jax.device_get((wanted, y)))
+
+
+def run(words: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Run the cases that have all of the words in their name."""
+    for name, one in CASES.items():
+        if all(word in name for word in words):
+            try:
+                one()
+            except Exception:
+                yield name, traceback.format_exc()
+            else:
+                yield name, None
+
+
+if __name__ == "__main__":
+    for result in run(sys.argv[1:]):
+        print(json.dumps(result), flush=True)
