@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.compiling import compile_sooner
+from tests.versions import enable_x64
 
 # Examples are the same on every run and machine: a failure can be run again.
 settings.register_profile(
@@ -72,5 +73,5 @@ def strict_promotion():
 @pytest.fixture
 def x64():
     """Allow float64, in which two exact orders of work differ by rounding alone."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield

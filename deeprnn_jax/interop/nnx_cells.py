@@ -133,7 +133,15 @@ def _write(part: Part, rnn: DeepRNN) -> Any:
     # abstract first: nothing is drawn that is thrown away
     cell = nnx.eval_shape(lambda: kinds[name](input_size, size, **options, rngs=nnx.Rngs(0)))
     b = np.zeros_like(params.w_x[0]) if params.b is None else params.b
-    cell.dense_i.kernel.set_value(jnp.asarray(params.w_x))
-    cell.dense_h.kernel.set_value(jnp.asarray(params.w_h))
-    (cell.dense_h if name == "lstm" else cell.dense_i).bias.set_value(jnp.asarray(b))
+    set_value(cell.dense_i.kernel, params.w_x)
+    set_value(cell.dense_h.kernel, params.w_h)
+    set_value((cell.dense_h if name == "lstm" else cell.dense_i).bias, b)
     return cell
+
+
+def set_value(variable: Any, value: Any) -> None:
+    """Set what an nnx variable holds."""
+    if hasattr(type(variable), "set_value"):  # from flax 0.12
+        variable.set_value(jnp.asarray(value))
+    else:
+        variable.value = jnp.asarray(value)

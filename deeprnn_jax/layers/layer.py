@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.units import add_bias, scale_units
+from deeprnn_jax.cells.units import add_bias, scale_units, standardize
 from deeprnn_jax.checks import check_drawn
 from deeprnn_jax.precision import accumulation_dtype, cast_floating, multiply
 from deeprnn_jax.random_keys import map_keys
@@ -166,10 +166,7 @@ def enter(layer: Layer, params: LayerParams, x: Array) -> Array:
     if params.norm is None:
         return x
     norm = cast_floating(params.norm, accumulation_dtype(x.dtype))
-    # "stable": the default takes E[x²] - E[x]², whose error is 0.35 at mean 1000, std 1
-    z = x.astype(norm.scale.dtype)
-    # jax's stub does not know the argument
-    z = jax.nn.standardize(z, epsilon=1e-5, algorithm="stable")  # pyright: ignore[reportCallIssue]
+    z = standardize(x.astype(norm.scale.dtype), epsilon=1e-5)
     return add_bias(scale_units(norm.scale, z), norm.shift).astype(layer.compute_dtype)
 
 

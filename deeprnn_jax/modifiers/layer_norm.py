@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.cells.units import GatedProjection, scale_units
+from deeprnn_jax.cells.units import GatedProjection, scale_units, standardize
 from deeprnn_jax.checks import CellArgument
 from deeprnn_jax.factories import factory
 from deeprnn_jax.modifiers.lift import lift_params
@@ -66,10 +66,7 @@ def layer_norm(cell: CellArgument, *, epsilon: float = 1e-5) -> Cell:
         )
 
     def normalise(z: Array, gain: Array) -> Array:
-        # "stable": the default takes E[z²] - E[z]², which cancels in float32
-        # (jax's stub does not know the argument)
-        z = jax.nn.standardize(z, epsilon=epsilon, algorithm="stable")  # pyright: ignore[reportCallIssue]
-        return scale_units(gain, z)
+        return scale_units(gain, standardize(z, epsilon))
 
     def init(key: Array, input_size: int) -> LayerNormParams:
         params = cast_floating(cell.init(key, input_size), jnp.float32)

@@ -20,6 +20,7 @@ from tests.decoding.models import (
     table_step,
     units_first,
 )
+from tests.versions import enable_x64
 
 END = 1
 
@@ -99,7 +100,7 @@ def test_equal_scores_come_in_the_documented_order(seed, name):
     tables = -rng.integers(0, 3, size=(8, 3, 9, 3)).astype(np.float64)
     tables[rng.random(tables.shape) < 0.1] = -np.inf
     divisors = divisors_of(PENALTIES[name], 3)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         got = jax.device_get(search_tables(tables, divisors, 27, 27, normalize=False))
     for row in range(8):
         expected = oracles.exhaustive(tables[row], END, 1 / divisors)
@@ -122,7 +123,7 @@ def test_a_narrow_beam_is_the_search_without_its_stop(seed, sizes, name, lift):
     tables[2:4][rng.random((2, *tables.shape[1:])) < 0.02] = np.nan
     tables[4][rng.random(tables.shape[1:]) < 0.02] = np.inf
     divisors = divisors_of(PENALTIES[name], 5)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         got = jax.device_get(search_one_by_one(tables, divisors, beam_size, num_results))
     for row in range(8):
         log_probs = oracles.log_softmax(tables[row])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deeprnn_jax.decoding import LanguageModel, ctc_greedy, ctc_prefix_beam
 from tests.decoding import oracles
 from tests.decoding.models import draw_confident, language_model, units_first
+from tests.versions import enable_x64
 
 greedy = jax.jit(ctc_greedy, static_argnames="blank")
 
@@ -112,7 +113,7 @@ def test_a_narrow_beam_is_the_dict(seed, beam_size, scale):
     rng = np.random.default_rng(seed)
     logits[:, 2][rng.random((14, 3)) < 0.2] = -np.inf
     lengths = np.array([14, 9, 12, 3])
-    with jax.enable_x64(True):
+    with enable_x64(True):
         got = jax.device_get(search(logits, lengths, beam_size))
     for row, length in enumerate(lengths):
         log_probs = oracles.log_softmax(logits[:length, row])
@@ -284,7 +285,7 @@ def test_a_narrow_beam_with_a_language_model_is_the_dict(seed):
     table[2, 1] = -np.inf  # the model turned off says nothing here either
     lengths = np.array([10, 7, 9, 10])
     weights, bonuses = np.array([1.3, 0.0, -0.6, 0.7]), np.array([0.8, -0.5, 0.8, 0.0])
-    with jax.enable_x64(True):
+    with enable_x64(True):
         got = jax.device_get(search_with_bigrams(logits, lengths, table, weights, bonuses))
     for row, length in enumerate(lengths):
         log_table = oracles.log_softmax(table)

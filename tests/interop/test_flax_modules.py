@@ -15,6 +15,7 @@ from flax import nnx
 import deeprnn_jax as drnn
 from deeprnn_jax import interop
 from deeprnn_jax.interop.flax_call import name_params, unname_params
+from deeprnn_jax.interop.nnx_cells import set_value
 from tests.interop.recorded import assert_close, random_like
 
 T, B, I, H = 5, 3, 3, 4  # noqa: E741
@@ -92,9 +93,9 @@ class Nnx:
         def run(params, x, **call):
             layer = params.layers[0].cell
             fresh = nnx.clone(cell)
-            fresh.dense_i.kernel.set_value(layer.w_x)
-            fresh.dense_h.kernel.set_value(layer.w_h)
-            fresh.dense_h.bias.set_value(layer.b)
+            set_value(fresh.dense_i.kernel, layer.w_x)
+            set_value(fresh.dense_h.kernel, layer.w_h)
+            set_value(fresh.dense_h.bias, layer.b)
             return nnx.RNN(fresh, **options)(x, **call)
 
         return run

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from deeprnn_jax.recurrence import scan
 from tests.comparing import assert_close
+from tests.versions import enable_x64
 
 T, B, H = 5, 2, 3
 KEY = jax.random.key(0)
@@ -170,7 +171,7 @@ WEAK = {
 @pytest.mark.parametrize("name", WEAK)
 def test_weak_types(name, wide):
     """Python's scalars as carry, run at once: what is weak stays so, and promotes alike."""
-    with jax.enable_x64(wide), jax.numpy_dtype_promotion("standard"):
+    with enable_x64(wide), jax.numpy_dtype_promotion("standard"):
         assert_alike(lambda scan: scan(*WEAK[name]))
 
 

@@ -17,6 +17,7 @@ from tests import registry
 from tests.comparing import assert_close
 from tests.programs import as_if_large
 from tests.user_cells import deep_transition, leaky
+from tests.versions import enable_x64
 
 # Of the first 400, nine that are soon compiled and have between them every cell and option,
 # and all modifiers but two.
@@ -309,7 +310,7 @@ def test_schedules_agree_on_random_configurations(indices):
     found = {}
     for index in indices:
         chosen = draw(index)
-        with jax.enable_x64(chosen.precision == "float64"):
+        with enable_x64(chosen.precision == "float64"):
             try:
                 differences = check(chosen, run(index, chosen))
             except Exception as error:
