@@ -247,7 +247,8 @@ def test_nnx_dropout_follows_train_and_eval():
     model.eval()
     still = model(x)
     np.testing.assert_array_equal(still, model(x))
-    np.testing.assert_array_equal(nnx.view(model, deterministic=True)(x), still)
+    if hasattr(nnx, "view"):  # from flax 0.12
+        np.testing.assert_array_equal(nnx.view(model, deterministic=True)(x), still)
     keyed = [model(x, deterministic=False, rngs=nnx.Rngs(dropout=seed)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(keyed[0], keyed[1])
     assert not np.allclose(keyed[0], keyed[2])
