@@ -49,7 +49,7 @@ def run(
     arrays = params, x, state, steps, key
     if explicit_mesh(arrays) is not None:
         again = partial(run, plan, function=function, schedule=schedule, options=options)
-        return with_automatic_axes(again, arrays, partial(_shapes, *arrays), batch_spec(x))
+        return with_automatic_axes(again, arrays, partial(shapes_of_run, *arrays), batch_spec(x))
     # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
     # The products still take their operands in `compute_dtype`.
     params = cast_floating(params, plan.precision.accumulate)
@@ -66,7 +66,7 @@ def run(
     return ran._replace(y=zero_where_masked(y, steps.mask))
 
 
-def _shapes(
+def shapes_of_run(
     params: Any, x: Array, state: Any, steps: Steps, key: Any, batch_shape: tuple[int, ...]
 ) -> tuple[Any, ...]:
     """Give the shapes of what `run` takes, with other batch axes."""

@@ -10,7 +10,8 @@ from jax import lax
 from deeprnn_jax import arguments, schedules
 from deeprnn_jax.checks import check_size
 from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
-from deeprnn_jax.running import is_staged
+from deeprnn_jax.meshes import batch_spec, explicit_mesh, vary_as, with_automatic_axes
+from deeprnn_jax.running import is_staged, shapes_of_run
 from deeprnn_jax.schedules.rules import rules_of
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array
@@ -83,8 +84,6 @@ def truncated(
     arguments.check_flags_of_steps("truncated", x, lengths, mask, resets)
     x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
-    if state is None:
-        state = rnn.initial_state(params, x.shape[1:-1])
     steps = make_steps(lengths, mask, resets, x.shape[0])
     schedules.choose("truncated", rnn.plan, schedule, x.shape, rules_of(x))
     arguments.choose_checkpoints("truncated", checkpoint_every, chunk_size)
@@ -100,11 +99,17 @@ def _run_chunks(
     options: tuple[tuple[str, Any], ...],
     params: DeepParams,
     x: Array,
-    state: DeepState,
+    state: DeepState | None,
     steps: Steps,
     key: Array | None,
 ) -> tuple[DeepState, Array]:
     """Run whole chunks in a loop, then the rest."""
+    arrays = params, x, state, steps, key
+    if explicit_mesh(arrays) is not None:
+        again = partial(_run_chunks, rnn, chunk_size, options)
+        return with_automatic_axes(again, arrays, partial(shapes_of_run, *arrays), batch_spec(x))
+    first = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
+    carry: DeepState = vary_as(first, arrays)
 
     def run_chunk(state: DeepState, chunk: tuple) -> tuple[DeepState, Array]:
         start, x, (mask, resets) = chunk
@@ -121,13 +126,13 @@ def _run_chunks(
             lambda leaf: leaf[:whole].reshape(num_chunks, chunk_size, *leaf.shape[1:]),
             (x, steps),
         )
-        state, y = lax.scan(run_chunk, state, (jnp.arange(num_chunks) * chunk_size, *chunks))
+        carry, y = lax.scan(run_chunk, carry, (jnp.arange(num_chunks) * chunk_size, *chunks))
         ys.append(y.reshape(whole, *y.shape[2:]))
     if rest:
         last = jax.tree.map(lambda leaf: leaf[whole:], (x, steps))
-        state, y = run_chunk(state, (whole, *last))
+        carry, y = run_chunk(carry, (whole, *last))
         ys.append(y)
-    return state, jnp.concatenate(ys) if len(ys) > 1 else ys[0]
+    return carry, jnp.concatenate(ys) if len(ys) > 1 else ys[0]
 
 
 _compiled = jax.jit(_run_chunks, static_argnums=(0, 1, 2))

@@ -175,6 +175,33 @@ CASES["shard_map, layerwise, all"] = partial(in_shard_map, "all", "layerwise")
 CASES["shard_map, layerwise, both"] = partial(in_shard_map, "both", "layerwise")
 
 
+@case("truncated, explicit, set")
+def truncated_on_an_explicit_mesh() -> None:
+    mesh = mesh_of(AxisType.Explicit, ("data", 8))
+    rnn, (params, x, lengths, *_) = NETWORKS["all"], data("all")
+
+    def run(params: Any, x: Any, lengths: Any) -> Any:
+        def of_chunks(params: Any) -> Any:
+            state, y = drnn.truncated(rnn, params, x, chunk_size=4, lengths=lengths)
+            return jnp.sum(jnp.sin(y)), (state, y)
+
+        return jax.grad(of_chunks, has_aux=True)(params)
+
+    wanted = jax.device_get(jax.jit(run)(params, x, lengths))
+    with jax.set_mesh(mesh):
+        operands = put(mesh, (params, x, lengths), (P(), BATCH, P("data")))
+        assert_close(jax.jit(run)(*operands), wanted)
+
+
+@case("inspect, explicit, set")
+def inspect_on_an_explicit_mesh() -> None:
+    mesh = mesh_of(AxisType.Explicit, ("data", 8))
+    rnn, (params, x, *_) = NETWORKS["both"], data("both")
+    wanted = jax.device_get(jax.jit(rnn.inspect)(params, x))
+    with jax.set_mesh(mesh):
+        assert_close(jax.jit(rnn.inspect)(put(mesh, params, P()), put(mesh, x, BATCH)), wanted)
+
+
 @case("step, explicit, set")
 def step_on_an_explicit_mesh() -> None:
     mesh = mesh_of(AxisType.Explicit, ("data", 8))
