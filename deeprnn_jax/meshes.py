@@ -44,7 +44,7 @@ def in_context(array: Array) -> Array:
     What a derivative keeps for its backward pass leaves those, and comes back explicit.
     """
     here = getattr(jax.sharding.get_abstract_mesh(), "axis_types", None)
-    if not here or AxisType.Explicit in here or explicit_mesh(array) is None:
+    if not here or AxisType.Explicit in here or mesh_of(jax.typeof(array)) is None:
         return array
     return jax.sharding.reshard(array, PartitionSpec(*(None,) * array.ndim))
 
@@ -70,37 +70,44 @@ def _vary(array: Array, axes: tuple[str, ...]) -> Array:
     return lax.pcast(array, axes, to="varying") if hasattr(lax, "pcast") else old(array, axes)
 
 
-def batch_spec(x: Array) -> tuple[Any, ...]:
-    """Give the mesh axes that the batch axes of x `[T, *B, I]` lie along."""
-    return tuple(jax.typeof(x).sharding.spec)[1:-1]
-
-
 def with_automatic_axes(
-    run: Callable[..., Any],
-    arrays: tuple[Any, ...],
-    shapes: Callable[[tuple[int, ...]], tuple[Any, ...]],
-    batch: tuple[Any, ...],
+    run: Callable[..., Any], params: Any, x: Array, state: Any, steps: Any, key: Any
 ) -> Any:
-    """Call a function of arrays on an explicit mesh with automatic axes.
+    """Run a network on an explicit mesh with automatic axes.
 
     Args:
-      run: a function of the arrays.
-      arrays: what it is given; one of them is of an explicit type.
-      shapes: from other sizes of the batch axes to the arrays' shapes: by these it is found
-        where the results have batch axes.
-      batch: the mesh axes along which these are to lie.
+      run: a function of all that follows; `state` may be None.
+      params: the parameters, as all that follow in part of explicit types.
+      x: `[T, *B, I]`.
+      state: before the first step, or None.
+      steps: a tree of flags `[T, *B]`.
+      key: a random key, or None.
 
     Returns:
-      What `run` gives, explicit again: sharded along its batch axes alone.
+      What `run` gives, explicit again: sharded along its batch axes as x is, and along no other.
     """
-    mesh = explicit_mesh(arrays)
+    arrays: tuple[Any, ...] = (params, x, state, steps, key)
+    mesh, batch = explicit_mesh(arrays), tuple(jax.typeof(x).sharding.spec)[1:-1]
+    # Batch axes of sizes that nothing else has tell where the results have theirs. They are odd,
+    # which twice H, of two directions, is not.
     known = {size for leaf in jax.tree.leaves(arrays) for size in leaf.shape}
-    unknown = (size for size in itertools.count(1009) if size not in known)
-    sizes = tuple(itertools.islice(unknown, len(batch)))  # which nothing else has
+    unknown = (size for size in itertools.count(1009, 2) if size not in known)
+    sizes = tuple(itertools.islice(unknown, len(batch)))
+
+    def shape_of(array: Array, shape: tuple[int, ...] | None = None) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape if shape is None else shape, array.dtype)
 
     def place(leaf: Any) -> NamedSharding:
         axes = (batch[sizes.index(size)] if size in sizes else None for size in leaf.shape)
         return NamedSharding(mesh, PartitionSpec(*axes))
 
-    found = jax.eval_shape(run, *shapes(sizes))
+    num_steps, input_size = x.shape[0], x.shape[-1]
+    found = jax.eval_shape(
+        run,
+        jax.tree.map(shape_of, params),
+        shape_of(x, (num_steps, *sizes, input_size)),
+        None,  # the first state, which is of the form of any other
+        jax.tree.map(lambda flag: shape_of(flag, (num_steps, *sizes)), steps),
+        jax.tree.map(shape_of, key),
+    )
     return jax.sharding.auto_axes(run, out_sharding=jax.tree.map(place, found))(*arrays)

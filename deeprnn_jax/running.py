@@ -11,7 +11,7 @@ from jax.core import Tracer
 from deeprnn_jax.arguments import check_state
 from deeprnn_jax.cells.units import add_bias
 from deeprnn_jax.layers.plan import Plan
-from deeprnn_jax.meshes import batch_spec, explicit_mesh, vary_as, with_automatic_axes
+from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
 from deeprnn_jax.parameters import DeepParams, DeepState, initial_state
 from deeprnn_jax.precision import cast_floating, multiply, with_precision
 from deeprnn_jax.schedules.schedule import Options, Ran, Schedule
@@ -49,14 +49,15 @@ def run(
     arrays = params, x, state, steps, key
     if explicit_mesh(arrays) is not None:
         again = partial(run, plan, function=function, schedule=schedule, options=options)
-        return with_automatic_axes(again, arrays, partial(shapes_of_run, *arrays), batch_spec(x))
+        return with_automatic_axes(again, *arrays)
     # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
     # The products still take their operands in `compute_dtype`.
     params = cast_floating(params, plan.precision.accumulate)
-    start = vary_as(initial_state(plan, params, x.shape[1:-1]), arrays)
+    start = initial_state(plan, params, x.shape[1:-1])
     if state is not None:
         check_state(function, state, start)
         start = state
+    start = vary_as(start, arrays)
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
     ran = schedule.run(_precise(plan), params.layers, x, start, steps, key, options)
     y = ran.y
@@ -64,20 +65,6 @@ def run(
         y = multiply(y, params.readout.w, plan.precision.compute)
         y = add_bias(y, params.readout.b.astype(y.dtype))
     return ran._replace(y=zero_where_masked(y, steps.mask))
-
-
-def shapes_of_run(
-    params: Any, x: Array, state: Any, steps: Steps, key: Any, batch_shape: tuple[int, ...]
-) -> tuple[Any, ...]:
-    """Give the shapes of what `run` takes, with other batch axes."""
-    del state  # the first one is as well
-
-    def shape_of(array: Any, shape: tuple[int, ...]) -> Any:
-        return None if array is None else jax.ShapeDtypeStruct(shape, array.dtype)
-
-    params, key = jax.tree.map(lambda leaf: shape_of(leaf, leaf.shape), (params, key))
-    flags = (shape_of(flag, (x.shape[0], *batch_shape)) for flag in steps)
-    return params, shape_of(x, (x.shape[0], *batch_shape, x.shape[-1])), None, Steps(*flags), key
 
 
 def _precise(plan: Plan) -> Plan:

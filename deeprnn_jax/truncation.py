@@ -10,8 +10,8 @@ from jax import lax
 from deeprnn_jax import arguments, schedules
 from deeprnn_jax.checks import check_size
 from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
-from deeprnn_jax.meshes import batch_spec, explicit_mesh, vary_as, with_automatic_axes
-from deeprnn_jax.running import is_staged, shapes_of_run
+from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
+from deeprnn_jax.running import is_staged
 from deeprnn_jax.schedules.rules import rules_of
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array
@@ -107,7 +107,7 @@ def _run_chunks(
     arrays = params, x, state, steps, key
     if explicit_mesh(arrays) is not None:
         again = partial(_run_chunks, rnn, chunk_size, options)
-        return with_automatic_axes(again, arrays, partial(shapes_of_run, *arrays), batch_spec(x))
+        return with_automatic_axes(again, *arrays)
     first = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
     carry: DeepState = vary_as(first, arrays)
 

@@ -202,6 +202,23 @@ def inspect_on_an_explicit_mesh() -> None:
         assert_close(jax.jit(rnn.inspect)(put(mesh, params, P()), put(mesh, x, BATCH)), wanted)
 
 
+@case("shard_map, a state that does not vary")
+def shard_map_with_a_state_of_all_rows() -> None:
+    """One state that every device begins with, in every schedule."""
+    mesh, rnn = mesh_of(AxisType.Auto, ("data", 8)), NETWORKS["stacked"]
+    params, x, *_ = data("stacked")
+    state = jax.tree.map(jnp.ones_like, rnn.initial_state(params, 1))
+    everywhere = jax.tree.map(lambda leaf: jnp.ones_like(leaf, shape=(len(leaf), B, H)), state)
+    for schedule in SCHEDULES:
+        wanted = jax.device_get(rnn.apply(params, x, everywhere, schedule=schedule)[1])
+
+        def on_each(params: Any, x: Any, state: Any, schedule: str = schedule) -> Any:
+            return rnn.apply(params, x, state, schedule=schedule)[1]
+
+        run = jax.shard_map(on_each, mesh=mesh, in_specs=(P(), BATCH, P()), out_specs=BATCH)
+        assert_close(jax.jit(run)(params, x, state), wanted)
+
+
 @case("step, explicit, set")
 def step_on_an_explicit_mesh() -> None:
     mesh = mesh_of(AxisType.Explicit, ("data", 8))
