@@ -1,6 +1,6 @@
 """Deep recurrent networks for JAX: cells as pure functions, run by exact schedules."""
 
-from deeprnn_jax import decoding, initializers, interop
+from deeprnn_jax import decoding, initializers, interop, schedules
 from deeprnn_jax.cells.elman import elman
 from deeprnn_jax.cells.gru import gru
 from deeprnn_jax.cells.independent import independent
@@ -16,6 +16,7 @@ from deeprnn_jax.modifiers import (
     zoneout,
 )
 from deeprnn_jax.parameters import DeepParams
+from deeprnn_jax.partition import partition_specs
 from deeprnn_jax.recurrence import explain, scan
 from deeprnn_jax.truncation import truncated
 from deeprnn_jax.types import Cell
@@ -39,7 +40,9 @@ __all__ = [
     "learned_initial_state",
     "lstm",
     "minimal_gated",
+    "partition_specs",
     "scan",
+    "schedules",
     "split_cell",
     "step_cell",
     "truncated",

@@ -162,12 +162,12 @@ def choose_checkpoints(function: str, every: Any, num_steps: int) -> int | None:
     """
     if every is None:
         return None
+    if not isinstance(num_steps, int):
+        raise ValueError(
+            f"{function}: checkpoint_every must be None where the number of steps is a symbol, "
+            f"{num_steps}, got {every!r}; export for a known number of steps"
+        )
     if isinstance(every, str) and every == "sqrt":
-        if not isinstance(num_steps, int):
-            raise ValueError(
-                f"{function}: checkpoint_every='sqrt' needs a number of steps, got the symbol "
-                f"{num_steps}; give an int"
-            )
         root = math.isqrt(num_steps - 1) + 1
         near = [k for k in range(root // 2 + 1, 2 * root) if num_steps % k == 0]
         # chunks of equal length need no copy of the outputs to be joined

@@ -9,7 +9,7 @@
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax import arguments, parameters, running, schedules
+from deeprnn_jax import arguments, naming, parameters, running, schedules
 from deeprnn_jax.checks import check_bools, check_key, check_size
 from deeprnn_jax.layers import entries
 from deeprnn_jax.layers import plan as plans
@@ -293,6 +293,58 @@ class DeepRNN:
         """
         return entries.unstack(self.plan, groups)
 
+    def to_dict(self, params: DeepParams) -> dict[str, Array]:
+        """Give the parameters as a flat dictionary, by name.
+
+        For files (`np.savez`, safetensors), and wherever a rule goes by name. With a tree
+        of parameters' form, such as gradients, it works as well.
+
+        Args:
+          params: the network's parameters.
+
+        Returns:
+          Arrays in the order of `jax.tree.leaves(params)`, by names as "layer_0/cell/w_x",
+          "layer_1/norm/scale", "readout/w"; with `stack_layers=True`, a group of equal layers
+          is "layers_1_to_3/cell/w_x".
+
+        Raises:
+          ValueError: if the parameters are not of this network, or the name of a cell's
+            parameter has a "/".
+
+        Example:
+          >>> import jax, deeprnn_jax as drnn
+          >>> rnn = drnn.deep_rnn(drnn.gru(8), 2, output_size=5)
+          >>> arrays = rnn.to_dict(rnn.init(jax.random.key(0), input_size=3))
+          >>> list(arrays)[-3:]
+          ['layer_1/cell/b_hn', 'readout/w', 'readout/b']
+        """
+        return naming.to_dict(self.plan, params)
+
+    def from_dict(self, arrays: Mapping[str, Any], input_size: int) -> DeepParams:
+        """Give the parameters from a dictionary by name: `to_dict`'s inverse.
+
+        Args:
+          arrays: what `to_dict` gave, in any order; NumPy's become JAX's, and JAX's stay
+            where they are placed.
+          input_size: I, the width of x.
+
+        Returns:
+          The parameters.
+
+        Raises:
+          ValueError: if a name is missing, or is not of this network, or an array is of
+            another shape or dtype than `init` gives.
+
+        Example:
+          >>> import jax, deeprnn_jax as drnn
+          >>> rnn = drnn.deep_rnn(drnn.gru(8), 2)
+          >>> arrays = rnn.to_dict(rnn.init(jax.random.key(0), input_size=3))
+          >>> rnn.from_dict(arrays, input_size=3).layers[1].cell.w_x.shape
+          (8, 24)
+        """
+        check_size("from_dict", "input_size", input_size)
+        return naming.from_dict(self.plan, arrays, int(input_size))
+
     def _check(
         self, function: str, params: Any, x: Any, state: Any, flags: Any, key: Any, train: Any
     ) -> tuple[Any, ...]:
@@ -353,6 +405,7 @@ def deep_rnn(
     param_dtype: Any = jnp.float32,
     compute_dtype: Any = None,
     state_dtype: Any = None,
+    precision: Any = None,
     stack_layers: bool = False,
 ) -> DeepRNN:
     """Make a deep recurrent network of one or many cells.
@@ -377,6 +430,10 @@ def deep_rnn(
       compute_dtype: the dtype of the products' operands; `param_dtype` unless given.
         Sums and gates are float32, or wider where this is.
       state_dtype: the dtype of the state between steps; that of the sums unless given.
+      precision: how exactly products of float32 are computed, "high" or "highest", or a
+        `jax.lax.Precision`; None: as `jax.default_matmul_precision` says. A TPU by default
+        rounds their operands to bfloat16 and many a GPU to TF32, of 8 and 10 bits: schedules
+        then agree to about that. Products for which a cell says it itself keep to that.
       stack_layers: whether parameters and states of equal neighbouring layers are held
         stacked, one entry a group `[L, ...]`: for very deep networks, whose layers then are
         not copied into their loop, and for pipelines over devices. The first layer is a
@@ -426,7 +483,7 @@ def deep_rnn(
         dropout=dropout,
         locked_dropout=locked_dropout,
         output_size=output_size,
-        precision=plans.make_precision(param_dtype, compute_dtype, state_dtype),
+        precision=plans.make_precision(param_dtype, compute_dtype, state_dtype, precision),
         stack_layers=stack_layers,
     )
     if dropout > 0 and len(cells) == 1:

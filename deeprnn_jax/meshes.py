@@ -102,12 +102,14 @@ def with_automatic_axes(
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     num_steps, input_size = x.shape[0], x.shape[-1]
-    found = jax.eval_shape(
-        run,
-        jax.tree.map(shape_of, params),
-        shape_of(x, (num_steps, *sizes, input_size)),
-        None,  # the first state, which is of the form of any other
-        jax.tree.map(lambda flag: shape_of(flag, (num_steps, *sizes)), steps),
-        jax.tree.map(shape_of, key),
-    )
+    automatic = dict.fromkeys(mesh.axis_names, AxisType.Auto)
+    with jax.sharding.use_abstract_mesh(mesh.update_axis_types(automatic)):
+        found = jax.eval_shape(
+            run,
+            jax.tree.map(shape_of, params),
+            shape_of(x, (num_steps, *sizes, input_size)),
+            None,  # the first state, which is of the form of any other
+            jax.tree.map(lambda flag: shape_of(flag, (num_steps, *sizes)), steps),
+            jax.tree.map(shape_of, key),
+        )
     return jax.sharding.auto_axes(run, out_sharding=jax.tree.map(place, found))(*arrays)

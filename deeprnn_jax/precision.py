@@ -7,6 +7,7 @@ the products use.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,12 @@ class Precision(NamedTuple):
     compute: Any  # operands of products, and y without a readout
     accumulate: Any  # sums, gates, and y with a readout
     state: Any  # the state between steps
+    products: str | None  # how exactly an accelerator multiplies; None: as JAX is told to
+
+
+def multiplying(products: str | None) -> AbstractContextManager[Any]:
+    """Trace what is inside with products of this precision, but for those with their own."""
+    return nullcontext() if products is None else jax.default_matmul_precision(products)
 
 
 def accumulation_dtype(dtype: Any) -> Any:

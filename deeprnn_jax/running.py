@@ -13,7 +13,7 @@ from deeprnn_jax.cells.units import add_bias
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
 from deeprnn_jax.parameters import DeepParams, DeepState, initial_state
-from deeprnn_jax.precision import cast_floating, multiply, with_precision
+from deeprnn_jax.precision import cast_floating, multiply, multiplying, with_precision
 from deeprnn_jax.schedules.schedule import Options, Ran, Schedule
 from deeprnn_jax.sequences import Steps, zero_where_masked
 from deeprnn_jax.types import Array
@@ -59,11 +59,12 @@ def run(
         start = state
     start = vary_as(start, arrays)
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
-    ran = schedule.run(_precise(plan), params.layers, x, start, steps, key, options)
-    y = ran.y
-    if params.readout is not None:
-        y = multiply(y, params.readout.w, plan.precision.compute)
-        y = add_bias(y, params.readout.b.astype(y.dtype))
+    with multiplying(plan.precision.products):
+        ran = schedule.run(_precise(plan), params.layers, x, start, steps, key, options)
+        y = ran.y
+        if params.readout is not None:
+            y = multiply(y, params.readout.w, plan.precision.compute)
+            y = add_bias(y, params.readout.b.astype(y.dtype))
     return ran._replace(y=zero_where_masked(y, steps.mask))
 
 

@@ -7,8 +7,11 @@ Every case runs a network, forward and gradient, on a mesh, and compares with on
 
 import contextlib
 import json
+import math
+import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
@@ -20,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
+from deeprnn_jax.schedules import SCHEDULES, pipeline
 
 T, B, I, H = 6, 8, 4, 8  # noqa: E741
 KEY = jax.random.key(3)
@@ -30,6 +33,13 @@ NETWORKS = {
         output_size=2,
     ),
     "stacked": drnn.deep_rnn(drnn.gru(H), 4, skip="residual", stack_layers=True),
+    "deep": drnn.deep_rnn(
+        drnn.zoneout(drnn.lstm(H), 0.2), 5, dropout=0.3, skip="highway", normalize_inputs=True,
+        output_size=2, stack_layers=True,
+    ),
+    "three kinds": drnn.deep_rnn(
+        [drnn.gru(H), *[drnn.lstm(H)] * 2, *[drnn.elman(H)] * 4, drnn.gru(H)], stack_layers=True
+    ),
     "both": drnn.deep_rnn(drnn.gru(H, reset_after=False), 2, bidirectional=True),
 }  # fmt: skip
 BATCH = P(None, "data")  # of x [T, B, I]
@@ -45,7 +55,8 @@ CASES: dict[str, Callable[[], None]] = {}
 
 def mesh_of(axis_type: AxisType, *sizes: tuple[str, int]) -> Mesh:
     names, numbers = zip(*sizes, strict=True)
-    return jax.make_mesh(numbers, names, axis_types=(axis_type,) * len(names))
+    devices = jax.devices()[: math.prod(numbers)]
+    return jax.make_mesh(numbers, names, axis_types=(axis_type,) * len(names), devices=devices)
 
 
 @cache
@@ -134,6 +145,23 @@ def over_hidden(way: str, schedule: str) -> None:
     assert_close(found, expected("all"))
 
 
+def over_stages(way: str, name: str, num_stages: int, **how: Any) -> None:
+    """Layers over devices, rows over the others: each device has its own of both."""
+    axis_type, is_set = WAYS[way]
+    mesh = mesh_of(axis_type, ("stage", num_stages), ("data", 8 // num_stages))
+    schedule = pipeline(axis="stage", mesh=None if is_set else mesh, **how)
+    params, *others = data(name)
+    specs = drnn.partition_specs(NETWORKS[name], params, layers="stage", batch="data", mesh=mesh)
+    params = jax.tree.map(partial(put, mesh), params, specs.params)
+    others = put(mesh, others, (specs.x, P("data"), P(None, "data"), P(None, "data")))
+    with set_if(mesh, is_set):
+        found = gradient(name, key=KEY, schedule=schedule)(params, *others)
+    assert_close(found, expected(name))
+    d_params = found[0][0]
+    for leaf in jax.tree.leaves(d_params.layers[1]):
+        assert leaf.sharding.shard_shape(leaf.shape)[0] * num_stages == len(leaf), leaf.sharding
+
+
 def in_shard_map(name: str, schedule: str) -> None:
     """By hand, with JAX's check of what varies: the gradient is summed over devices."""
     mesh = mesh_of(AxisType.Auto, ("data", 8))
@@ -169,10 +197,86 @@ for _way in WAYS:
     CASES[f"batch, {_way}, chunks"] = partial(
         over_batch, _way, "all", schedule="wavefront", checkpoint_every=2
     )
+    for _name, _stages in (("deep", 4), ("deep", 2), ("three kinds", 2)):
+        CASES[f"stages, {_way}, {_name} over {_stages}"] = partial(
+            over_stages, _way, _name, _stages
+        )
+CASES["stages, single steps"] = partial(over_stages, "automatic", "deep", 4, block_size=1)
+CASES["stages, one block"] = partial(over_stages, "automatic", "deep", 4, block_size=99)
 for _schedule in SCHEDULES:
     CASES[f"shard_map, {_schedule}, stacked"] = partial(in_shard_map, "stacked", _schedule)
 CASES["shard_map, layerwise, all"] = partial(in_shard_map, "all", "layerwise")
 CASES["shard_map, layerwise, both"] = partial(in_shard_map, "both", "layerwise")
+
+
+@case("scan, all ways")
+def scan_on_meshes() -> None:
+    """A loop of one's own, over the batch, forward and gradient."""
+    params, x = data("both")[0].layers[0].cell, data("both")[1]
+    w = params.w_h[0]
+
+    def run(w: Any, x: Any) -> Any:
+        def step(h: Any, x_t: Any) -> Any:
+            h = jnp.tanh(x_t @ jnp.ones((I, H)) + h @ w[:, :H])
+            return h, h
+
+        start = 0 * x[0, :, :1] @ jnp.ones((1, H))  # lies as x does
+        return drnn.scan(step, start, x)
+
+    def loss(w: Any, x: Any) -> Any:
+        h, y = run(w, x)
+        return jnp.sum(jnp.sin(y)) + jnp.sum(h**2), y
+
+    train = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    wanted = jax.device_get(train(w, x))
+    for axis_type, is_set in WAYS.values():
+        mesh = mesh_of(axis_type, ("data", 8))
+        with set_if(mesh, is_set):
+            assert_close(train(*put(mesh, (w, x), (P(), BATCH))), wanted)
+    mesh = mesh_of(AxisType.Auto, ("data", 8))
+    specs = {"in_specs": (P(), BATCH), "out_specs": ((P(), BATCH), BATCH)}
+    assert_close(jax.jit(jax.shard_map(train, mesh=mesh, **specs))(w, x), wanted)
+
+
+@case("collectives")
+def collectives_of_a_pipeline() -> None:
+    """One block a diagonal from device to device, and as many for the gradient; none else."""
+    mesh, rnn = mesh_of(AxisType.Auto, ("stage", 4)), NETWORKS["deep"]
+    specs = drnn.partition_specs(rnn, data("deep")[0], layers="stage", mesh=mesh)
+    params = jax.tree.map(partial(put, mesh), data("deep")[0], specs.params)
+    x = put(mesh, data("deep")[1], specs.x)
+
+    def forward(params: Any, x: Any) -> Any:
+        return rnn.apply(params, x, schedule=pipeline(2, axis="stage", mesh=mesh))[1]
+
+    def train(params: Any, x: Any) -> Any:
+        return jax.grad(lambda params: jnp.sum(jnp.sin(forward(params, x))))(params)
+
+    block = f"f32[2,{B},{H}]"  # K, B, H
+    for function, number in ((forward, 1), (train, 2)):
+        text = jax.jit(function).lower(params, x).compile().as_text()
+        assert in_loops(text) == {("collective-permute", block): number}, in_loops(text)
+
+
+@case("collectives, batch")
+def collectives_of_a_batch() -> None:
+    """Rows over devices: the forward pass has no collective at all, the gradient one in the end."""
+    mesh = mesh_of(AxisType.Auto, ("data", 8))
+    for name in ("all", "both"):
+        params, x, *flags = put(mesh, data(name), (P(), BATCH, P("data"), BATCH, BATCH))
+
+        def forward(params: Any, x: Any, name: str = name, flags: Any = flags) -> Any:
+            how = dict(zip(("lengths", "mask", "resets"), flags, strict=True))
+            return NETWORKS[name].apply(params, x, **how)[1]
+
+        def train(params: Any, x: Any, forward: Any = forward) -> Any:
+            return jax.grad(lambda params: jnp.sum(jnp.sin(forward(params, x))))(params)
+
+        text = jax.jit(forward).lower(params, x).compile().as_text()
+        assert not collectives(text), collectives(text)
+        text = jax.jit(train).lower(params, x).compile().as_text()
+        assert {kind for kind, *_ in collectives(text)} == {"all-reduce"}, collectives(text)
+        assert not in_loops(text), in_loops(text)
 
 
 @case("truncated, explicit, set")
@@ -228,6 +332,26 @@ def step_on_an_explicit_mesh() -> None:
         on_mesh, x_0 = put(mesh, params, P()), put(mesh, x[0], P("data"))
         found = jax.jit(rnn.step)(on_mesh, rnn.initial_state(on_mesh, B), x_0)
     assert_close(found, jax.device_get((wanted, y)))
+
+
+def collectives(text: str) -> list[tuple[str, str, str]]:
+    """Give each collective of a compiled program: its kind, its shape, and whose it is."""
+    found, whose = [], ""
+    kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
+    for line in text.splitlines():
+        head = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line)
+        whose = head[1] if head else whose
+        one = re.search(rf"= (.+?)(?:\{{[\d,]*\}})? ({kinds})(?:-start)?\(", line)
+        if one:
+            found.append((one[2], one[1], whose))
+    return found
+
+
+def in_loops(text: str) -> dict[tuple[str, str], int]:
+    """Count a compiled program's collectives within loops, by kind and shape."""
+    bodies = set(re.findall(r"body=%?([\w.\-]+)", text))
+    found = collectives(text)
+    return dict(Counter((kind, shape) for kind, shape, whose in found if whose in bodies))
 
 
 def run(words: list[str]) -> Iterator[tuple[str, str | None]]:

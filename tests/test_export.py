@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax import export
 
@@ -10,11 +11,8 @@ import deeprnn_jax as drnn
 from deeprnn_jax.schedules import SCHEDULES
 from tests import registry
 from tests.comparing import assert_close
+from tests.exporting import called_in_a_fresh_process, written_and_read
 from tests.registry import IN, B, T
-
-
-def written_and_read(exported):
-    return export.deserialize(exported.serialize())
 
 
 @pytest.mark.parametrize("schedule", ["auto", *SCHEDULES])
@@ -39,27 +37,115 @@ def test_a_symbolic_batch(schedule):
         assert_close(again.call(params, x, lengths), run(params, x, lengths), 1e-6)
 
 
-def test_a_symbolic_length():
-    rnn = drnn.deep_rnn(drnn.gru(4), 2, bidirectional=True)
+@pytest.mark.parametrize(
+    ("schedule", "options", "sizes"),
+    [
+        ("auto", {"bidirectional": True}, (1, 7)),
+        *((name, {"dropout": 0.5}, (5,)) for name in SCHEDULES),
+    ],
+)
+def test_a_symbolic_length(schedule, options, sizes):
+    """With all that a sequence can have beside it, and the gradient."""
+    rnn = drnn.deep_rnn(drnn.gru(4), 2, **options)
     params, _ = registry.shapes_of(rnn)
     t, b = export.symbolic_shape("t, b")
     x = jax.ShapeDtypeStruct((t, b, IN), jnp.float32)
+    lengths = jax.ShapeDtypeStruct((b,), jnp.int32)
+    resets = jax.ShapeDtypeStruct((t, b), bool)
+    seed = jax.ShapeDtypeStruct((2,), jnp.uint32)
 
-    def run(params, x):
-        return rnn.apply(params, x, rnn.initial_state(params, x.shape[1:-1]))
-
-    def gradient(params, x):
-        return jax.grad(lambda p: jnp.sum(run(p, x)[1] ** 2))(params)
+    def run(params, x, lengths, resets, seed):
+        state = rnn.initial_state(params, x.shape[1:-1])
+        flags = {"lengths": lengths, "resets": resets}
+        if not options.get("bidirectional"):
+            flags["key"] = jax.random.wrap_key_data(seed)
+        return rnn.apply(params, x, state, schedule=schedule, **flags)
 
     @jax.jit
-    def both(params, x):
-        return run(params, x), gradient(params, x)
+    def both(params, *rest):
+        def loss(params):
+            found = run(params, *rest)
+            return jnp.sum(found[1] ** 2), found
 
-    exported = export.export(both)(params, x)
-    values = registry.fill(registry.seed_of("export"), params, dtype=np.float32)
-    for steps in (1, 7):
-        given = np.ones((steps, 3, IN), np.float32)
-        assert_close(exported.call(values, given), both(values, given), 1e-5)
+        return jax.grad(loss, has_aux=True)(params)
+
+    again = written_and_read(export.export(both)(params, x, lengths, resets, seed))
+    rng = registry.seed_of("export")
+    values = registry.fill(rng, params, dtype=np.float32)
+    for steps in sizes:
+        args = (
+            values,
+            rng.normal(size=(steps, 3, IN)).astype(np.float32),
+            np.array([steps, 0, 1], np.int32),
+            rng.random((steps, 3)) < 0.3,
+            np.array([1, 2], np.uint32),
+        )
+        assert_close(again.call(*args), both(*args), 1e-5)
+
+
+def test_the_gradient_of_what_was_read():
+    """`vjp_order=1` writes the backward pass, too."""
+    rnn = drnn.deep_rnn(drnn.lstm(4), 2)
+    params, _ = registry.shapes_of(rnn)
+    t, b = export.symbolic_shape("t, b")
+    x = jax.ShapeDtypeStruct((t, b, IN), jnp.float32)
+    again = written_and_read(export.export(jax.jit(rnn.apply))(params, x), vjp_order=1)
+    rng = registry.seed_of("export")
+    values = registry.fill(rng, params, dtype=np.float32)
+    x = rng.normal(size=(5, 3, IN)).astype(np.float32)
+
+    def gradient(apply):
+        return jax.grad(lambda params: jnp.sum(apply(params, x)[1] ** 2))(values)
+
+    assert_close(gradient(again.call), gradient(rnn.apply), 1e-5)
+
+
+def test_apply_step_and_a_train_step_in_a_fresh_process(tmp_path):
+    """optax's states are no trees that `jax.export` writes: their leaves go in and out."""
+    rnn = drnn.deep_rnn(drnn.lstm(4), 2, output_size=2, dropout=0.5)
+    shapes, _ = registry.shapes_of(rnn)
+    rng = registry.seed_of("export")
+    params = registry.fill(rng, shapes, dtype=np.float32)
+    optimizer = optax.adamw(1e-2)
+    opt_state = optimizer.init(params)
+    leaves, tree = jax.tree.flatten((params, opt_state))
+
+    def train(leaves, x, y, seed):
+        params, opt_state = jax.tree.unflatten(tree, leaves)
+        key = jax.random.wrap_key_data(seed)
+
+        def loss(params):
+            return jnp.mean((rnn.apply(params, x, key=key)[1] - y) ** 2)
+
+        value, grads = jax.value_and_grad(loss)(params)
+        with jax.numpy_dtype_promotion("standard"):  # optax has a float to the power of an int
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+        return value, jax.tree.leaves((optax.apply_updates(params, updates), opt_state))
+
+    x = rng.normal(size=(5, 3, IN)).astype(np.float32)
+    state = jax.tree.map(np.asarray, rnn.apply(params, x)[0])
+    seed = np.array([1, 2], np.uint32)
+    t, b = export.symbolic_shape("t, b")
+    symbolic = jax.ShapeDtypeStruct((t, b, IN), jnp.float32)
+    row = jax.ShapeDtypeStruct((b, IN), jnp.float32)
+    states = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((b, *leaf.shape[1:]), leaf.dtype), state
+    )
+    target = jax.ShapeDtypeStruct((t, b, 2), jnp.float32)
+    programs = {
+        "apply": (rnn.apply, (shapes, symbolic), (params, x)),
+        "step": (rnn.step, (shapes, states, row), (params, state, x[0])),
+        "train": (train, (leaves, symbolic, target, seed), (leaves, x, x[..., :2], seed)),
+    }
+    found = called_in_a_fresh_process(
+        tmp_path,
+        {
+            name: (export.export(jax.jit(function))(*specs), args)
+            for name, (function, specs, args) in programs.items()
+        },
+    )
+    for name, (function, _, args) in programs.items():
+        assert_close(found[name], jax.jit(function)(*args), 1e-6)
 
 
 OWN = [
@@ -82,3 +168,18 @@ def test_parameters_states_and_gates_are_written_and_read(cell, modifier):
     assert again.in_tree == jax.tree.structure(((params, x, state), {}))
     found = jax.tree.unflatten(again.out_tree, again.out_avals)
     assert [type(one) for one in found[0]] == [type(one) for one in state]
+
+
+@pytest.mark.parametrize("every", ["sqrt", 4])
+def test_checkpoints_need_a_number_of_steps(every):
+    rnn = drnn.deep_rnn(drnn.gru(4))
+    params, _ = registry.shapes_of(rnn)
+    t, b = export.symbolic_shape("t, b")
+    x = jax.ShapeDtypeStruct((t, b, IN), jnp.float32)
+    said = f"checkpoint_every must be None .* t, got {every!r}"
+    run = jax.jit(lambda params, x: rnn.apply(params, x, checkpoint_every=every))
+    with pytest.raises(ValueError, match=f"^apply: {said}"):
+        export.export(run)(params, x)
+    scan = jax.jit(lambda x: drnn.scan(lambda c, x: (c, x), 0.0, x, checkpoint_every=every))
+    with pytest.raises(ValueError, match=f"^scan: {said}"):
+        export.export(scan)(x)

@@ -29,8 +29,10 @@ ORDER = (
     "layers",
     "schedules",
     "parameters",
+    "naming",
     "running",
     "deep",
+    "partition",
     "truncation",
     "decoding",
     "interop",
@@ -115,13 +117,24 @@ def test_the_library_needs_only_what_it_declares(path):
     others = {name.split(".")[0] for name in imports_of(path)} - sys.stdlib_module_names
     allowed = {"deeprnn_jax", "jax", "numpy"}
     if name_of(path).startswith("interop"):
-        allowed |= {"flax", "torch", "keras", "haiku", "tensorflow"}
+        allowed |= {"flax", "torch", "keras", "haiku", "tensorflow", "onnx"}
     assert others <= allowed
 
 
 def test_importing_is_quick():
     """Only what the public names need: nothing that trains, plots or reads files."""
-    heavy = ["torch", "keras", "tensorflow", "haiku", "flax", "optax", "orbax", "chex", "tyro"]
+    heavy = [
+        "torch",
+        "keras",
+        "tensorflow",
+        "haiku",
+        "onnx",
+        "flax",
+        "optax",
+        "orbax",
+        "chex",
+        "tyro",
+    ]
     heavy += ["matplotlib", "pooch", "tqdm", "tensorboardX"]
     program = (
         "import deeprnn_jax, sys\n"

@@ -1,5 +1,7 @@
 """Which numbers are narrow and which are wide, and that narrow ones stay close."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 import deeprnn_jax as drnn
 from deeprnn_jax.layers import layer as layers
+from deeprnn_jax.schedules import SCHEDULES
+from deeprnn_jax.types import Cell
 from tests import registry
 from tests.registry import IN, B, T
 
@@ -179,3 +183,49 @@ def test_layer_norm_of_gates_is_right_far_from_zero():
     params = cell.init(jax.random.key(0), 64)
     params = params._replace(cell=params.cell._replace(w_x=jnp.eye(64)))
     np.testing.assert_allclose(cell.project_input(params, z), expected, atol=1e-3)
+
+
+def precisions_of(rnn, **how):
+    """Give the precision of every product of a train step, once each."""
+    params = rnn.init(jax.random.key(0), 3)
+    x = jnp.ones((5, 2, 3))
+
+    def loss(params, x):
+        return jnp.sum(rnn.apply(params, x, **how)[1])
+
+    text = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(params, x).as_text()
+    return set(re.findall(r"dot_general.*precision = \[(.*?)\]", text))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_precision_is_of_all_products_and_their_derivatives(schedule):
+    def make(precision):
+        return drnn.deep_rnn(drnn.gru(4), 2, skip="highway", output_size=2, precision=precision)
+
+    assert precisions_of(make("highest"), schedule=schedule) == {"HIGHEST, HIGHEST"}
+    assert precisions_of(make(jax.lax.Precision.HIGH), schedule=schedule) == {"HIGH, HIGH"}
+    assert precisions_of(make(None), schedule=schedule) == {"DEFAULT, DEFAULT"}
+    with jax.default_matmul_precision("highest"):
+        assert precisions_of(make(None), schedule=schedule) == {"HIGHEST, HIGHEST"}
+
+
+def test_precision_of_a_cell_that_says_its_own():
+    def update(params, state, x_proj, h_proj):
+        del h_proj
+        h = jnp.tanh(jnp.matmul(state["h"], params["w"], precision="high") + x_proj @ params["w"])
+        return {"h": h}, h
+
+    cell = Cell(
+        name="own",
+        output_size=3,
+        init=lambda key, input_size: {"w": jnp.eye(3)},
+        initial_state=lambda params, batch_shape: {"h": jnp.zeros((*batch_shape, 3))},
+        update=update,
+    )
+    rnn = drnn.deep_rnn(cell, precision="highest")
+    assert precisions_of(rnn) == {"HIGH, HIGH", "HIGHEST, HIGHEST"}
+
+
+def test_precision_without_meaning():
+    with pytest.raises(ValueError, match="deep_rnn: precision must be None, 'default', 'high'"):
+        drnn.deep_rnn(drnn.gru(4), precision="float32x")

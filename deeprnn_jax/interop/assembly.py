@@ -34,7 +34,7 @@ class Part(NamedTuple):
     params: Params  # of `Values`
 
 
-def import_library(function: str, name: str) -> Any:
+def import_library(function: str, name: str, extra: str = "parity") -> Any:
     """Import an optional library, or raise ImportError that says how to get it."""
     try:
         return import_module(name)
@@ -42,7 +42,7 @@ def import_library(function: str, name: str) -> Any:
         if error.name != name:  # the library is there, something that it needs is not
             raise
         raise ImportError(
-            f"{function}: needs {name}, which is not installed; pip install 'deeprnn_jax[parity]'"
+            f"{function}: needs {name}, which is not installed; pip install 'deeprnn_jax[{extra}]'"
         ) from error
 
 

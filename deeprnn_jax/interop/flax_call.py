@@ -1,31 +1,29 @@
-"""A network called as Flax calls its own RNN, and its parameters by name.
+"""A network called as Flax calls its own RNN, and its parameters as Flax wants them.
 
-Shared by `linen.DeepRNN` and `nnx.DeepRNN`. Flax wants parameters as nested
-dictionaries; here they are
-
-    layer_0, layer_1, ...    a layer: cell (w_x, w_h, b ...), norm, highway
-    readout                  w, b
-
-with the names of each cell's own parameters below. Of a network with `stack_layers=True`
-each array has a leading axis, and `layers_1_to_3` are three equal layers.
+Shared by `linen.DeepRNN`, `linen.ScannedRNN` and `nnx.DeepRNN`. Parameters are nested
+dictionaries, with the names of `DeepRNN.to_dict`: `flax.traverse_util.flatten_dict(tree,
+sep="/")` is what `DeepRNN.from_dict` takes.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import meta
 from flax.linen.recurrent import flip_sequences
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from deeprnn_jax.checks import check_floating, check_lengths
+from deeprnn_jax.arguments import as_arrays, batch_shape_of
+from deeprnn_jax.checks import check_floating, check_lengths, check_size
 from deeprnn_jax.deep import DeepRNN
-from deeprnn_jax.parameters import DeepParams, DeepState, params_shapes
+from deeprnn_jax.naming import Form, fill
+from deeprnn_jax.parameters import DeepParams, DeepState, initial_state, params_shapes
+from deeprnn_jax.recurrence.jaxprs import open_calls, reached, variables_of
+from deeprnn_jax.sequences import make_steps
 from deeprnn_jax.types import Array
-
-Names = tuple[str, ...]  # of one array, from the outermost dictionary inwards
-Form = Any  # of parameters: what `jax.tree.structure` gives
 
 
 def call_network(
@@ -35,6 +33,8 @@ def call_network(
     *,
     initial_carry: DeepState | None,
     seq_lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
     time_major: bool,
     reverse: bool,
     keep_order: bool,
@@ -50,7 +50,10 @@ def call_network(
       inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major.
       initial_carry: the network's state; None: its initial one.
       seq_lengths: int `[*B]`, the real steps of each row, or None.
-      time_major: whether time is the first axis, of outputs too.
+      mask: bool, as inputs without F, True = real, or None.
+      resets: bool likewise, True = a new sequence starts here, or None. In a reverse run
+        the same boundary, between step t-1 and t, is crossed the other way.
+      time_major: whether time is the first axis, of outputs and flags too.
       reverse: whether each row's real steps are read from the last to the first.
       keep_order: whether outputs of a reverse run go back to the order of inputs.
       key: for dropout and the like; None: no randomness.
@@ -67,125 +70,129 @@ def call_network(
     if inputs.ndim < 2:
         form = "[T, *B, F]" if time_major else "[*B, T, F]"
         raise ValueError(f"DeepRNN: inputs must be {form}, got shape {inputs.shape}")
-    x = inputs if time_major else jnp.moveaxis(inputs, -2, 0)
+    _check_flags(inputs, time_major, mask=mask, resets=resets)
+    time_axis = 0 if time_major else inputs.ndim - 2
+    x, mask, resets = jax.tree.map(
+        lambda one: jnp.moveaxis(one, time_axis, 0), as_arrays(inputs, mask, resets)
+    )
     if seq_lengths is not None:
         check_lengths("DeepRNN", seq_lengths, x.shape[0], x.shape[1:-1])
+        (seq_lengths,) = as_arrays(seq_lengths)
     flip = partial(
         flip_sequences, seq_lengths=seq_lengths, num_batch_dims=x.ndim - 2, time_major=True
     )
+    steps = make_steps(seq_lengths, mask, resets, x.shape[0])
+    if reverse:
+        x, steps = jax.tree.map(flip, (x, steps.reversed()))
     state, y = rnn.apply(
         params,
-        flip(x) if reverse else x,
+        x,
         initial_carry,
-        lengths=seq_lengths,
+        mask=steps.mask,
+        resets=steps.resets,
         key=key,
         schedule=schedule,
         checkpoint_every=checkpoint_every,
     )
     if reverse and keep_order:
         y = flip(y)
-    return state, y if time_major else jnp.moveaxis(y, 0, -2)
+    return state, jnp.moveaxis(y, 0, time_axis)
 
 
-def check_network(rnn: Any) -> None:
+def _check_flags(inputs: Array, time_major: bool, **flags: Any) -> None:
+    """Raise ValueError unless each is bool, `[*B, T]` or `[T, *B]` as inputs lie, or None."""
+    for name, value in flags.items():
+        dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+        if value is not None and (dtype != jnp.bool_ or shape != inputs.shape[:-1]):
+            form = "[T, *B]" if time_major else "[*B, T]"
+            found = type(value).__name__ if dtype is None else f"{dtype} {shape}"
+            raise ValueError(
+                f"DeepRNN: {name} must be bool {form} = {inputs.shape[:-1]}, the axes of inputs, "
+                f"got {found}; compare first, as in {name} != 0, or see time_major"
+            )
+
+
+def split_shape(input_shape: Any) -> tuple[tuple[int, ...], int]:
+    """Give `*B` and F of one step's inputs, or raise ValueError."""
+    if not isinstance(input_shape, tuple | list) or not input_shape:
+        raise ValueError(
+            f"initialize_carry: input_shape must be (*B, F), got {input_shape!r}; give the shape "
+            "of one step's inputs"
+        )
+    check_size("initialize_carry", "F, the last of input_shape,", input_shape[-1])
+    return batch_shape_of("initialize_carry", input_shape[:-1]), input_shape[-1]
+
+
+def first_carry(
+    function: str, rnn: DeepRNN, batch_shape: int | tuple[int, ...], input_size: int
+) -> DeepState:
+    """Give a network's state before the first step, its parameters not being at hand.
+
+    Args:
+      function: the public function's name.
+      rnn: the network.
+      batch_shape: `*B`, an int or a tuple.
+      input_size: I; hardly a cell's state depends on it.
+
+    Raises:
+      ValueError: if the state depends on the parameters.
+    """
+    shape = batch_shape_of(function, batch_shape)
+    params = params_shapes(rnn.plan, input_size)
+    first = partial(initial_state, rnn.plan, batch_shape=shape)
+    jaxpr, consts = open_calls(jax.make_jaxpr(first)(params))
+    learned = reached(jaxpr.eqns, jaxpr.invars[len(consts) :])
+    if learned.intersection(variables_of(jaxpr.outvars)):
+        raise ValueError(
+            f"{function}: the network's initial state must not depend on its parameters, which "
+            "are not at hand here, got a learned one; use rnn.initial_state(params, batch_shape)"
+        )
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
+    return rnn.initial_state(zeros, shape)
+
+
+def check_network(rnn: Any, function: str = "DeepRNN") -> None:
     """Raise ValueError unless `rnn` is a network."""
     if not isinstance(rnn, DeepRNN):
         raise ValueError(
-            f"DeepRNN: rnn must be a network, got {type(rnn).__name__}; for example "
+            f"{function}: rnn must be a network, got {type(rnn).__name__}; for example "
             "drnn.deep_rnn(drnn.lstm(64), num_layers=2)"
         )
 
 
-def name_params(rnn: DeepRNN, params: DeepParams) -> dict[str, Any]:
-    """Give parameters as nested dictionaries, by name.
-
-    Args:
-      rnn: the network.
-      params: its parameters.
-
-    Returns:
-      Dictionaries of arrays, as the module's docstring shows them.
-
-    Example:
-      >>> import jax, deeprnn_jax as drnn
-      >>> rnn = drnn.deep_rnn(drnn.gru(8), num_layers=3)
-      >>> tree = name_params(rnn, rnn.init(jax.random.key(0), input_size=4))
-      >>> tree["layer_2"]["cell"]["w_x"].shape
-      (8, 24)
-    """
-    return unflatten_dict(dict(zip(_names(rnn, params), jax.tree.leaves(params), strict=True)))
+def nest(rnn: DeepRNN, params: DeepParams) -> dict[str, Any]:
+    """Give parameters as nested dictionaries."""
+    return unflatten_dict(rnn.to_dict(params), sep="/")
 
 
-def unname_params(rnn: DeepRNN, tree: Mapping[str, Any], input_size: int) -> DeepParams:
-    """Give a network's parameters from nested dictionaries: `name_params`'s inverse.
-
-    Args:
-      rnn: the network.
-      tree: dictionaries of arrays.
-      input_size: I, the width of x.
-
-    Returns:
-      The parameters.
+def unnest(rnn: DeepRNN, form: Form, tree: Mapping[str, Any]) -> DeepParams:
+    """Give parameters of a known form from nested dictionaries: `nest`'s inverse.
 
     Raises:
       ValueError: if a name is missing, or is not of this network.
-
-    Example:
-      >>> import jax, deeprnn_jax as drnn
-      >>> rnn = drnn.deep_rnn(drnn.gru(8), num_layers=3)
-      >>> params = rnn.init(jax.random.key(0), input_size=4)
-      >>> unname_params(rnn, name_params(rnn, params), 4).layers[2].cell.w_x.shape
-      (8, 24)
     """
+    return fill("DeepRNN", rnn.plan, form, flatten_dict(tree, sep="/"))
+
+
+def linen_params(module: nn.Module, rnn: DeepRNN, input_size: int) -> DeepParams:
+    """Give the parameters that a linen module has under "network"; draw them if it has none."""
+    # param would trace init to compare shapes, of 4 layers 30 ms a call outside jit;
+    # apply compares them itself
+    if module.has_variable("params", "network"):
+        tree = meta.unbox(module.get_variable("params", "network"))
+    else:
+        tree = module.param("network", lambda key: nest(rnn, rnn.init(key, input_size)))
     # Only `init` knows of which types a cell's parameters are. Nothing is kept here; jit,
     # which keeps init's own trace, makes it 1 ms a call for 4 layers instead of 16.
-    return fill(rnn, jax.tree.structure(params_shapes(rnn.plan, input_size)), tree)
+    return unnest(rnn, jax.tree.structure(params_shapes(rnn.plan, input_size)), tree)
 
 
-def fill(rnn: DeepRNN, form: Form, tree: Mapping[str, Any]) -> DeepParams:
-    """Give a network's parameters from nested dictionaries, their form being known.
-
-    Args:
-      rnn: the network.
-      form: of its parameters.
-      tree: dictionaries of arrays.
-
-    Raises:
-      ValueError: if a name is missing, or is not of this network.
-    """
-    wanted = _names(rnn, jax.tree.unflatten(form, range(form.num_leaves)))
-    found = _flatten(tree)
-    if set(wanted) != found.keys():
-        raise ValueError(
-            "DeepRNN: parameters must have the names that name_params gives, but "
-            f"{_some(set(wanted) - found.keys())} missing, and "
-            f"{_some(found.keys() - set(wanted))} too much; are they of another network?"
-        )
-    return jax.tree.unflatten(form, [found[names] for names in wanted])
-
-
-def _some(names: Set[Names]) -> str:
-    """Give the first of some names and how many others there are, as what is said of them."""
-    first, *others = sorted(map("/".join, names)) or ["nothing"]
-    return f"{first} and {len(others)} more are" if others else f"{first} is"
-
-
-def _names(rnn: DeepRNN, params: DeepParams) -> list[Names]:
-    """Give the names of each array, in the order of `jax.tree.leaves(params)`."""
-    plan = rnn.plan
-    entries = [f"layer_{index}" for index in range(len(plan.layers))]
-    if plan.stack_layers:
-        entries = [
-            f"layer_{start}" if size == 1 else f"layers_{start}_to_{start + size - 1}"
-            for start, size in plan.groups
-        ]
-    parts = [*zip(entries, params.layers, strict=True), ("readout", params.readout)]
-    return [(entry, *names) for entry, tree in parts for names in _flatten(tree)]
-
-
-def _flatten(tree: Any) -> dict[Names, Any]:
-    """Give each leaf by the names of the keys, fields and indices on the way to it."""
-    return {
-        tuple(jax.tree_util.keystr((key,), simple=True) for key in path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+def linen_key(
+    module: nn.Module, rnn: DeepRNN, deterministic: bool | None, rng_collection: str
+) -> Array | None:
+    """Give the key for a linen module's dropout, or None."""
+    if deterministic is None:
+        deterministic = not module.has_rng(rng_collection)
+    if deterministic or not rnn.plan.is_stochastic:
+        return None
+    return module.make_rng(rng_collection)

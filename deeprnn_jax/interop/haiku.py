@@ -7,7 +7,8 @@ keeps the old one: h = (1 - z) ⊙ h + z ⊙ a. Since 1 - σ(x) = σ(-x), that g
 weights change sign.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, MappingView
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,8 @@ from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Cell
 
 Module = Mapping[str, Any]  # one module's arrays by name
+_GRU_NAME = re.compile(r"(.+?)(?:_(\d+))?")
+_LSTM_NAME = re.compile(_GRU_NAME.pattern + "/linear")  # an LSTM's arrays are in its hk.Linear
 _SWAP_GF = (0, 2, 1, 3)  # i, f, g, o to Haiku's i, g, f, o, and back
 _SWAP_RZ = (1, 0, 2)  # r, z, n to Haiku's z, r, a, and back
 
@@ -80,32 +83,51 @@ def dynamic_unroll(
     return transform(run)(input_sequence, initial_state)
 
 
-def from_haiku(modules: Any, *, merge: str | Merge = "concat") -> tuple[DeepRNN, DeepParams]:
+def from_haiku(
+    modules: Any, *, prefix: str | None = None, merge: str | Merge = "concat"
+) -> tuple[DeepRNN, DeepParams]:
     """Make a network and its parameters of Haiku's.
 
     Args:
-      modules: a list with one mapping a layer, or one alone: of an hk.LSTM what is
-        under "lstm/linear", `{"w": [I+H, 4*H], "b": [4*H]}`; of an hk.GRU what is under
-        "gru", `{"w_i": [I, 3*H], "w_h": [H, 3*H], "b": [3*H]}`. A tuple of two mappings,
-        forward and reverse, makes a bidirectional layer.
+      modules: all that the init of `hk.transform` gives, if it is of one stack of hk.LSTM or
+        of hk.GRU, which is taken in the order of its numbers: lstm, lstm_1, ... lstm_10. Or
+        a list with one mapping a layer, or one alone: of an hk.LSTM what is under
+        "lstm/linear", `{"w": [I+H, 4*H], "b": [4*H]}`; of an hk.GRU what is under "gru",
+        `{"w_i": [I, 3*H], "w_h": [H, 3*H], "b": [3*H]}`. A tuple of two mappings, forward and
+        reverse, makes a bidirectional layer.
+      prefix: how the names of the stack begin, where there are other modules beside it, as
+        "model/~/lstm", or its LSTMs have names of their own. Nothing is left out without it.
       merge: how two directions are joined, as in `deep_rnn`.
 
     Returns:
       The network and its parameters. hk.LSTM's state (hidden, cell) is its (h, c).
 
     Raises:
-      ValueError: if the parameters are of another module.
+      ValueError: if the parameters are of another module, or of several whose order the names
+        do not tell.
 
     Example:
       >>> import numpy as np
       >>> linear = {"w": np.zeros((3 + 8, 32), "float32"), "b": np.zeros(32, "float32")}
-      >>> rnn, params = from_haiku(linear)
+      >>> rnn, params = from_haiku({"model/lstm/linear": linear})
       >>> float(params.layers[0].cell.b[8])
       1.0
 
     References:
       `haiku.LSTM` and `haiku.GRU`; Zaremba et al. 2014, Chung et al. 2014.
     """
+    if isinstance(modules, MappingView):
+        raise ValueError(
+            "from_haiku: modules must be a mapping or a list, got "
+            f"{type(modules).__name__}, in which lstm_10 stands before lstm_2; give the mapping "
+            "itself"
+        )
+    if _is_whole(modules):
+        modules = _stack_of(modules, prefix or "")
+    elif prefix is not None:
+        raise ValueError(
+            f"from_haiku: prefix must be None unless modules is the whole mapping, got {prefix!r}"
+        )
     rows = assembly.rows_of("from_haiku", "modules", modules)
     parts = [[_read(module) for module in row] for row in rows]
     return assembly.assemble("from_haiku", parts, merge=merge)
@@ -135,6 +157,37 @@ def to_haiku(rnn: DeepRNN, params: DeepParams) -> list[Any]:
     """
     parts = assembly.take_apart("to_haiku", "Haiku", rnn, params)
     return assembly.unwrap([[_write(part) for part in row] for row in parts])
+
+
+def _is_whole(modules: Any) -> bool:
+    """Tell whether this is a mapping of modules, not one module's mapping of arrays."""
+    inside = list(modules.values()) if isinstance(modules, Mapping) else []
+    return bool(inside) and all(isinstance(one, Mapping) for one in inside)
+
+
+def _stack_of(params: Mapping[str, Any], prefix: str) -> list[Module]:
+    """Give the modules whose names begin with the prefix, in order: they must be one stack."""
+    names = [name for name in params if name.startswith(prefix)]
+    stack: dict[int, Module] = {}
+    stems = set()
+    for name in names:
+        is_gru = "w_i" in params[name]
+        match = (_GRU_NAME if is_gru else _LSTM_NAME).fullmatch(name)
+        # under another name an hk.LSTM looks like any module with an hk.Linear: prefix says it
+        if match and (is_gru or prefix or match[1].endswith("lstm")):
+            stem, number = match.groups()
+            stems.add(stem)
+            stack[int(number or 0)] = params[name]
+    # nothing else, no number twice or missing: then no order is guessed, nothing left out
+    is_one = len(stems) == 1 and len(stack) == len(names)
+    if not is_one or sorted(stack) != list(range(len(names))):
+        raise ValueError(
+            "from_haiku: modules must be one stack of hk.LSTM or hk.GRU, named lstm/linear, "
+            f"lstm_1/linear, ... or gru, gru_1, ..., got {sorted(names or params)}; give "
+            "prefix=..., how the names of the stack begin, or a list of its modules' mappings in "
+            "the order in which x passes them"
+        )
+    return [stack[number] for number in sorted(stack)]
 
 
 def _read(module: Module) -> Part:

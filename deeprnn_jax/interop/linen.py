@@ -1,25 +1,32 @@
-"""In place of flax.linen's `nn.RNN(cell)`: the same for any cell, or a whole network."""
+"""In place of flax.linen's `nn.RNN(cell)`: the same for any cell, or a whole network.
+
+And `ScannedRNN`, in place of the class of that name in recurrent agents.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-from flax.core import Scope, meta
+from flax.core import Scope
 from flax.core.lift import pack
 from flax.linen.transforms import lift_direct_transform
 
+from deeprnn_jax.arguments import check_step
 from deeprnn_jax.deep import DeepRNN as Network
 from deeprnn_jax.interop.flax_call import (
     call_network,
     check_network,
-    name_params,
-    unname_params,
+    first_carry,
+    linen_key,
+    linen_params,
+    split_shape,
 )
-from deeprnn_jax.parameters import DeepState
+from deeprnn_jax.interop.scanned import ScannedRNN
+from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
 from deeprnn_jax.types import Array
 
-__all__ = ["RNN", "DeepRNN", "name_params", "unname_params"]
+__all__ = ["RNN", "DeepRNN", "ScannedRNN"]
 
 
 class RNN(nn.RNN):
@@ -80,8 +87,8 @@ class DeepRNN(nn.Module):
     is different: the carry is the network's state, all layers' (`interop.state_to_flax`
     gives Flax's own form); outputs past a row's length are zero, and a row of length 0
     ends in the initial carry, where Flax computes on; there may be any number of
-    batch axes with `seq_lengths`. Parameters are under "network", named as
-    `name_params` does it, for `unname_params` to read.
+    batch axes with `seq_lengths`; there are `mask`, `resets` and `step`. Parameters are
+    under "network", with the names of the network's `to_dict`.
 
     Attributes:
       rnn: a network, from `deep_rnn`.
@@ -123,7 +130,6 @@ class DeepRNN(nn.Module):
     schedule: str = "auto"
     checkpoint_every: int | str | None = None
 
-    @nn.compact
     def __call__(
         self,
         inputs: Array,
@@ -131,6 +137,8 @@ class DeepRNN(nn.Module):
         initial_carry: DeepState | None = None,
         init_key: Array | None = None,
         seq_lengths: Array | None = None,
+        mask: Array | None = None,
+        resets: Array | None = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
@@ -144,6 +152,10 @@ class DeepRNN(nn.Module):
           initial_carry: the network's state; None: its initial one.
           init_key: not used, since no initial state here is random; `nn.RNN` has it.
           seq_lengths: int `[*B]`, the real steps of each row.
+          mask: bool `[*B, T]`, or `[T, *B]` if time_major, True = real, in place of
+            seq_lengths or with them. A masked step does nothing.
+          resets: bool likewise, True = the state becomes the initial one between step t-1
+            and t, in a reverse run too, which comes from step t.
           return_carry: overrides the attribute, as all that follow.
           time_major: likewise.
           reverse: likewise.
@@ -158,37 +170,80 @@ class DeepRNN(nn.Module):
           ValueError: if an argument does not fit.
         """
         del init_key
-        check_network(self.rnn)
+        is_still = self.deterministic if deterministic is None else deterministic
         carry, y = call_network(
             self.rnn,
-            unname_params(self.rnn, self._params(inputs.shape[-1]), inputs.shape[-1]),
+            self._params(inputs.shape[-1]),
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
+            mask=mask,
+            resets=resets,
             time_major=self.time_major if time_major is None else time_major,
             reverse=self.reverse if reverse is None else reverse,
             keep_order=self.keep_order if keep_order is None else keep_order,
-            key=self._key(self.deterministic if deterministic is None else deterministic),
+            key=linen_key(self, self.rnn, is_still, self.rng_collection),
             schedule=self.schedule,
             checkpoint_every=self.checkpoint_every,
         )
         wants_carry = self.return_carry if return_carry is None else return_carry
         return (carry, y) if wants_carry else y
 
-    def _params(self, input_size: int) -> dict[str, Any]:
-        """Give the parameters by name; draw them where there are none."""
-        # param would trace init to compare shapes, of 4 layers 30 ms a call outside jit;
-        # apply compares them itself
-        if self.has_variable("params", "network"):
-            return meta.unbox(self.get_variable("params", "network"))
-        return self.param(
-            "network", lambda key: name_params(self.rnn, self.rnn.init(key, input_size))
-        )
+    def step(
+        self, carry: DeepState, inputs: Array, *, deterministic: bool | None = None
+    ) -> tuple[DeepState, Array]:
+        """Run the network for one step, as a linen cell's call does.
 
-    def _key(self, deterministic: bool | None) -> Array | None:
-        """Give the key for dropout, or None."""
-        if deterministic is None:
-            deterministic = not self.has_rng(self.rng_collection)
-        if deterministic or not self.rnn.plan.is_stochastic:
-            return None
-        return self.make_rng(self.rng_collection)
+        Args:
+          carry: the network's state.
+          inputs: `[*B, F]`.
+          deterministic: overrides the attribute; dropout is drawn anew at each step.
+
+        Returns:
+          The next carry, and y `[*B, H]`.
+
+        Raises:
+          ValueError: if the network has two directions, or an argument does not fit.
+
+        Example:
+          >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
+          >>> model = DeepRNN(drnn.deep_rnn(drnn.gru(8), num_layers=2))
+          >>> variables = model.init(jax.random.key(0), jnp.ones((4, 10, 3)))
+          >>> carry = model.initialize_carry(jax.random.key(0), (4, 3))
+          >>> carry, y = model.apply(variables, carry, jnp.ones((4, 3)), method="step")
+          >>> y.shape
+          (4, 8)
+        """
+        check_network(self.rnn)
+        check_step("step", carry, inputs, self.rnn.plan.merge is not None)
+        is_still = self.deterministic if deterministic is None else deterministic
+        key = linen_key(self, self.rnn, is_still, self.rng_collection)
+        return self.rnn.step(self._params(inputs.shape[-1]), carry, inputs, key=key)
+
+    @nn.nowrap
+    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> DeepState:
+        """Give the carry before the first step, as a linen cell does.
+
+        Args:
+          rng: not used, since no initial state here is random; Flax's cells have it.
+          input_shape: of one step's inputs, `(*B, F)`.
+
+        Returns:
+          The network's initial state, leaves `[*B, H]`.
+
+        Raises:
+          ValueError: if an argument does not fit, or the state is learned and the module
+            not bound: within `apply`, `init` or a parent it has its parameters.
+        """
+        del rng
+        check_network(self.rnn)
+        batch_shape, input_size = split_shape(input_shape)
+        if self.scope is None:
+            return first_carry("initialize_carry", self.rnn, batch_shape, input_size)
+        return self.rnn.initial_state(self._params(input_size), batch_shape)
+
+    @nn.compact
+    def _params(self, input_size: int) -> DeepParams:
+        """Give the parameters; draw them where there are none."""
+        check_network(self.rnn)
+        return linen_params(self, self.rnn, input_size)

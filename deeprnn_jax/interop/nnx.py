@@ -9,8 +9,9 @@ from deeprnn_jax.deep import DeepRNN as Network
 from deeprnn_jax.interop.flax_call import (
     call_network,
     check_network,
-    fill,
-    name_params,
+    nest,
+    split_shape,
+    unnest,
 )
 from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
@@ -70,7 +71,8 @@ class DeepRNN(nnx.Module):
     different: the carry is the network's state, all layers' (`interop.state_to_flax`
     gives Flax's own form); outputs past a row's length are zero, and a row of length 0
     ends in the initial carry, where Flax computes on; there may be any number of
-    batch axes with `seq_lengths`. Parameters are `nnx.Param` under `network`, by name.
+    batch axes with `seq_lengths`; there are `mask`, `resets` and `step`. Parameters are
+    `nnx.Param` under `network`, with the names of the network's `to_dict`.
     Dropout is `nnx.Dropout`'s: on unless `deterministic`, so that `model.eval()` turns
     it off and `model.train()` on.
 
@@ -143,7 +145,7 @@ class DeepRNN(nnx.Module):
         self.schedule = schedule
         self.checkpoint_every = checkpoint_every
         self.form = jax.tree.structure(params)  # else only `init` would know the types
-        self.network = _as_params(name_params(rnn, params))
+        self.network = _as_params(nest(rnn, params))
         self.rngs = nnx.data(None)
         if rnn.plan.is_stochastic and rngs is not None:
             stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
@@ -155,6 +157,8 @@ class DeepRNN(nnx.Module):
         *,
         initial_carry: DeepState | None = None,
         seq_lengths: Array | None = None,
+        mask: Array | None = None,
+        resets: Array | None = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
@@ -168,6 +172,10 @@ class DeepRNN(nnx.Module):
           inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major.
           initial_carry: the network's state; None: its initial one.
           seq_lengths: int `[*B]`, the real steps of each row.
+          mask: bool `[*B, T]`, or `[T, *B]` if time_major, True = real, in place of
+            seq_lengths or with them. A masked step does nothing.
+          resets: bool likewise, True = the state becomes the initial one between step t-1
+            and t, in a reverse run too, which comes from step t.
           return_carry: overrides the option, as all that follow.
           time_major: likewise.
           reverse: likewise.
@@ -182,22 +190,73 @@ class DeepRNN(nnx.Module):
         Raises:
           ValueError: if an argument does not fit.
         """
-        is_still = self.deterministic if deterministic is None else deterministic
         carry, y = call_network(
             self.rnn,
-            fill(self.rnn, self.form, _as_arrays(self.network)),
+            self._params(),
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
+            mask=mask,
+            resets=resets,
             time_major=self.time_major if time_major is None else time_major,
             reverse=self.reverse if reverse is None else reverse,
             keep_order=self.keep_order if keep_order is None else keep_order,
-            key=None if is_still else self._key(self.rngs if rngs is None else rngs),
+            key=self._key(deterministic, rngs),
             schedule=self.schedule,
             checkpoint_every=self.checkpoint_every,
         )
         wants_carry = self.return_carry if return_carry is None else return_carry
         return (carry, y) if wants_carry else y
+
+    def step(
+        self,
+        carry: DeepState,
+        inputs: Array,
+        *,
+        deterministic: bool | None = None,
+        rngs: Rngs | Array | None = None,
+    ) -> tuple[DeepState, Array]:
+        """Run the network for one step, as an nnx cell's call does.
+
+        Args:
+          carry: the network's state.
+          inputs: `[*B, F]`.
+          deterministic: overrides the option; dropout is drawn anew at each step.
+          rngs: as in the call.
+
+        Returns:
+          The next carry, and y `[*B, H]`.
+
+        Raises:
+          ValueError: if the network has two directions, or an argument does not fit.
+
+        Example:
+          >>> import jax.numpy as jnp, deeprnn_jax as drnn
+          >>> from flax import nnx
+          >>> model = DeepRNN(drnn.deep_rnn(drnn.gru(8), num_layers=2), 3, rngs=nnx.Rngs(0))
+          >>> carry, y = model.step(model.initialize_carry((4, 3)), jnp.ones((4, 3)))
+          >>> y.shape
+          (4, 8)
+        """
+        key = self._key(deterministic, rngs)
+        return self.rnn.step(self._params(), carry, inputs, key=key)
+
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: Rngs | None = None) -> DeepState:
+        """Give the carry before the first step, as an nnx cell does.
+
+        Args:
+          input_shape: of one step's inputs, `(*B, F)`.
+          rngs: not used, since no initial state here is random; Flax's cells have it.
+
+        Returns:
+          The network's initial state, leaves `[*B, H]`.
+
+        Raises:
+          ValueError: if an argument does not fit.
+        """
+        del rngs
+        batch_shape, _ = split_shape(input_shape)
+        return self.rnn.initial_state(self._params(), batch_shape)
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Set what `nnx.view` may set.
@@ -208,10 +267,16 @@ class DeepRNN(nnx.Module):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def _key(self, rngs: Rngs | Array | None) -> Array | None:
-        """Give the key for dropout, or None for a network that draws nothing."""
-        if not self.rnn.plan.is_stochastic:
+    def _params(self) -> DeepParams:
+        """Give the parameters."""
+        return unnest(self.rnn, self.form, _as_arrays(self.network))
+
+    def _key(self, deterministic: bool | None, rngs: Rngs | Array | None) -> Array | None:
+        """Give the key for dropout, or None where there is none or nothing is drawn."""
+        is_still = self.deterministic if deterministic is None else deterministic
+        if is_still or not self.rnn.plan.is_stochastic:
             return None
+        rngs = self.rngs if rngs is None else rngs
         if rngs is None:
             raise ValueError(
                 "DeepRNN: rngs must be given for dropout, got None; make the module with rngs, "

@@ -6,25 +6,27 @@ The state of a network is a tuple with one entry a layer, its leaves `[*B, size]
     torch   h_n, or (h_n, c_n), [L*D, *B, size]
     Keras   a list a layer: [h], [h, c]; both directions: [h, h], [h, c, h, c]
     Flax    a carry a layer: h, (c, h); both directions: (forward, reverse)
+    Haiku   a state a layer: h, hk.LSTMState(h, c); both directions: (forward, reverse)
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax.cells.elman import ElmanState
-from deeprnn_jax.cells.gru import GRUState
-from deeprnn_jax.cells.lstm import LSTMState
 from deeprnn_jax.deep import DeepRNN
-from deeprnn_jax.interop.assembly import import_library, join_directions, split_directions
-from deeprnn_jax.layers.entries import as_held, by_layer
+from deeprnn_jax.interop.assembly import import_library
+from deeprnn_jax.interop.state_layers import (
+    check_count,
+    from_carries,
+    join_layers,
+    kind_of,
+    num_directions,
+    one_kind,
+    split_layers,
+    to_array,
+)
 from deeprnn_jax.parameters import DeepState
-from deeprnn_jax.types import State
-
-_KINDS: dict[str, Any] = {"elman": ElmanState, "gru": GRUState, "lstm": LSTMState}
 
 
 def state_from_torch(rnn: DeepRNN, state: Any) -> DeepState:
@@ -45,9 +47,9 @@ def state_from_torch(rnn: DeepRNN, state: Any) -> DeepState:
       >>> state = interop.state_from_torch(rnn, state)           # doctest: +SKIP
       >>> state, y = rnn.apply(params, x_after, state)           # doctest: +SKIP
     """
-    kind = _one_kind("state_from_torch", rnn)
-    leaves = [_to_array(leaf) for leaf in (state if isinstance(state, tuple | list) else [state])]
-    rows = _directions(rnn) * len(rnn.plan.cells)
+    kind = one_kind("state_from_torch", rnn)
+    leaves = [to_array(leaf) for leaf in (state if isinstance(state, tuple | list) else [state])]
+    rows = num_directions(rnn) * len(rnn.plan.cells)
     if len(leaves) != len(kind._fields) or any(leaf.shape[:1] != (rows,) for leaf in leaves):
         raise ValueError(
             f"state_from_torch: state must be {', '.join(kind._fields)} with {rows} rows, "
@@ -55,8 +57,8 @@ def state_from_torch(rnn: DeepRNN, state: Any) -> DeepState:
             "of another module?"
         )
     states = [kind(*(leaf[row] for leaf in leaves)) for row in range(rows)]
-    step = _directions(rnn)
-    return _join(rnn, [states[i : i + step] for i in range(0, rows, step)])
+    step = num_directions(rnn)
+    return join_layers(rnn, [states[i : i + step] for i in range(0, rows, step)])
 
 
 def state_to_torch(rnn: DeepRNN, state: DeepState) -> Any:
@@ -76,9 +78,9 @@ def state_to_torch(rnn: DeepRNN, state: DeepState) -> Any:
     Example:
       >>> y, _ = module(x, interop.state_to_torch(rnn, state))   # doctest: +SKIP
     """
-    _one_kind("state_to_torch", rnn)
+    one_kind("state_to_torch", rnn)
     torch = import_library("state_to_torch", "torch")
-    rows = [one for parts in _split("state_to_torch", rnn, state) for one in parts]
+    rows = [one for parts in split_layers("state_to_torch", rnn, state) for one in parts]
     if len({tuple(leaf.shape for leaf in row) for row in rows}) > 1:
         raise ValueError(
             "state_to_torch: all layers must have one size, as torch's do, got "
@@ -109,20 +111,20 @@ def state_from_keras(rnn: DeepRNN, states: Sequence[Sequence[Any]]) -> DeepState
       >>> y, *states = layer(x)                                  # doctest: +SKIP
       >>> state = interop.state_from_keras(rnn, [states])        # doctest: +SKIP
     """
-    _check_count("state_from_keras", rnn, states)
+    check_count("state_from_keras", rnn, states)
     layers = []
     for index, (cell, leaves) in enumerate(zip(rnn.plan.cells, states, strict=True)):
-        kind = _kind("state_from_keras", cell.name)
+        kind = kind_of("state_from_keras", cell.name)
         size = len(kind._fields)
-        if len(leaves) != size * _directions(rnn):
+        if len(leaves) != size * num_directions(rnn):
             raise ValueError(
                 f"state_from_keras: layer {index} must have {kind._fields} for each of "
-                f"{_directions(rnn)} direction(s), got {len(leaves)} arrays; is it of "
+                f"{num_directions(rnn)} direction(s), got {len(leaves)} arrays; is it of "
                 "another layer?"
             )
-        leaves = [_to_array(leaf) for leaf in leaves]
+        leaves = [to_array(leaf) for leaf in leaves]
         layers.append([kind(*leaves[i : i + size]) for i in range(0, len(leaves), size)])
-    return _join(rnn, layers)
+    return join_layers(rnn, layers)
 
 
 def state_to_keras(rnn: DeepRNN, state: DeepState) -> list[list[Any]]:
@@ -142,7 +144,7 @@ def state_to_keras(rnn: DeepRNN, state: DeepState) -> list[list[Any]]:
       >>> [h.shape for h in state_to_keras(rnn, rnn.initial_state(params, 2))[0]]
       [(2, 8), (2, 8), (2, 8), (2, 8)]
     """
-    rows = _split("state_to_keras", rnn, state)
+    rows = split_layers("state_to_keras", rnn, state)
     return [[leaf for one in parts for leaf in one] for parts in rows]
 
 
@@ -166,20 +168,7 @@ def state_from_flax(rnn: DeepRNN, carries: Sequence[Any]) -> DeepState:
       >>> state_from_flax(rnn, [jnp.zeros((2, 8))])[0].h.shape
       (2, 8)
     """
-    _check_count("state_from_flax", rnn, carries)
-    layers = []
-    for index, (cell, carry) in enumerate(zip(rnn.plan.cells, carries, strict=True)):
-        kind = _kind("state_from_flax", cell.name)
-        parts = carry if _directions(rnn) == 2 else (carry,)
-        leaves = [part if isinstance(part, tuple | list) else (part,) for part in parts]
-        if any(len(row) != len(kind._fields) for row in leaves):
-            raise ValueError(
-                f"state_from_flax: the carry of layer {index} must be "
-                f"{' of '.join(reversed(kind._fields))} of a {cell.name}, got "
-                f"{jax.tree.map(jnp.shape, carry)}; is it of another cell?"
-            )
-        layers.append([kind(*reversed(row)) for row in leaves])
-    return _join(rnn, layers)
+    return from_carries("state_from_flax", rnn, carries, "c h")
 
 
 def state_to_flax(rnn: DeepRNN, state: DeepState) -> list[Any]:
@@ -201,56 +190,61 @@ def state_to_flax(rnn: DeepRNN, state: DeepState) -> list[Any]:
       (2, 8)
     """
     carries = []
-    for parts in _split("state_to_flax", rnn, state):
+    for parts in split_layers("state_to_flax", rnn, state):
         rows = [one[0] if len(one) == 1 else tuple(reversed(one)) for one in parts]
         carries.append(rows[0] if len(rows) == 1 else tuple(rows))
     return carries
 
 
-def _directions(rnn: DeepRNN) -> int:
-    return 1 if rnn.plan.merge is None else 2
+def state_from_haiku(rnn: DeepRNN, states: Sequence[Any]) -> DeepState:
+    """Make a network's state of those of Haiku's cores.
+
+    Args:
+      rnn: the network.
+      states: one a layer, as an `hk.DeepRNN` has them in a tuple, and of one core alone
+        [state]: h `[*B, H]`, or `hk.LSTMState(h, c)`; with two directions a pair of them,
+        forward and reverse.
+
+    Returns:
+      The state for `apply` and `step`.
+
+    Raises:
+      ValueError: if the states are of other layers.
+
+    Example:
+      >>> import deeprnn_jax as drnn, jax.numpy as jnp
+      >>> rnn = drnn.deep_rnn(drnn.gru(8, reset_after=False))
+      >>> state_from_haiku(rnn, [jnp.zeros((2, 8))])[0].h.shape
+      (2, 8)
+    """
+    return from_carries("state_from_haiku", rnn, states, "h c")
 
 
-def _kind(function: str, name: str) -> Any:
-    """Give the state type of a cell that other libraries have."""
-    if name not in _KINDS:
-        raise ValueError(f"{function}: rnn must be of {', '.join(_KINDS)}, got {name!r}")
-    return _KINDS[name]
+def state_to_haiku(rnn: DeepRNN, state: DeepState) -> tuple[Any, ...]:
+    """Make the states of Haiku's cores of a network's.
 
+    Args:
+      rnn: the network.
+      state: its state.
 
-def _one_kind(function: str, rnn: DeepRNN) -> Any:
-    names = {cell.name for cell in rnn.plan.cells}
-    if len(names) > 1:
-        raise ValueError(
-            f"{function}: rnn must repeat one cell, as torch's modules do, got {sorted(names)}; "
-            "convert the layers one at a time"
-        )
-    return _kind(function, names.pop())
+    Returns:
+      One state a layer, as in `state_from_haiku`: what an `hk.DeepRNN` takes.
 
+    Raises:
+      ImportError: if an LSTM's is to be made and Haiku is not installed.
 
-def _to_array(leaf: Any) -> Any:
-    """Make a NumPy array of a torch tensor; leave any other as it is."""
-    return leaf.detach().cpu().double().numpy() if hasattr(leaf, "detach") else leaf
-
-
-def _split(function: str, rnn: DeepRNN, state: DeepState) -> list[list[State]]:
-    """Give the state of each layer in each direction, leaves `[*B, size]`."""
-    layers = by_layer(rnn.plan, state)
-    _check_count(function, rnn, layers)
-    return [split_directions(rnn.plan, one) for one in layers]
-
-
-def _check_count(function: str, rnn: DeepRNN, layers: Sequence[Any]) -> None:
-    if not isinstance(layers, tuple | list) or len(layers) != len(rnn.plan.cells):
-        found = len(layers) if isinstance(layers, tuple | list) else type(layers).__name__
-        raise ValueError(
-            f"{function}: needs a list with one entry for each of {len(rnn.plan.cells)} "
-            f"layers, got {found}"
-        )
-
-
-def _join(rnn: DeepRNN, layers: Sequence[Sequence[State]]) -> DeepState:
-    """Make a network's state of that of each layer in each direction."""
-    dtype = rnn.plan.precision.state
-    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), layers)
-    return as_held(rnn.plan, [join_directions(parts) for parts in layers])
+    Example:
+      >>> import jax, deeprnn_jax as drnn
+      >>> rnn = drnn.deep_rnn(drnn.gru(8, reset_after=False), num_layers=2)
+      >>> params = rnn.init(jax.random.key(0), input_size=3)
+      >>> [h.shape for h in state_to_haiku(rnn, rnn.initial_state(params, 2))]
+      [(2, 8), (2, 8)]
+    """
+    states = []
+    for parts in split_layers("state_to_haiku", rnn, state):
+        rows = [
+            one[0] if len(one) == 1 else import_library("state_to_haiku", "haiku").LSTMState(*one)
+            for one in parts
+        ]
+        states.append(rows[0] if len(rows) == 1 else tuple(rows))
+    return tuple(states)

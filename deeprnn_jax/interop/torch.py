@@ -1,10 +1,11 @@
-"""Networks from and to torch: nn.RNN, nn.LSTM, nn.GRU, and their single-step cells.
+"""Networks from and to torch: nn.RNN, nn.LSTM, nn.GRU, their single-step cells and state dicts.
 
 torch keeps each matrix transposed, `weight_ih [G*H, I]`, in the gate order of this
 library, i, f, g, o and r, z, n. It has two biases where one does: b_ih + b_hh is
 our b. Only the GRU's candidate needs both: b_hn is inside the reset gate's product.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,15 +19,20 @@ from deeprnn_jax.cells.lstm import LSTMParams, lstm
 from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.interop import activations, assembly
 from deeprnn_jax.interop.assembly import Part, Values
+from deeprnn_jax.interop.torch_weights import Source, read_source, suffixes_of
 from deeprnn_jax.layers.layer import concatenate
 from deeprnn_jax.parameters import DeepParams
 from deeprnn_jax.types import Cell, Params
 
-_KINDS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 
-
-def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
-    """Make a network and its parameters of a recurrent torch module.
+def from_torch(
+    module: Any,
+    *,
+    prefix: str | None = None,
+    nonlinearity: str | None = None,
+    dropout: float | None = None,
+) -> tuple[DeepRNN, DeepParams]:
+    """Make a network and its parameters of a recurrent torch module, or of its state dict.
 
     The module is only read, by the names of its attributes, so torch itself is not
     imported. The network is time-major, `[T, *B, I]`, whatever the module's
@@ -35,7 +41,14 @@ def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
     Args:
       module: an `nn.RNN` (tanh or relu), `nn.LSTM` or `nn.GRU` of any depth and either
         direction, with or without bias, projection and dropout; or an `nn.RNNCell`,
-        `nn.LSTMCell` or `nn.GRUCell`, which makes a network of one layer.
+        `nn.LSTMCell` or `nn.GRUCell`, which makes a network of one layer. It may be
+        compiled, scripted, or in `DataParallel`. Or a state dict, of it or of a model that
+        it is in: names to tensors or arrays, as from a checkpoint or a safetensors file. A
+        traced layer is read as its state dict.
+      prefix: of a state dict with several recurrent layers, what stands before the names of
+        this one: `"encoder.lstm."`.
+      nonlinearity: of a state dict of an `nn.RNN`, which does not say it: "tanh" or "relu".
+      dropout: of a state dict, which does not say it; 0 unless given.
 
     Returns:
       The network and its parameters, in the module's dtype. Dropout is carried over,
@@ -43,9 +56,16 @@ def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
       key. The network's `init` draws as this library's cells do, not as torch.
 
     Raises:
-      ValueError: if the module is another one, or float64 without JAX's x64 mode.
+      ValueError: if it is no recurrent layer, its weights are on the meta device, or float64
+        without JAX's x64 mode; if a state dict has several and no prefix is given.
 
     Example:
+      >>> import numpy as np
+      >>> shapes = {"weight_ih_l0": (32, 3), "weight_hh_l0": (32, 8)}     # 4 * 8 rows: an LSTM
+      >>> state_dict = {f"lstm.{name}": np.zeros(shape, "f") for name, shape in shapes.items()}
+      >>> rnn, params = from_torch(state_dict)
+      >>> params.layers[0].cell.w_x.shape
+      (3, 32)
       >>> import torch, jax.numpy as jnp                         # doctest: +SKIP
       >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> module = torch.nn.LSTM(64, 256, num_layers=2)          # doctest: +SKIP
@@ -55,16 +75,13 @@ def from_torch(module: Any) -> tuple[DeepRNN, DeepParams]:
     References:
       The equations on the pages of `torch.nn.RNN`, `LSTM` and `GRU`.
     """
-    kind = _kind_of(module)
-    if kind.endswith("Cell"):
-        suffixes, dropout = [[""]], 0.0
-    else:
-        directions = ["", "_reverse"] if module.bidirectional else [""]
-        suffixes = [[f"_l{layer}{d}" for d in directions] for layer in range(module.num_layers)]
-        dropout = module.dropout
-    cell = _make_cell(module, kind.removesuffix("Cell"))
-    parts = [[Part(cell, _read(module, cell, suffix)) for suffix in row] for row in suffixes]
-    return assembly.assemble("from_torch", parts, dropout=dropout)
+    source = read_source(module, prefix, nonlinearity, dropout)
+    cell = _make_cell(source)
+    parts = [
+        [Part(cell, _read(source, cell, suffix)) for suffix in row]
+        for row in suffixes_of(source.weights)
+    ]
+    return assembly.assemble("from_torch", parts, dropout=source.dropout)
 
 
 def to_torch(rnn: DeepRNN, params: DeepParams, *, batch_first: bool = False) -> Any:
@@ -116,60 +133,65 @@ def to_torch(rnn: DeepRNN, params: DeepParams, *, batch_first: bool = False) -> 
     return module
 
 
-def _kind_of(module: Any) -> str:
-    """Give the name of the torch class that a module is of, or raise ValueError."""
-    names = [one.__name__ for one in type(module).__mro__]
-    kind = next((name for name in names if name in _KINDS), None)
-    needed = ["hidden_size", "bias"]
-    if kind in ("RNN", "LSTM", "GRU"):
-        needed += ["num_layers", "bidirectional", "dropout"]
-    if kind is None or not all(hasattr(module, name) for name in needed):
+def _make_cell(source: Source) -> Cell:
+    """Give the cell that a torch module repeats: its sizes are those of the first layer."""
+    weights = source.weights
+    first = suffixes_of(weights)[0][0]
+    use_bias = any(name.startswith("bias") for name in weights)
+    projection = None
+    rows, size = _weight(weights, f"weight_hh{first}").shape
+    if any(name.startswith("weight_hr") for name in weights):
+        projection, size = _weight(weights, f"weight_hr{first}").shape
+    if rows == 4 * size:
+        return lstm(size, projection_size=projection, use_bias=use_bias)
+    if rows == 3 * size:
+        return gru(size, use_bias=use_bias)
+    if rows != size:
         raise ValueError(
-            f"from_torch: module must be one of torch.nn's {', '.join(_KINDS)}, got "
-            f"{type(module).__name__}; give the recurrent layer itself"
+            f"from_torch: weight_hh{first} must be [G*H, H] with G 1, 3 or 4, got {(rows, size)}; "
+            "is it of another layer?"
         )
-    return kind
-
-
-def _make_cell(module: Any, kind: str) -> Cell:
-    """Give the cell that a torch module repeats."""
-    use_bias = bool(module.bias)
-    if kind == "LSTM":
-        projection = getattr(module, "proj_size", 0) or None
-        return lstm(module.hidden_size, projection_size=projection, use_bias=use_bias)
-    if kind == "GRU":
-        return gru(module.hidden_size, use_bias=use_bias)
-    if module.nonlinearity not in ("tanh", "relu"):
+    if source.nonlinearity not in ("tanh", "relu"):
         raise ValueError(
-            "from_torch: nonlinearity must be 'tanh' or 'relu', as torch has them, got "
-            f"{module.nonlinearity!r}"
+            "from_torch: nonlinearity must be 'tanh' or 'relu', as torch's RNN has them, got "
+            f"{source.nonlinearity!r}; a state dict does not say it"
         )
-    activation = activations.NAMED[module.nonlinearity]
-    return elman(module.hidden_size, activation, use_bias=use_bias)
+    activation = activations.NAMED[source.nonlinearity]
+    return elman(size, activation, use_bias=use_bias)
 
 
-def _read(module: Any, cell: Cell, suffix: str) -> Params:
+def _weight(weights: Mapping[str, Any], name: str) -> Any:
+    """Give the tensor or array of that name."""
+    if name not in weights:
+        raise ValueError(
+            f"from_torch: module must have {name}, got {sorted(weights)}; is it "
+            "another library's? Of weight_norm and the like give the module, not its state dict"
+        )
+    if getattr(weights[name], "is_meta", False):
+        raise ValueError(
+            f"from_torch: {name} must hold values, got a tensor on the meta device; load the "
+            "weights first, as in load_state_dict(..., assign=True)"
+        )
+    return weights[name]
+
+
+def _read(source: Source, cell: Cell, suffix: str) -> Params:
     """Give the parameters of one layer in one direction."""
 
     def weight(name: str) -> Values:
-        value = getattr(module, f"{name}{suffix}", None)
-        if value is None:
-            raise ValueError(
-                f"from_torch: module must have {name}{suffix}, got a {type(module).__name__} "
-                "without; is it quantised, or another library's?"
-            )
-        return _to_numpy(value)
+        return _to_numpy(_weight(source.weights, f"{name}{suffix}"))
 
+    settings = cell.settings
     w_x, w_h = weight("weight_ih").T, weight("weight_hh").T
     b = b_hn = w_p = None
-    if module.bias:
+    if settings["use_bias"]:
         b_ih, b_hh = weight("bias_ih"), weight("bias_hh")
         if cell.name == "gru":
             size = cell.output_size
             b_hn = b_hh[2 * size :].copy()
             b_hh[2 * size :] = 0
         b = b_ih + b_hh
-    if getattr(module, "proj_size", 0):
+    if settings.get("projection_size"):
         w_p = weight("weight_hr").T
     params = {
         "elman": ElmanParams(w_x, w_h, b),
@@ -177,8 +199,7 @@ def _read(module: Any, cell: Cell, suffix: str) -> Params:
         "lstm": LSTMParams(w_x, w_h, b, w_p, peepholes=None),
     }[cell.name]
     # b was summed in float64 and is rounded once, here
-    dtype = jnp.dtype(str(getattr(module, f"weight_ih{suffix}").dtype).removeprefix("torch."))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.dtype(source.dtype)), params)
 
 
 def _write(params: Params) -> dict[str, Values]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from jax.lax import Precision as Lax
+
 from deeprnn_jax.checks import check_floating_dtype, check_rate, check_size
 from deeprnn_jax.layers import layer as layers
 from deeprnn_jax.layers.layer import Layer, Merge
@@ -88,8 +90,10 @@ class Plan:
         return tuple(groups)
 
 
-def make_precision(param_dtype: Any, compute_dtype: Any, state_dtype: Any) -> Precision:
-    """Fill in the defaults and raise ValueError unless all are floating point."""
+def make_precision(
+    param_dtype: Any, compute_dtype: Any, state_dtype: Any, products: Any
+) -> Precision:
+    """Fill in the defaults and raise ValueError unless all fit."""
     param = check_floating_dtype("deep_rnn", "param_dtype", param_dtype)
     compute = param
     if compute_dtype is not None:
@@ -97,7 +101,14 @@ def make_precision(param_dtype: Any, compute_dtype: Any, state_dtype: Any) -> Pr
     accumulate = state = accumulation_dtype(compute)
     if state_dtype is not None:
         state = check_floating_dtype("deep_rnn", "state_dtype", state_dtype)
-    return Precision(param, compute, accumulate, state)
+    try:
+        products = None if products is None else Lax(products).name.lower()
+    except ValueError:
+        raise ValueError(
+            "deep_rnn: precision must be None, 'default', 'high' or 'highest', got "
+            f"{products!r}; dtypes have arguments of their own"
+        ) from None
+    return Precision(param, compute, accumulate, state, products)
 
 
 def list_cells(cell: Cell | Sequence[Cell], num_layers: int | None) -> list[Cell]:

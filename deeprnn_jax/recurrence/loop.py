@@ -112,9 +112,14 @@ def _zeros(latest: Array | None, number: int, shape: tuple[int, ...], dtype: Any
         return jnp.zeros(shape, dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         return jnp.zeros(shape, dtype)
-    # Each from another element: of one, XLA would make a single stack and copy it.
-    element = latest.ravel()[number % size]
-    return jnp.broadcast_to((element * 0).astype(dtype), shape)
+    # Each from other elements: of the same ones, XLA would make a single stack and copy it.
+    # One of each row of a batch, which may lie over devices: a single one all would gather.
+    latest = latest if latest.ndim > 1 else latest[:, None]
+    step, unit = number // latest.shape[-1] % len(latest), number % latest.shape[-1]
+    elements = latest[step, ..., unit : unit + 1]
+    if elements.shape[:-1] != shape[1:-1]:
+        elements = elements.ravel()[0]
+    return jnp.broadcast_to((elements * 0).astype(dtype), shape)
 
 
 def shift(first: Array, afters: Array, *, reverse: bool) -> Array:

@@ -76,8 +76,8 @@ def scan(
     if checkpoint_every is not None:
         # JAX checks the arguments, before they are cut
         eqns = jax.make_jaxpr(plain)(init, xs).jaxpr.eqns
-        lengths = (eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan")
-        num_steps = max(1, *lengths)
+        lengths = [eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan"]
+        num_steps = next((length for length in lengths if length != 0), 1)
         every = choose_checkpoints("scan", checkpoint_every, num_steps)
         if num_steps > 1:
             return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)

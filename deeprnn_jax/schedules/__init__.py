@@ -11,10 +11,12 @@ from deeprnn_jax.schedules.layerwise import LAYERWISE
 from deeprnn_jax.schedules.reference import REFERENCE
 from deeprnn_jax.schedules.rules import Rules
 from deeprnn_jax.schedules.schedule import Schedule
-from deeprnn_jax.schedules.wavefront import WAVEFRONT
+from deeprnn_jax.schedules.wavefront import PIPELINE, WAVEFRONT, pipeline
+
+__all__ = ["SCHEDULES", "Schedule", "choose", "pipeline"]
 
 SCHEDULES: dict[str, Schedule] = {
-    schedule.name: schedule for schedule in (REFERENCE, LAYERWISE, WAVEFRONT)
+    schedule.name: schedule for schedule in (REFERENCE, LAYERWISE, WAVEFRONT, PIPELINE)
 }
 
 
@@ -24,7 +26,7 @@ def choose(function: str, plan: Plan, name: Any, shape: tuple[Any, ...], rules: 
     Args:
       function: the public function's name.
       plan: the network.
-      name: what the caller asked for: one of `SCHEDULES`, or "auto".
+      name: what the caller asked for: one of `SCHEDULES`, "auto", or a schedule itself.
       shape: of x, `[T, *B, I]`; dimensions may be symbolic.
       rules: the platform's.
     """
@@ -32,11 +34,13 @@ def choose(function: str, plan: Plan, name: Any, shape: tuple[Any, ...], rules: 
         width = max(cell.output_size for cell in plan.cells)
         gains = rules.prefer_wavefront(len(plan.layers), math.prod(shape[1:-1]), width, shape[0])
         return WAVEFRONT if gains and WAVEFRONT.refuse(plan) is None else LAYERWISE
-    if not isinstance(name, str) or name not in SCHEDULES:
+    chosen = SCHEDULES.get(name) if isinstance(name, str) else name
+    if not isinstance(chosen, Schedule):
         raise ValueError(
-            f"{function}: schedule must be 'auto' or one of {list(SCHEDULES)}, got {name!r}"
+            f"{function}: schedule must be 'auto', one of {list(SCHEDULES)}, or of "
+            f"schedules.pipeline, got {name!r}"
         )
-    reason = SCHEDULES[name].refuse(plan)
+    reason = chosen.refuse(plan)
     if reason is not None:
-        raise ValueError(f"{function}: schedule={name!r} cannot run this network: {reason}")
-    return SCHEDULES[name]
+        raise ValueError(f"{function}: schedule={chosen.name!r} cannot run this network: {reason}")
+    return chosen

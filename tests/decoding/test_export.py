@@ -17,6 +17,8 @@ from deeprnn_jax.decoding import (
     generate,
     gnmt_penalty,
 )
+from tests.decoding.models import language_model
+from tests.exporting import called_in_a_fresh_process, written_and_read
 
 T, B, V = 7, 4, 5
 SEED = jax.random.key_data(jax.random.key(0))
@@ -44,7 +46,7 @@ def assert_same(function, shapes, *args):
         jax.ShapeDtypeStruct(shape, arg.dtype) for shape, arg in zip(shapes, args, strict=True)
     ]
     exported = export.export(jax.jit(function))(*specs)
-    got, expected = exported.call(*args), jax.jit(function)(*args)
+    got, expected = written_and_read(exported).call(*args), jax.jit(function)(*args)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -111,3 +113,45 @@ def test_generate(sampling):
 
     state = export.symbolic_shape(f"b, {V}")
     assert_same(write, [state, state[:1], (2,)], draw((B, V)), jnp.zeros(B, jnp.int32), SEED)
+
+
+def test_a_network_in_a_fresh_process(tmp_path):
+    """Parameters and start tokens go in, for any number of rows; a state of many leaves inside."""
+    rnn, params, _ = language_model(V)
+
+    def stepper(params):
+        return lambda state, tokens: rnn.step(params, state, jax.nn.one_hot(tokens, V))
+
+    def write(params, start, seed):
+        key, state = jax.random.wrap_key_data(seed), rnn.initial_state(params, start.shape)
+        return generate(stepper(params), state, start, T, key, Sampling(0.8), end_token=1)
+
+    def search(params, start):
+        state = rnn.initial_state(params, start.shape)
+        options = {"end_token": 1, "beam_size": 3, "max_steps": T}
+        return beam_search(stepper(params), state, start, **options)
+
+    def transcribe(params, x):
+        return ctc_prefix_beam(rnn.apply(params, x)[1], beam_size=3)
+
+    t, b = export.symbolic_shape("t, b")
+    tokens = jax.ShapeDtypeStruct((b,), jnp.int32)
+    x = jax.ShapeDtypeStruct((t, b, V), jnp.float32)
+    start = np.array([0, 2, 3], np.int32)
+    programs = {
+        "write": (write, (params, tokens, SEED), (params, start, SEED)),
+        "search": (search, (params, tokens), (params, start)),
+        "transcribe": (transcribe, (params, x), (params, draw((T, B, V)))),
+    }
+    found = called_in_a_fresh_process(
+        tmp_path,
+        {
+            name: (export.export(jax.jit(function))(*specs), args)
+            for name, (function, specs, args) in programs.items()
+        },
+    )
+    for name, (function, _, args) in programs.items():
+        expected = jax.jit(function)(*args)
+        assert jax.tree.structure(found[name]) == jax.tree.structure(expected)
+        for a, b in zip(jax.tree.leaves(found[name]), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)

@@ -16,7 +16,7 @@ def test_interop_imports_no_other_library():
     )
     modules = {name.split(".")[0] for name in loaded.stdout.split()}
     assert "deeprnn_jax" in modules
-    assert not modules & {"flax", "torch", "keras", "haiku", "tensorflow"}
+    assert not modules & {"flax", "torch", "keras", "haiku", "tensorflow", "onnx"}
 
 
 def test_every_public_name_is_there():

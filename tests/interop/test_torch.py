@@ -1,5 +1,7 @@
 """torch's modules and ours: the same outputs, states and gradients, both ways."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,12 +144,170 @@ def test_wrapped_weights_are_read(torch):
     assert_close(interop.from_torch(module)[1], expected, 1e-6)
 
 
+NAMED = {"rnn_tanh": {"nonlinearity": "tanh"}, "rnn_relu": {"nonlinearity": "relu"}}
+
+
+@pytest.mark.parametrize("name", torch_cases.STORED)
+def test_state_dicts_of_arrays(name):
+    """As from a safetensors file, where there is no torch."""
+    weights = load(GOLDEN / "torch.npz", name).weights
+    expected = interop.from_torch(torch_cases.stand_in(name, weights))
+    for prefix in ("", "module.", "_orig_mod.encoder."):
+        state_dict = {f"{prefix}{one}": array for one, array in weights.items()}
+        found = interop.from_torch(state_dict | {"head.weight": 0}, **NAMED.get(name, {}))
+        assert found[0] == expected[0]
+        assert_close(found[1], expected[1], 0)
+
+
+@pytest.mark.parametrize("name", torch_cases.CASES)
+def test_state_dicts_compiled_scripted_and_traced_modules(torch, name, tmp_path):
+    module = torch_cases.build(name)
+    expected = interop.from_torch(module)
+    options = NAMED.get(name, {})
+    with warnings.catch_warnings(action="ignore"):  # torch.jit is deprecated; compile uses it
+        scripted = torch.jit.script(module)
+        traced = torch.jit.trace(module, torch.zeros(2, 1, 3))
+        torch.jit.save(traced, tmp_path / "traced.pt")
+        loaded = torch.jit.load(tmp_path / "traced.pt")
+        compiled = torch.compile(module)
+    for source, said in [
+        (module.state_dict(), options),
+        (compiled.state_dict(), options),
+        (compiled, {}),
+        (torch.nn.DataParallel(compiled), {}),
+        (scripted, {}),
+        (traced, options),
+        (loaded, options),
+    ]:
+        rnn, params = interop.from_torch(source, **said)
+        assert rnn == expected[0]
+        assert_close(params, expected[1], 0)
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_state_dicts_of_single_step_cells(torch, kind):
+    cell = getattr(torch.nn, kind)(3, 4)
+    options = {"nonlinearity": "tanh"} if kind == "RNNCell" else {}
+    found, expected = interop.from_torch(cell.state_dict(), **options), interop.from_torch(cell)
+    assert found[0] == expected[0]
+    assert_close(found[1], expected[1], 0)
+
+
+def test_one_of_several_layers_by_its_prefix(torch):
+    model = torch.nn.ModuleDict(
+        {"embed": torch.nn.Embedding(5, 3), "encoder": torch_cases.build("gru")}
+    )
+    model["decoder"] = torch.nn.Sequential(torch_cases.build("lstm"), torch.nn.Linear(4, 5))
+    state_dict = model.state_dict()
+    for prefix in ("decoder.0.", "decoder.0"):
+        rnn, params = interop.from_torch(state_dict, prefix=prefix, dropout=0.25)
+        assert {layer.dropout for layer in rnn.plan.layers} == {0.25}
+        assert_close(params, interop.from_torch(model["decoder"][0])[1], 0)
+    for prefix in (None, "decoder"):
+        with pytest.raises(
+            ValueError,
+            match=r"^from_torch: prefix must be one of \['decoder.0.', 'encoder.'\].*, got "
+            f"{prefix!r}; ",
+        ):
+            interop.from_torch(state_dict, prefix=prefix)
+
+
+def test_a_checkpoint_file(torch, tmp_path):
+    module = torch_cases.build("lstm_projected").to(torch.bfloat16)
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "model.pt")
+    checkpoint = torch.load(tmp_path / "model.pt")
+    assert_close(interop.from_torch(checkpoint["state_dict"])[1], interop.from_torch(module)[1], 0)
+    with pytest.raises(ValueError, match=r"got \['state_dict'\]; of a checkpoint give the entry"):
+        interop.from_torch(checkpoint)
+
+
+@pytest.mark.parametrize("library", ["numpy", "flax", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_safetensors_file(torch, tmp_path, library, dtype):
+    files = pytest.importorskip(f"safetensors.{library}")
+    module = torch_cases.build("gru").to(getattr(torch, dtype))
+    pytest.importorskip("safetensors.torch").save_file(module.state_dict(), tmp_path / "model")
+    found = interop.from_torch(files.load_file(tmp_path / "model"))
+    assert_close(found[1], interop.from_torch(module)[1], 0)
+
+
+def quantised(module):
+    """Stand for one of torch's quantised modules, which have the options but not the weights."""
+    options = {name: getattr(module, name) for name in module.__constants__}
+    return type("LSTM", (), options | {"hidden_size": 3})()
+
+
+def zeros(**shapes):
+    return {f"{name}_l0": np.zeros(shape, "f") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("state_dict", "options", "message"),
+    [
+        ({"head.weight": np.zeros((2, 3))}, {}, "a recurrent layer's weights"),
+        (zeros(weight_ih=(2, 3), weight_hh=(2, 2)), {}, "'tanh' or 'relu'.* does not say it"),
+        (zeros(weight_ih=(4, 3), weight_hh=(4, 2)), {}, r"must be \[G\*H, H\].* got \(4, 2\)"),
+        (zeros(weight_ih=(8, 3)), {}, r"must have weight_hh_l0, got \['weight_ih_l0'\]"),
+        (
+            zeros(weight_ih=(8, 3)) | {"weight_hh_l0": np.zeros((8, 2), "e")},
+            {},
+            r"one dtype, got \['float16', 'float32'\] in .*; cast",
+        ),
+        (
+            zeros(weight_ih=(8, 3), weight_hh=(8, 2), bias_ih=8),
+            {},
+            "must have bias_hh_l0, got",
+        ),
+        (
+            zeros(weight_ih=(8, 3), weight_hh=(8, 2)) | {"weight_ih_l2": np.zeros((8, 2), "f")},
+            {},
+            "must have weight_ih_l1, got",
+        ),
+        (
+            zeros(weight_ih=(8, 3), weight_hh=(8, 2)),
+            {"prefix": "lstm."},
+            r"prefix must be one of \[''\].*got 'lstm.'",
+        ),
+        (
+            zeros(weight_ih=(8, 3), weight_hh=(8, 2)),
+            {"dropout": 1.5},
+            r"dropout must be a probability in \[0, 1\), got 1.5",
+        ),
+    ],
+)
+def test_from_torch_refuses_state_dicts(state_dict, options, message):
+    with pytest.raises(ValueError, match=rf"^from_torch: .*{message}"):
+        interop.from_torch(state_dict, **options)
+
+
+def test_what_a_module_says_itself_is_not_given(torch):
+    for option in ({"prefix": "lstm."}, {"dropout": 0.5}, {"nonlinearity": "tanh"}):
+        with pytest.raises(ValueError, match="must be None for a module, which has its own, got"):
+            interop.from_torch(torch.nn.GRU(3, 2), **option)
+
+
+def test_the_meta_device_is_refused(torch):
+    module = torch.nn.LSTM(3, 2, device="meta")
+    for source in (module, module.state_dict()):
+        with pytest.raises(ValueError, match=r"weight_hh_l0 must hold values, got .* meta device"):
+            interop.from_torch(source)
+
+
+def test_a_parametrised_state_dict_is_refused(torch):
+    module = torch_cases.build("gru")
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l1")
+    with pytest.raises(ValueError, match=r"must have weight_hh_l1, got .*weight_norm"):
+        interop.from_torch(module.state_dict())
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
         (lambda nn: nn.Linear(2, 3), "module must be one of.*got Linear"),
         (lambda nn: nn.Sequential(nn.LSTM(2, 3)), "give the recurrent layer itself"),
+        (lambda nn: quantised(nn.LSTM(2, 3)), r"one dtype, got \[\] in \[\]; .*quantised"),
         (lambda nn: nn.LSTM(2, 3).double(), "float64.*jax_enable_x64"),
+        (lambda nn: nn.LSTM(2, 3).state_dict().values(), "or a state dict, got odict_values"),
     ],
 )
 def test_from_torch_refuses(torch, module, message):
