@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from deeprnn_jax.internals import as_varying, varying_axes
 from deeprnn_jax.types import Array
 
 
@@ -30,12 +30,6 @@ def mesh_of(aval: Any) -> Any:
     """Give the mesh of a type, if one of its axes is explicit, else None."""
     mesh = getattr(getattr(aval, "sharding", None), "mesh", None)
     return mesh if AxisType.Explicit in (getattr(mesh, "axis_types", None) or ()) else None
-
-
-def varying_axes(aval: Any) -> frozenset[str]:
-    """Give the axes of a `shard_map` over which an array's type says that it varies."""
-    varying = getattr(getattr(aval, "mat", aval), "varying", None)  # from jax 0.10
-    return frozenset(varying or getattr(aval, "vma", None) or ())
 
 
 def in_context(array: Array) -> Array:
@@ -60,14 +54,9 @@ def vary_as(tree: Any, like: Any) -> Any:
 
     def vary(array: Array) -> Array:
         missing = tuple(sorted(axes - varying_axes(jax.typeof(array))))
-        return _vary(array, missing) if missing else array
+        return as_varying(array, missing) if missing else array
 
     return jax.tree.map(vary, tree) if axes else tree
-
-
-def _vary(array: Array, axes: tuple[str, ...]) -> Array:
-    old: Any = getattr(lax, "pvary", None)  # jax 0.7
-    return lax.pcast(array, axes, to="varying") if hasattr(lax, "pcast") else old(array, axes)
 
 
 def with_automatic_axes(

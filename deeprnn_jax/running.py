@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
 from deeprnn_jax.arguments import check_state
 from deeprnn_jax.cells.units import add_bias
+from deeprnn_jax.internals import Tracer
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
 from deeprnn_jax.parameters import DeepParams, DeepState, initial_state

@@ -1,13 +1,11 @@
 """What a jaxpr has in it."""
 
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from deeprnn_jax.internals import ClosedJaxpr, Jaxpr, opened
 
 
 def jaxprs_in(value):
-    if isinstance(value, ClosedJaxpr):
-        yield value.jaxpr
-    elif isinstance(value, Jaxpr):
-        yield value
+    if isinstance(value, ClosedJaxpr | Jaxpr):
+        yield opened(value)
     elif isinstance(value, tuple | list):
         for one in value:
             yield from jaxprs_in(one)

@@ -15,6 +15,8 @@ from tests import oracle, programs, registry
 from tests.comparing import assert_close
 from tests.registry import IN, NETWORKS, B, T
 
+pytestmark = pytest.mark.core
+
 each_schedule = pytest.mark.parametrize("schedule", ["reference", "layerwise"])
 CAUSAL = [
     name

@@ -12,6 +12,7 @@ import deeprnn_jax
 ROOT = Path(deeprnn_jax.__file__).parent
 # Each may import what stands before it, and its own package.
 ORDER = (
+    "internals",
     "made",
     "types",
     "meshes",

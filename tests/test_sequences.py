@@ -13,6 +13,8 @@ from tests import oracle, programs, registry
 from tests.comparing import assert_close, assert_same
 from tests.registry import IN, B, T
 
+pytestmark = pytest.mark.core
+
 NETWORKS = {
     "forward": registry.stack_of("lstm", depth=1),
     "both": registry.stack_of("gru", depth=1, bidirectional=True, output_size=2),

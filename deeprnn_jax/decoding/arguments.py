@@ -4,9 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from deeprnn_jax.checks import is_number
+from deeprnn_jax.internals import Tracer
 from deeprnn_jax.types import Array
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from jax.extend.core import Jaxpr, JaxprEqn, Var
-
+from deeprnn_jax.internals import Jaxpr, JaxprEqn, Var
 from deeprnn_jax.recurrence.jaxprs import is_random, is_var, live, reached, variables_of
 from deeprnn_jax.recurrence.products import is_product
 

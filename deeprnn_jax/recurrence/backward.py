@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
+from deeprnn_jax.internals import ClosedJaxpr, Jaxpr, JaxprEqn, Var, close, opened
 from deeprnn_jax.recurrence.analysis import (
     among,
     choose_hoisted,
@@ -37,7 +37,6 @@ from deeprnn_jax.recurrence.analysis import (
 )
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
-    close,
     dtype_of,
     has_body,
     is_var,
@@ -95,7 +94,7 @@ def transpose(
       num_carry: of its inputs.
       linear: which inputs it is linear in, besides the carry.
     """
-    step = jaxpr.jaxpr
+    step = opened(jaxpr)
     _, carry, xs = part(step.invars, num_consts, num_carry)
     ops = _sort(step, num_consts, num_carry, linear)
     ends, ys = step.outvars[:num_carry], step.outvars[num_carry:]

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import JaxprEqn, Var
 
+from deeprnn_jax.internals import JaxprEqn, Var
 from deeprnn_jax.recurrence.backward import Tangent, Transposed
 from deeprnn_jax.recurrence.jaxprs import Env, as_function, dtype_of, operands_of, shape_of
 from deeprnn_jax.recurrence.products import as_product, matrix_gradient, pull_rows

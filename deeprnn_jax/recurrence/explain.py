@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
+from deeprnn_jax.internals import ClosedJaxpr, JaxprEqn, Var, opened
 from deeprnn_jax.recurrence.analysis import part, sort_operations
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.jaxprs import (
@@ -83,7 +83,7 @@ def explain(
 
     """
     closed = jax.make_jaxpr(lambda init, xs: lax_scan(f, init, xs, length))(init, xs)
-    (eqn,) = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "scan")
+    (eqn,) = (eqn for eqn in opened(closed).eqns if eqn.primitive.name == "scan")
     refusal = explain_refusal(eqn)
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
@@ -92,7 +92,7 @@ def explain(
 
 def explain_all(closed: Any) -> str:
     """Say what was found in each recurrence of a traced program, equal ones once."""
-    eqns = _operations_in(closed.jaxpr)
+    eqns = _operations_in(opened(closed))
     texts = Counter(_text(eqn.params) for eqn in eqns if eqn.primitive is recurrence_p)
     if not texts:
         return "No recurrence: all is run by lax.scan."
@@ -116,7 +116,7 @@ def _text(params: dict[str, Any]) -> str:
 
 def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> Iterator[str]:
     """Give the lines about one recurrence."""
-    step = jaxpr.jaxpr
+    step = opened(jaxpr)
     _, carry, _ = part(step.invars, num_consts, num_carry)
     yield f"{length} steps, carry {_types(carry)}"
     ops = sort_operations(step, num_consts, num_carry)
@@ -155,12 +155,12 @@ def _backward(
     """Give the lines about the backward pass."""
     d_consts, _, d_xs = (sum(some) for some in part(active, num_consts, num_carry))
     consts, num_active = len(split.invariant) + d_consts, sum(split.active_carry)
-    linear = [False] * len(split.tangent.jaxpr.invars)
+    linear = [False] * len(opened(split.tangent).invars)
     linear[len(split.invariant) : consts] = [True] * d_consts
     linear[len(linear) - d_xs :] = [True] * d_xs
     plan = transpose(split.tangent, consts, num_active, tuple(linear))
     ops = plan.tangent
-    loop = sort_operations(plan.step.jaxpr, len(plan.consts), num_active + len(plan.summed))
+    loop = sort_operations(opened(plan.step), len(plan.consts), num_active + len(plan.summed))
     again = [*plan.before, *loop.hoisted]
     yield from _part("backward, for all steps at once", again, loop.invariant | ops.invariant)
     yield from _part("backward, each step", loop.loop, loop.invariant)

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
+from deeprnn_jax.internals import ClosedJaxpr, Jaxpr, JaxprEqn, Var, opened
 from deeprnn_jax.recurrence.analysis import among, part, sort_operations
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
@@ -78,7 +78,7 @@ def run(
     Returns:
       The last carry, and outputs `[T, ...]`.
     """
-    step = jaxpr.jaxpr
+    step = opened(jaxpr)
     ops = sort_operations(step, num_consts, num_carry)
     hoisted_bytes = sum(map(num_bytes, ops.hoisted_vars))
     is_large = hoisted_bytes > rules.small_slices

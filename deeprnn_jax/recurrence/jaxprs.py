@@ -10,12 +10,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from deeprnn_jax.meshes import mesh_of, varying_axes
+from deeprnn_jax.internals import (
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Var,
+    close,
+    jaxpr_as_fun,
+    opened,
+    varying_axes,
+)
+from deeprnn_jax.meshes import mesh_of
 from deeprnn_jax.types import Array
 
-_EMPTY = jax.make_jaxpr(lambda: ())().jaxpr
+_EMPTY = opened(jax.make_jaxpr(lambda: ())())
 _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
 
 
@@ -44,24 +53,24 @@ def trace(
 
 def open_calls(closed: Any) -> tuple[Jaxpr, list[Any]]:
     """Open the calls of a jaxpr; its constants become its first inputs, and are given too."""
-    while any(eqn.primitive.name in _CALLS for eqn in closed.jaxpr.eqns):
-        shapes = [_shape_struct(var.aval) for var in closed.jaxpr.invars]
+    while any(eqn.primitive.name in _CALLS for eqn in opened(closed).eqns):
+        shapes = [_shape_struct(var.aval) for var in opened(closed).invars]
         closed = jax.make_jaxpr(lambda *args, c=closed: _evaluate_opened(c, args))(*shapes)
-    jaxpr = closed.jaxpr
+    jaxpr = opened(closed)
     invars = [*jaxpr.constvars, *jaxpr.invars]
     return make_jaxpr(invars, live(jaxpr.eqns, jaxpr.outvars), jaxpr.outvars), list(closed.consts)
 
 
 def _evaluate_opened(closed: Any, args: Sequence[Any]) -> list[Array]:
     env = Env()
-    env.assign([*closed.jaxpr.constvars, *closed.jaxpr.invars], [*closed.consts, *args])
-    for eqn in closed.jaxpr.eqns:
+    env.assign([*opened(closed).constvars, *opened(closed).invars], [*closed.consts, *args])
+    for eqn in opened(closed).eqns:
         if eqn.primitive.name in _CALLS:
             inner: Any = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
             env.assign(eqn.outvars, _evaluate_opened(inner, env.read(eqn.invars)))
         else:
             env.do(eqn)
-    return env.read(closed.jaxpr.outvars)
+    return env.read(opened(closed).outvars)
 
 
 class Env(dict):
@@ -95,11 +104,6 @@ def make_jaxpr(invars: Sequence[Var], eqns: Sequence[JaxprEqn], outvars: Sequenc
     return _EMPTY.replace(
         invars=list(invars), eqns=list(eqns), outvars=list(outvars), effects=effects
     )
-
-
-def close(jaxpr: Jaxpr) -> ClosedJaxpr:
-    """Give a jaxpr without constants as JAX's other functions want it."""
-    return ClosedJaxpr(jaxpr, [])
 
 
 def live(eqns: Sequence[JaxprEqn], wanted: Iterable[Any]) -> list[JaxprEqn]:
@@ -145,7 +149,7 @@ def bodies_of(eqn: JaxprEqn) -> Iterator[Any]:
     """Give the jaxprs inside an operation."""
     for value in eqn.params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
-            body = getattr(one, "jaxpr", one)
+            body = opened(one)
             if hasattr(body, "eqns"):
                 yield body
 
@@ -204,11 +208,3 @@ def as_number(dimension: Any) -> int:
 def num_bytes(var: Any) -> int:
     """Give the size of a variable's value."""
     return math.prod(map(as_number, var.aval.shape)) * var.aval.dtype.itemsize
-
-
-def num_consts_and_carry(eqn: JaxprEqn) -> tuple[int, int]:
-    """Give how many of a `lax.scan`'s operands are consts, and how many the carry."""
-    if "num_consts" in eqn.params:
-        return eqn.params["num_consts"], eqn.params["num_carry"]
-    consts, carry, _ = eqn.params["ft_in"].unpack()  # jax 0.12
-    return len(consts), len(carry)

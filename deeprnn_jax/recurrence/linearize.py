@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
+from deeprnn_jax.internals import ClosedJaxpr, Jaxpr, JaxprEqn, Var, close, opened
 from deeprnn_jax.recurrence.analysis import inputs_of, part, part_eqns, sort_operations, spread
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
-    close,
     dtype_of,
     is_inexact,
     is_var,
@@ -96,9 +95,9 @@ def linearize(
       num_carry: of its inputs.
       active: which inputs have tangents.
     """
-    given = [one and is_inexact(var) for one, var in zip(active, jaxpr.jaxpr.invars, strict=True)]
-    active_in, active_out = spread(jaxpr.jaxpr, num_consts, num_carry, given, is_inexact)
-    derived, new_consts = _derive(jaxpr.jaxpr, num_consts, num_carry, active_in, active_out)
+    given = [one and is_inexact(var) for one, var in zip(active, opened(jaxpr).invars, strict=True)]
+    active_in, active_out = spread(opened(jaxpr), num_consts, num_carry, given, is_inexact)
+    derived, new_consts = _derive(opened(jaxpr), num_consts, num_carry, active_in, active_out)
     there, new, residuals = _choose_kept(derived)
     joined = _choose_joined(derived, new)
     residuals += [Residual("y", len(derived.ys) + index) for index in range(len(joined))]

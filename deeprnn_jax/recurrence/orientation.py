@@ -12,19 +12,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, JaxprEqn
-from jax.extend.core.primitives import dot_general_p
 
+from deeprnn_jax.internals import ClosedJaxpr, JaxprEqn, close, dot_general_p, opened
 from deeprnn_jax.recurrence.analysis import part
-from deeprnn_jax.recurrence.jaxprs import (
-    Env,
-    close,
-    is_var,
-    open_calls,
-    reached,
-    shape_of,
-    trace,
-)
+from deeprnn_jax.recurrence.jaxprs import Env, is_var, open_calls, reached, shape_of, trace
 from deeprnn_jax.recurrence.products import Product, as_product, lay_out, multiply
 from deeprnn_jax.types import Array
 
@@ -51,7 +42,7 @@ def put_rows_first(step: ClosedJaxpr, num_consts: int) -> ClosedJaxpr:
       step: of consts, carry, x_t.
       num_consts: of its inputs.
     """
-    jaxpr = step.jaxpr
+    jaxpr = opened(step)
     varying = reached(jaxpr.eqns, jaxpr.invars[num_consts:])
     invariant = {*jaxpr.invars, *(v for eqn in jaxpr.eqns for v in eqn.outvars)} - varying
     products = {id(eqn): as_product(eqn, invariant) for eqn in jaxpr.eqns}

@@ -16,22 +16,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Primitive
-from jax.interpreters import ad, batching, mlir
 
+from deeprnn_jax.internals import (
+    ClosedJaxpr,
+    Primitive,
+    Tracer,
+    ad,
+    batching,
+    mlir,
+    num_consts_and_carry,
+    opened,
+)
 from deeprnn_jax.meshes import in_context
 from deeprnn_jax.recurrence.analysis import part, spread
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.cotangents import collect, pull_back
 from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
-from deeprnn_jax.recurrence.jaxprs import (
-    Env,
-    dtype_of,
-    is_placed,
-    num_consts_and_carry,
-    shape_of,
-)
+from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, is_placed, shape_of
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.recurrence.orientation import step_of_scan
@@ -58,7 +59,7 @@ def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
 def _plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
     for name in ("overwrite", "shown", "derived"):
         del params[name]
-    return run_plainly(jaxpr.jaxpr, operands, **params)
+    return run_plainly(opened(jaxpr), operands, **params)
 
 
 def _abstract(*avals: Any, jaxpr: Any, num_carry: int, length: int, **params: Any) -> list[Any]:
@@ -184,7 +185,7 @@ def _transpose(
     operands = tuple(one if ad.is_undefined_primal(one) else in_context(one) for one in operands)
     cotangents = [one if isinstance(one, ad.Zero) else in_context(one) for one in cotangents]
     plan = transpose(jaxpr, num_consts, num_carry, linear)
-    variables = jaxpr.jaxpr.invars
+    variables = opened(jaxpr).invars
     _, carry, xs = part(variables, num_consts, num_carry)
     env = Env(
         (var, operand)
@@ -246,7 +247,7 @@ def _transpose_plainly(
 def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> Any:
     """Let JAX batch the `lax.scan`, and take the step of what comes of it."""
     counts = params["num_consts"], params["num_carry"]
-    _, batched = spread(params["jaxpr"].jaxpr, *counts, [dim is not None for dim in dims])
+    _, batched = spread(opened(params["jaxpr"]), *counts, [dim is not None for dim in dims])
     # a carry's new axis stands first; that of outputs after time
     out_dims = [
         (0 if place < params["num_carry"] else 1) if one else None
@@ -288,15 +289,15 @@ def swap_scans(closed: Any, operands: Sequence[Array], **params: Any) -> list[Ar
       operands: of it.
       **params: of `bind`, in place of those that a `lax.scan` has.
     """
-    env = Env(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    env.assign(closed.jaxpr.invars, operands)
-    for eqn in closed.jaxpr.eqns:
+    env = Env(zip(opened(closed).constvars, closed.consts, strict=True))
+    env.assign(opened(closed).invars, operands)
+    for eqn in opened(closed).eqns:
         if eqn.primitive.name == "scan" and explain_refusal(eqn) is None:
             consts, own = recurrence_of(eqn)
             env.assign(eqn.outvars, bind([*consts, *env.read(eqn.invars)], **own | params))
         else:
             env.do(eqn)
-    return env.read(closed.jaxpr.outvars)
+    return env.read(opened(closed).outvars)
 
 
 def explain_refusal(eqn: Any) -> str | None:

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import JaxprEqn, Var
-from jax.extend.core.primitives import conv_general_dilated_p, dot_general_p
 
+from deeprnn_jax.internals import JaxprEqn, Var, conv_general_dilated_p, dot_general_p
 from deeprnn_jax.recurrence.jaxprs import dtype_of, is_var, shape_of
 from deeprnn_jax.types import Array
 

@@ -10,8 +10,7 @@ equal cuts the one nearest to what is needed is taken, for which the least is co
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from jax.extend.core import JaxprEqn, Var
-
+from deeprnn_jax.internals import JaxprEqn, Var
 from deeprnn_jax.recurrence.jaxprs import is_number, live, num_bytes, operands_of
 
 # Elementwise, or a change of layout. Not reductions, whose results are small beside what

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from deeprnn_jax.arguments import choose_checkpoints
+from deeprnn_jax.internals import opened
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.recurrence.primitive import swap_scans
@@ -75,7 +76,7 @@ def scan(
         return plain(init, xs)
     if checkpoint_every is not None:
         # JAX checks the arguments, before they are cut
-        eqns = jax.make_jaxpr(plain)(init, xs).jaxpr.eqns
+        eqns = opened(jax.make_jaxpr(plain)(init, xs)).eqns
         lengths = [eqn.params["length"] for eqn in eqns if eqn.primitive.name == "scan"]
         num_steps = next((length for length in lengths if length != 0), 1)
         every = choose_checkpoints("scan", checkpoint_every, num_steps)

@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 import jax
-from jax.core import Tracer
+
+from deeprnn_jax.internals import Tracer
 
 
 class Rules(NamedTuple):

@@ -19,7 +19,9 @@ def pipeline(
     its own of the stacked layers, `L / devices` of them, does their blocks at the same time as
     the others do theirs, and hands one block to its neighbour: a collective permutation of
     `[K, *B, H]` a diagonal, T/K + L - 1 times, and as many in the backward pass. Layers that
-    are not stacked with others, as the first one, are run on every device.
+    are not stacked with others, as the first one, are run on every device. With the rows of a
+    batch over another axis, weights' gradients are summed over that once a diagonal, where XLA
+    does not move the sum out of the loop, as on CPU.
 
     Args:
       block_size: K; None: √(T / (L - 1)), which is best where handing on costs as much as a

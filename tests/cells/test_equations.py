@@ -10,7 +10,7 @@ from tests import oracle, registry
 from tests.comparing import assert_close
 from tests.registry import IN, H
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.core, pytest.mark.usefixtures("x64")]
 
 
 def softsign(z):

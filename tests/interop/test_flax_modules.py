@@ -18,6 +18,8 @@ from deeprnn_jax import interop
 from deeprnn_jax.interop.nnx_cells import set_value
 from tests.interop.recorded import assert_close, random_like
 
+pytestmark = pytest.mark.core
+
 T, B, I, H = 5, 3, 3, 4  # noqa: E741
 LENGTHS = np.array([5, 2, 3])
 LSTM = drnn.deep_rnn(drnn.lstm(H))

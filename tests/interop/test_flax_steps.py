@@ -14,6 +14,8 @@ from tests.interop.recorded import assert_close
 from tests.interop.test_flax_modules import DROPS, FLAX, B, H, I, Linen, T, inputs, named, params_of
 from tests.test_bad_input import refuses
 
+pytestmark = pytest.mark.core
+
 LENGTHS = np.array([5, 2, 4])
 MASK = np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 0, 1]], bool)
 RESETS = np.array([[0, 0, 1, 1, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0]], bool)

@@ -15,6 +15,8 @@ from tests.interop.recorded import assert_close
 from tests.interop.test_flax_modules import B, H, I, T, inputs, named, params_of
 from tests.test_bad_input import refuses
 
+pytestmark = pytest.mark.core
+
 RESETS = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 0, 0]], bool)
 GRU = drnn.deep_rnn(drnn.gru(H))
 NETWORKS = {

@@ -20,6 +20,8 @@ from tests.programs import AS_IF_LARGE, as_if_large
 from tests.registry import IN
 from tests.user_cells import leaky
 
+pytestmark = pytest.mark.core
+
 # T + L - 1 = 13 is neither's own
 STEPS, ROWS, LAYERS = 11, 2, 3
 CAUSAL = registry.stack_of("lstm", "zoneout", depth=LAYERS, output_size=2, dropout=0.3)
