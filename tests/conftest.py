@@ -64,6 +64,16 @@ def few_compiled_programs():
 
 
 @pytest.fixture(autouse=True)
+def exact_products(request):
+    """Compare numbers of float32 on accelerators too, which by default round operands."""
+    if jax.default_backend() == "cpu" or "default_products" in request.keywords:
+        yield
+        return
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(autouse=True)
 def strict_promotion():
     """Make any mix of two dtypes an error, and of two ranks."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):

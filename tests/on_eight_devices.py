@@ -8,10 +8,8 @@ Every case runs a network, forward and gradient, on a mesh, and compares with on
 import contextlib
 import json
 import math
-import re
 import sys
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
@@ -24,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 import deeprnn_jax as drnn
 from deeprnn_jax.schedules import SCHEDULES, pipeline
+from experiments.pipeline import collectives, in_loops
 
 T, B, I, H = 6, 8, 4, 8  # noqa: E741
 KEY = jax.random.key(3)
@@ -332,26 +331,6 @@ def step_on_an_explicit_mesh() -> None:
         on_mesh, x_0 = put(mesh, params, P()), put(mesh, x[0], P("data"))
         found = jax.jit(rnn.step)(on_mesh, rnn.initial_state(on_mesh, B), x_0)
     assert_close(found, jax.device_get((wanted, y)))
-
-
-def collectives(text: str) -> list[tuple[str, str, str]]:
-    """Give each collective of a compiled program: its kind, its shape, and whose it is."""
-    found, whose = [], ""
-    kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
-    for line in text.splitlines():
-        head = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$", line)
-        whose = head[1] if head else whose
-        one = re.search(rf"= (.+?)(?:\{{[\d,]*\}})? ({kinds})(?:-start)?\(", line)
-        if one:
-            found.append((one[2], one[1], whose))
-    return found
-
-
-def in_loops(text: str) -> dict[tuple[str, str], int]:
-    """Count a compiled program's collectives within loops, by kind and shape."""
-    bodies = set(re.findall(r"body=%?([\w.\-]+)", text))
-    found = collectives(text)
-    return dict(Counter((kind, shape) for kind, shape, whose in found if whose in bodies))
 
 
 def run(words: list[str]) -> Iterator[tuple[str, str | None]]:

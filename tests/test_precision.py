@@ -229,3 +229,17 @@ def test_precision_of_a_cell_that_says_its_own():
 def test_precision_without_meaning():
     with pytest.raises(ValueError, match="deep_rnn: precision must be None, 'default', 'high'"):
         drnn.deep_rnn(drnn.gru(4), precision="float32x")
+
+
+@pytest.mark.default_products
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_agree_as_products_do(schedule):
+    """Whatever the device makes of float32: to 8 bits on a TPU, to 10 on a GPU, to all on a CPU."""
+    rnn = drnn.deep_rnn(drnn.lstm(64), 3)
+    params = rnn.init(jax.random.key(0), 32)
+    x = jax.random.normal(jax.random.key(1), (20, 8, 32))
+    y = rnn.apply(params, x, schedule=schedule)[1]
+    with jax.default_matmul_precision("highest"):
+        exact = rnn.apply(params, x, schedule="reference")[1]
+    tolerance = 1e-5 if jax.default_backend() == "cpu" else 2e-2
+    np.testing.assert_allclose(y, exact, atol=tolerance)
