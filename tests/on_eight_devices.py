@@ -21,6 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import deeprnn_jax as drnn
+from deeprnn_jax import decoding
 from deeprnn_jax.schedules import SCHEDULES, pipeline
 from experiments.pipeline import collectives, in_loops
 
@@ -320,6 +321,29 @@ def shard_map_with_a_state_of_all_rows() -> None:
 
         run = jax.shard_map(on_each, mesh=mesh, in_specs=(P(), BATCH, P()), out_specs=BATCH)
         assert_close(jax.jit(run)(params, x, state), wanted)
+
+
+@case("decoding, explicit")
+def decoding_on_an_explicit_mesh() -> None:
+    """Searches are written for automatic axes, which the caller can make of explicit ones."""
+    mesh = mesh_of(AxisType.Explicit, ("data", 8))
+    rnn = drnn.deep_rnn(drnn.gru(H), 2, output_size=5)
+    params, start = rnn.init(jax.random.key(0), 5), jnp.arange(B) % 4
+
+    def search(params: Any, start: Any) -> Any:
+        def step(state: Any, tokens: Any) -> Any:
+            return rnn.step(params, state, jax.nn.one_hot(tokens, 5))
+
+        state = rnn.initial_state(params, len(start))
+        return decoding.beam_search(step, state, start, end_token=4, beam_size=3, max_steps=6)
+
+    wanted = jax.device_get(jax.jit(search)(params, start))
+    operands = put(mesh, (params, start), (P(), P("data")))
+    for is_set in (False, True):
+        with set_if(mesh, is_set):
+            rows = NamedSharding(mesh, P("data"))
+            run = jax.jit(jax.sharding.auto_axes(search, out_sharding=rows))
+            assert_close(run(*operands), wanted)
 
 
 @case("step, explicit, set")

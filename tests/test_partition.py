@@ -67,7 +67,7 @@ def test_specs_that_do_not_fit(rnn, axes, message):
 
 
 def test_specs_for_another_network():
-    with pytest.raises(ValueError, match="^partition_specs: params are not of this network"):
+    with pytest.raises(ValueError, match=r"^partition_specs: params are not of this network"):
         drnn.partition_specs(BOTH, shapes_of(STACKED))
 
 
