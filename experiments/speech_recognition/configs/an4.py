@@ -1,12 +1,12 @@
 """AN4: a deep bidirectional LSTM with CTC on 40 minutes of speech.
 
 Command:   python -m experiments.speech_recognition --preset an4
-Expected:  test CER 6.08 % (95 % interval over utterances: 4.4 to 8.0), WER 12.94 %, best path;
-           a prefix beam of 16: 5.81, 12.29; with the 6-gram of the training transcripts'
-           characters: 5.03 (3.6 to 6.7), 10.74. Validation CER 6.91 % at step 2,438
+Expected:  test CER 5.54 % (95 % interval over utterances: 3.9 to 7.3), WER 12.42 %, best path;
+           a prefix beam of 16: 5.34, 12.16; with the 6-gram of the training transcripts'
+           characters: 5.22 (3.6 to 7.0), 11.13. Validation CER 7.54 % at step 2,756; one seed
 Target:    test CER at most 12.6 % (ESPnet, CTC alone)
 Hardware:  2 CPU cores
-Time:      96 min on cores that much else was running on
+Time:      90 min on cores that much else was running on
 References: deepspeech.pytorch has CER 4.78 %, WER 10.52 % on this test part (5 x 800
            GRU, 97 epochs); Kaldi's monophones WER 10.61 %, with a language model
 """
