@@ -57,8 +57,10 @@ def save(folder: Path, step: int, state: Any, meta: dict[str, Any]) -> Path:
     for leftover in folder.glob(f"{_UNFINISHED}*"):  # of a run that was killed
         shutil.rmtree(leftover)
     building.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((building / _ARRAYS).absolute(), _keys_to_data(state))
+    # As NumPy's: of several processes orbax would take a JAX array for a part of one.
+    arrays = jax.device_get(_keys_to_data(state))
+    with _checkpointer() as checkpointer:
+        checkpointer.save((building / _ARRAYS).absolute(), arrays)
     write_json(building / _META, {"step": step, **meta})
     write_json(building / _MANIFEST, _checksums(building))
     if final.exists():  # damaged, or it would have been resumed from
@@ -110,13 +112,13 @@ def restore(folder: Path, step: int, target: Any) -> Restored:
         )
     meta = verify(folder, step)
     # Without a sharding orbax would ask for the devices that the checkpoint came from.
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
         jax.eval_shape(_keys_to_data, target),
     )
     arrays = (folder / _name(step) / _ARRAYS).absolute()
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
         if _shapes(checkpointer.metadata(arrays).item_metadata) != _shapes(abstract):
             raise InputError(
                 f"restore: {arrays} was written by another version, for parameters of another "
@@ -189,6 +191,15 @@ def drop_later(folder: Path, step: int) -> None:
     for later in steps(folder):
         if later > step:
             shutil.rmtree(folder / _name(later))
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """Return what writes and reads arrays, in this process alone: no other waits for it."""
+    mine = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=mine, active_processes={mine}, barrier_sync_key_prefix=str(mine)
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def _name(step: int) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
 
+from experiments.common.devices import in_first, initialize
 from experiments.common.errors import InputError
 from experiments.common.experiment import Experiment
 from experiments.common.records import RUN_FILE, new_run, newest_run, read_json
@@ -33,6 +34,18 @@ class Task:
     corpus or the preset that is named, if one is."""
     resume: bool = False
     """Go on with a run that was interrupted, with its own settings."""
+    devices: int | None = None
+    """Spread the rows of each batch over so many devices; else over one, or over all that
+    several processes have. The same numbers to rounding."""
+    distributed: bool = False
+    """Be one of several processes that train together, by jax.distributed.initialize: what the
+    three options below tell it, it finds out by itself under SLURM, Open MPI and on TPU pods."""
+    coordinator_address: str | None = None
+    """--distributed: host:port of the first process."""
+    num_processes: int | None = None
+    """--distributed: how many processes there are."""
+    process_id: int | None = None
+    """--distributed: which one this is; 0 is the first, which alone prints and writes."""
 
     # What asks for a trained model; else the first field that the experiment adds. Its other
     # fields belong to that one.
@@ -54,6 +67,12 @@ class Task:
             raise InputError(f"Task: give one of {' and '.join(named)}, got both")
         if named and self.resume:
             raise InputError(f"Task: --resume goes on with a training; leave it or {named[0]} away")
+        told = [option(n) for n in _TOLD_TO_JAX if getattr(self, n) is not None]
+        if told and not self.distributed:
+            raise InputError(f"Task: {told[0]} goes with --distributed; add it")
+        if named and (self.distributed or self.devices is not None):
+            over = "--distributed" if self.distributed else "--devices"
+            raise InputError(f"Task: {over} is for a training; leave it or {named[0]} away")
 
     @property
     def uses_trained(self) -> bool:
@@ -63,8 +82,11 @@ class Task:
     @property
     def _own(self) -> list[dataclasses.Field[Any]]:
         """Return the fields that the experiment adds."""
-        common = ("preset", "workdir", "resume")
+        common = {field.name for field in dataclasses.fields(Task)}
         return [field for field in dataclasses.fields(self) if field.name not in common]
+
+
+_TOLD_TO_JAX = ("coordinator_address", "num_processes", "process_id")
 
 
 def main(experiment: Experiment, arguments: Sequence[str]) -> None:
@@ -75,6 +97,8 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> None:
             assert experiment.use is not None  # else nothing could be asked for
             experiment.use(task, load_trained(experiment, task.workdir, config, to_stderr))
             return
+        if task.distributed:
+            initialize(task.coordinator_address, task.num_processes, task.process_id)
         path = Path(config.data)
         data = (path.stem if path.is_file() else path.name).replace(":", "-") or "own"
         name = f"{data}-{config.cell}" if hasattr(config, "cell") else data
@@ -82,7 +106,7 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> None:
             plain_errors(),
             run_folder_for(task.workdir, experiment.runs, name) as workdir,
         ):
-            train(experiment, config, workdir, resume=task.resume)
+            train(experiment, config, workdir, resume=task.resume, devices=task.devices)
 
 
 def to_stderr(line: str) -> None:
@@ -242,7 +266,7 @@ def run_folder_for(workdir: Path | None, runs: Path, name: str) -> Iterator[Path
     if workdir is not None:
         yield workdir
         return
-    folder = new_run(runs, name)
+    folder = in_first(functools.partial(new_run, runs, name))
     try:
         yield folder
     finally:

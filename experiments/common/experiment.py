@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.common.devices import Rows
 from experiments.common.optimizers import Optimizer, adamw_of
 from experiments.common.own_data import located
 from experiments.common.plots import draw_run
@@ -55,6 +56,7 @@ class Problem(NamedTuple):
     selection: str  # which of evaluate's scalars: the smallest is best
     train_scalars: Callable[[int, float], Scalars] = _train_loss  # (step, mean loss) -> record
     show: Callable[[Scalars], str] = _losses  # a record in a few words
+    rows: Rows | None = None  # where a batch's are; None: not told, so trained on one device
 
 
 class Trained(NamedTuple):

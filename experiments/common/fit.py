@@ -1,6 +1,7 @@
 """The training loop: stretches of steps between the moments at which something is due."""
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.common import checkpoints, run_folder
+from experiments.common.devices import Spread, in_first, is_first, say
 from experiments.common.experiment import Problem
 from experiments.common.metrics import MetricsLog
 from experiments.common.non_finite import check_finite
@@ -34,6 +36,11 @@ class Training(NamedTuple):
     problem: Problem
     train_step: TrainStep
     params_of: Callable[[TrainState], Any]  # the parameters to evaluate
+    spread: Spread | None = None  # over several devices
+
+    def whole(self, state: TrainState) -> TrainState:
+        """Return a state on one device."""
+        return state if self.spread is None else self.spread.whole(state)
 
 
 class Fitted(NamedTuple):
@@ -60,14 +67,17 @@ def start(training: Training, state: TrainState, *, resume: bool) -> Fitted:
       FloatingPointError: see `fit`.
     """
     standing = START
-    restored = run_folder.restore(training.folder, state) if resume else None
+    restore = functools.partial(run_folder.restore, training.folder, state)
+    restored = in_first(restore) if resume else None
     if restored is not None:
         state, standing = restored
-        print(f"going on from step {standing.step:,}", flush=True)
+        say(f"going on from step {standing.step:,}")
+    if training.spread is not None:
+        state = training.spread.put_state(state)
     num_models = state.key.size
     parameters = num_parameters(state.params) // num_models
     models = f"{num_models} models of " if num_models > 1 else ""
-    print(f"{models}{parameters:,} parameters; writing to {training.folder}/", flush=True)
+    say(f"{models}{parameters:,} parameters; writing to {training.folder}/")
     earlier_seconds = standing.seconds
     state, standing = fit(training, state, standing)
     return Fitted(state, standing, parameters, earlier_seconds)
@@ -90,12 +100,12 @@ def fit(training: Training, state: TrainState, standing: Standing) -> tuple[Trai
         stretch has been written.
     """
     began, settings = time.perf_counter() - standing.seconds, training.settings
-    log = MetricsLog(training.folder, standing.step)
-    with contextlib.closing(log), _bar(training, standing) as bar:
+    with _log(training, standing) as log, _bar(training, standing) as bar:
         for step in stops(settings, standing.step):
             try:
                 state, scalars = _advance(training, state, standing.step, step, bar)
-                found = _evaluate(training, state, step)
+                whole = training.whole(state)
+                found = in_first(functools.partial(_evaluate, training, whole, step))
             except FloatingPointError as error:
                 kept = checkpoints.steps(training.folder / run_folder.CHECKPOINTS)
                 last = f"step {kept[-1]:,}" if kept else "none yet"
@@ -104,11 +114,12 @@ def fit(training: Training, state: TrainState, standing: Standing) -> tuple[Trai
                 standing, step, found.get(training.problem.selection), time.perf_counter() - began
             )
             record = {**scalars, **found, "seconds": standing.seconds}
-            log.write(step, record)
-            _show(bar, training, record, step, evaluated=bool(found))
+            if log is not None:
+                log.write(step, record)
+                _show(bar, training, record, step, evaluated=bool(found))
             # The best one is kept even where no checkpoint is due.
             if _due(settings, step, settings.checkpoint_interval) or standing.best.step == step:
-                run_folder.save(training.folder, state, standing, keep=settings.keep_checkpoints)
+                in_first(functools.partial(_save, training, whole, standing))
     return state, standing
 
 
@@ -137,7 +148,10 @@ def _advance(
     """
     began, reports = time.perf_counter(), []
     for step in range(start, stop):
-        state, report = training.train_step(state, training.problem.batch_at(step))
+        batch = training.problem.batch_at(step)
+        if training.spread is not None:
+            batch = training.spread.put_batch(batch)
+        state, report = training.train_step(state, batch)
         # One step behind: the device always has work, and the bar tells the truth.
         if reports:
             jax.block_until_ready(reports[-1].loss)
@@ -181,6 +195,20 @@ def _moved(standing: Standing, step: int, value: float | None, seconds: float) -
     return Standing(step, best, value, seconds)
 
 
+def _save(training: Training, state: TrainState, standing: Standing) -> None:
+    run_folder.save(training.folder, state, standing, keep=training.settings.keep_checkpoints)
+
+
+@contextlib.contextmanager
+def _log(training: Training, standing: Standing) -> Iterator[MetricsLog | None]:
+    """Give where records go; of several processes the first alone has it."""
+    if not is_first():
+        yield None
+        return
+    with contextlib.closing(MetricsLog(training.folder, standing.step)) as log:
+        yield log
+
+
 def _bar(training: Training, standing: Standing) -> tqdm:
     return tqdm(
         total=training.settings.steps,
@@ -188,6 +216,7 @@ def _bar(training: Training, standing: Standing) -> tqdm:
         desc="training",
         unit="step",
         dynamic_ncols=True,
+        disable=not is_first(),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from experiments.common import run_folder
+from experiments.common.devices import Spread, in_first, say, spread_over
 from experiments.common.errors import InputError
 from experiments.common.experiment import Experiment, Problem, Trained
 from experiments.common.fit import Training, start
@@ -32,7 +33,12 @@ from experiments.common.updates import (
 
 
 def train(
-    experiment: Experiment, config: Any, workdir: str | Path, *, resume: bool = False
+    experiment: Experiment,
+    config: Any,
+    workdir: str | Path,
+    *,
+    resume: bool = False,
+    devices: int | None = None,
 ) -> dict[str, Any]:
     """Train, write a run's files and print what came out.
 
@@ -43,6 +49,8 @@ def train(
       resume: go on from the newest undamaged checkpoint in `workdir`, or start where
         there is none yet. The parameters become, bit for bit, those of a run that was
         never interrupted.
+      devices: how many devices the rows of each batch are spread over: the same numbers to
+        rounding. None: one, or all that several processes have; see `common.devices`.
 
     Returns:
       The content of `result.json`: what the experiment measured, the step that was best,
@@ -58,33 +66,51 @@ def train(
     data = experiment.load(config)
     facts = json.loads(json.dumps(data.facts))  # as a trained model is given them
     model, initial, problem = _checked(experiment, config, data, facts)
-    print(experiment.describe(data), flush=True)
-    run_folder.open_run(folder, config, facts=facts, data_sha256=data.digest, resume=resume)
+    spread = spread_over(devices, problem.rows, config.batch_size)
+    say(experiment.describe(data))
+    described = {"facts": facts, "data_sha256": data.digest}
+    in_first(functools.partial(run_folder.open_run, folder, config, **described, resume=resume))
     # Compiled whole: otherwise some fifty small programs are, one after the other.
     state = jax.jit(initial, compiler_options=_ONCE)()
     many = bool(state.step.ndim)
-    fitted = start(_training(experiment, config, problem, folder, many), state, resume=resume)
+    training = _training(experiment, config, problem, folder, spread, many)
+    fitted = start(training, state, resume=resume)
+
+    def finish() -> dict[str, Any]:
+        trained = _best(experiment, folder, config, model)
+        figures, found = experiment.measure(trained, data)
+        result = {
+            "data": config.data,
+            "best_step": _best_step(experiment, trained),
+            **figures,
+            "last_value": fitted.standing.value,  # of the selection, after the last step
+            "parameters": fitted.parameters,
+            "devices": 1 if spread is None else spread.mesh.size,
+            "seconds": fitted.standing.seconds,
+            "wall_seconds": fitted.earlier_seconds + time.perf_counter() - began,
+            "config": as_stored(config),
+            "environment": environment(experiment.packages),
+        }
+        write_json(folder / RESULT_FILE, result)
+        print(experiment.report(trained, data, result, found), flush=True)
+        return result
+
+    return in_first(finish)
+
+
+def _best(experiment: Experiment, folder: Path, config: Any, model: Any) -> Trained:
+    """Return the model of the best validation.
+
+    Raises:
+      InputError: no checkpoint that was evaluated can be read.
+    """
     trained = load_trained(experiment, folder, config, model=model)
     if trained.best_value is None and experiment.names is None:
         raise InputError(
             "train: no checkpoint that has been evaluated is undamaged, only that of step "
             f"{trained.best_step}; start a new run"
         )
-    figures, found = experiment.measure(trained, data)
-    result = {
-        "data": config.data,
-        "best_step": _best_step(experiment, trained),
-        **figures,
-        "last_value": fitted.standing.value,  # of the selection, after the last step
-        "parameters": fitted.parameters,
-        "seconds": fitted.standing.seconds,
-        "wall_seconds": fitted.earlier_seconds + time.perf_counter() - began,
-        "config": as_stored(config),
-        "environment": environment(experiment.packages),
-    }
-    write_json(folder / RESULT_FILE, result)
-    print(experiment.report(trained, data, result, found), flush=True)
-    return result
+    return trained
 
 
 def finished_or_trained(experiment: Experiment, config: Any, folder: Path) -> dict[str, Any]:
@@ -188,7 +214,12 @@ def _params(config: Any, state: TrainState) -> Any:
 
 
 def _training(
-    experiment: Experiment, config: Any, problem: Problem, folder: Path, many: bool
+    experiment: Experiment,
+    config: Any,
+    problem: Problem,
+    folder: Path,
+    spread: Spread | None,
+    many: bool,
 ) -> Training:
     """Return the training loop's view."""
     settings = config
@@ -199,9 +230,14 @@ def _training(
             keep_checkpoints=max(2, config.steps // config.eval_interval + 1),
         )
     train_step = make_train_step(
-        problem.loss_fn, *experiment.optimizer(config), ema_decay=config.ema_decay, many=many
+        problem.loss_fn,
+        *experiment.optimizer(config),
+        ema_decay=config.ema_decay,
+        many=many,
+        shardings=None if spread is None else spread.of_state,
     )
-    return Training(folder, settings, problem, train_step, functools.partial(_params, config))
+    params_of = functools.partial(_params, config)
+    return Training(folder, settings, problem, train_step, params_of, spread)
 
 
 def _located(experiment: Experiment, config: Any) -> Any:

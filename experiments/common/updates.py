@@ -87,6 +87,7 @@ def make_train_step(
     *,
     ema_decay: float = 0.0,
     many: bool = False,
+    shardings: TrainState | None = None,
 ) -> TrainStep:
     """Return the compiled step `(state, batch) -> (state, report)`.
 
@@ -99,6 +100,7 @@ def make_train_step(
       ema_decay: as for `initial_train_state`.
       many: whether state, batch and report have a leading axis of models, each of which is
         clipped and draws its noise by itself: none sees another.
+      shardings: where the parts of the state lie, on several devices; None: on one.
     """
     ema = optax.ema(ema_decay)
 
@@ -120,7 +122,11 @@ def make_train_step(
         )
         return TrainState(state.step + 1, params, opt_state, averages, carry, state.key), report
 
-    return jax.jit(jax.vmap(train_step) if many else train_step, donate_argnums=0)
+    step = jax.vmap(train_step) if many else train_step
+    if shardings is None:
+        return jax.jit(step, donate_argnums=0)
+    of_report = shardings.step  # all of it on every device, as the count of steps is
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, of_report))
 
 
 def num_parameters(params: Any) -> int:

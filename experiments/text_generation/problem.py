@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Problem
 from experiments.common.optimizers import Optimizer, adamw_of, warmup_cosine
 from experiments.text_generation import batches
@@ -62,6 +63,7 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         selection="validation_nats",
         train_scalars=lambda step, nats: {"epoch": step / num_chunks, **scaled("train", nats)},
         show=show,
+        rows=Rows(batch=(1, 1, None), carry=0),  # x, labels and fresh; the network's state
     )
 
 

@@ -1,5 +1,6 @@
 """A text model that is trained on several devices, and by two processes: the numbers of one."""
 
+import contextlib
 import os
 import re
 import socket
@@ -32,7 +33,7 @@ SETTINGS = [
     *("--chunk-length=6", "--steps=12", "--learning-rate=0.05", "--warmup-steps=1"),
     *("--log-interval=1", "--eval-interval=4", "--checkpoint-interval=4", "--sample-length=4"),
 ]
-# One process for what costs most, and one worker of pytest-xdist for it.
+# One worker of pytest-xdist, for they share a run.
 pytestmark = pytest.mark.xdist_group("devices")
 
 
@@ -51,18 +52,32 @@ def alone(tale):
     return folder
 
 
-def started(program, number, *arguments, cwd):
-    """Start Python with so many devices."""
+def started(program, number, *arguments, cwd, **variables):
+    """Start Python with so many devices, and further variables of the environment."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={number}"
     environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
-        env=os.environ | environment,
+        env=os.environ | environment | variables,
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def ended(*runs):
+    """Give what each has printed, output and errors; where one fails, the later ones are ended."""
+    printed = []
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(run)  # which waits in the end, after the next line's call
+            stack.callback(run.kill)
+        for run in runs:
+            printed.append(run.communicate(timeout=300))
+            if run.returncode:
+                break
+    return printed
 
 
 def losses(folder):
@@ -129,16 +144,15 @@ go_on(run, f"{run}-again")
 def test_four_devices_come_to_the_numbers_of_one(alone, tale, tmp_path):
     """From the first step, and going on: with their own run to the same bits."""
     run = started(START + FOUR, 4, alone, f"--data={tale}", *SETTINGS, cwd=tmp_path)
-    out, error = run.communicate(timeout=300)
+    [(out, error)] = ended(run)
     assert run.returncode == 0, error
     assert re.match("initialize: jax.distributed must be told .* process id .* Give --coord", out)
     assert out.count("going on from step 8") == 2
     for name in ("four", "again", "from_one"):
         assert_same_losses(tmp_path / name, alone)
     assert bits(tmp_path / "again", 12) == bits(tmp_path / "four", 12)
-    assert [read_json(run / "result.json")["devices"] for run in (alone, tmp_path / "four")] == [
-        *(1, 4)
-    ]
+    used = [read_json(folder / "result.json")["devices"] for folder in (alone, tmp_path / "four")]
+    assert used == [1, 4]
 
 
 def free_port():
@@ -153,22 +167,12 @@ def free_port():
 def run_by_two_processes(folder, settings):
     """Return what both print; another may take the port before they do: once more then."""
     for _ in range(3):
-        address = f"--coordinator-address=localhost:{free_port()}"
-        runs = [
-            started(
-                START + TWO,
-                2,
-                *(folder, *settings, address, "--num-processes=2", f"--process-id={i}"),
-                cwd=folder.parent,
-            )
-            for i in range(2)
-        ]
-        try:
-            printed = [run.communicate(timeout=200) for run in runs]
-        finally:
-            for run in runs:
-                run.kill()
-        if "Address already in use" not in printed[0][1]:
+        address = f"localhost:{free_port()}"
+        options = [f"--coordinator-address={address}", "--num-processes=2", *settings]
+        start = partial(started, START + TWO, 2, folder, *options, cwd=folder.parent)
+        runs = [start(f"--process-id={i}", JAX_COORDINATOR_BIND_ADDRESS=address) for i in range(2)]
+        printed = ended(*runs)
+        if "Failed to add port" not in printed[0][1]:
             break
     assert [run.returncode for run in runs] == [0, 0], printed
     lines = [out.splitlines() for out, _ in printed]
