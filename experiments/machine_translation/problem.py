@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Problem
 from experiments.common.updates import LossFn
 from experiments.machine_translation import batches
@@ -62,4 +63,11 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         return {"epoch": step / data.train.per_epoch, "train_loss": loss}
 
     loss_fn = make_loss(model, config.label_smoothing)
-    return Problem(loss_fn, batch_at, evaluate, selection="selection", train_scalars=train_scalars)
+    return Problem(
+        loss_fn,
+        batch_at,
+        evaluate,
+        selection="selection",
+        rows=Rows((1, 0, 1, 1, 0)),
+        train_scalars=train_scalars,
+    )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Problem
 from experiments.music_generation import batches
 from experiments.music_generation.batches import Batch
@@ -51,6 +52,7 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         batch_at,
         evaluate,
         selection="validation_nll",
+        rows=Rows((2, 2, 1)),
         train_scalars=lambda step, nats: {"epoch": step / num_batches, "train_nll": nats},
         show=show,
     )

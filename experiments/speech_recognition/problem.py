@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Problem
 from experiments.speech_recognition import batches, decode
 from experiments.speech_recognition.alphabet import BLANK
@@ -54,6 +55,7 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         batch_at,
         evaluate,
         selection="validation_cer",
+        rows=Rows((1, 0, 0, 0)),
         train_scalars=lambda step, nats: {"epoch": step / per_epoch, "train_nats": nats},
         show=show,
     )

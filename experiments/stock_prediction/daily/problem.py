@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Model, Problem
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.daily import batches
@@ -52,7 +53,8 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         means = {"validation_nats": float(nats.mean()), "validation_qlike": float(qlike.mean())}
         return of_each(config, data.facts, losses) | means
 
-    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)
+    rows = Rows((2,) * 5)
+    return Problem(loss_fn, batch_at, evaluate, rows=rows, selection="validation_loss", show=show)
 
 
 def make_forecast(model: Model, data: Data) -> Callable[[Any], Said]:

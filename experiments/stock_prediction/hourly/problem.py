@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.common.devices import Rows
 from experiments.common.experiment import Model, Problem
 from experiments.stock_prediction.config import Config
 from experiments.stock_prediction.hourly.data import Data, window_starts, windows_at
@@ -55,7 +56,8 @@ def make_problem(config: Config, data: Data, model: Model) -> Problem:
         losses = mean_squared_error(forecast(params, valid_x), valid_y, axis=(1, 2, 3))
         return of_each(config, data.facts, losses) | {"validation_mse": float(losses.mean())}
 
-    return Problem(loss_fn, batch_at, evaluate, selection="validation_loss", show=show)
+    rows = Rows((1, 1))
+    return Problem(loss_fn, batch_at, evaluate, rows=rows, selection="validation_loss", show=show)
 
 
 def make_forecast(model: Model) -> ForecastFn:
