@@ -129,12 +129,15 @@ def choose_key(function: str, key: Any, train: bool | None, is_random: bool) -> 
     return key if train in (None, True) and is_random else None
 
 
-def batch_shape_of(function: str, batch_shape: Any) -> tuple[int, ...]:
+def batch_shape_of(
+    function: str, batch_shape: Any, argument: str = "batch_shape"
+) -> tuple[int, ...]:
     """Give batch axes as a tuple, from a tuple or one int."""
-    shape = (batch_shape,) if isinstance(batch_shape, int | np.integer) else batch_shape
+    is_one = isinstance(batch_shape, int | np.integer) or jax.export.is_symbolic_dim(batch_shape)
+    shape: Any = (batch_shape,) if is_one else batch_shape
     if not isinstance(shape, tuple | list) or not all(map(_is_dimension, shape)):
         raise ValueError(
-            f"{function}: batch_shape must be an int or a tuple of ints, got {batch_shape!r}"
+            f"{function}: {argument} must be an int or a tuple of ints, got {batch_shape!r}"
         )
     return tuple(int(n) if isinstance(n, np.integer) else n for n in shape)
 

@@ -27,7 +27,7 @@ from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.explain import explain_all
 from deeprnn_jax.schedules.rules import rules_of
-from deeprnn_jax.schedules.schedule import LayerStates, Options, Ran
+from deeprnn_jax.schedules.schedule import LayerStates, Options, Ran, Schedule
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array, Cell
 
@@ -112,7 +112,7 @@ class DeepRNN:
         resets: Array | None = None,
         key: Array | None = None,
         train: bool | None = None,
-        schedule: str = "auto",
+        schedule: str | Schedule = "auto",
         checkpoint_every: int | str | None = None,
     ) -> tuple[DeepState, Array]:
         """Run the network over whole sequences.
@@ -130,8 +130,9 @@ class DeepRNN:
             at a masked step it does nothing: put it on the first real step.
           key: a random key turns dropout and the modifiers' noise on.
           train: True, False, or None for "if there is a key".
-          schedule: "auto", or one of `schedules.SCHEDULES`: "layerwise", "wavefront",
-            "reference". The same numbers, another order of work.
+          schedule: "auto", one of `schedules.SCHEDULES`, "layerwise", "wavefront", "pipeline",
+            "reference", or what `schedules.pipeline` gives. The same numbers, another order
+            of work.
           checkpoint_every: keep a layer's activations only every so many steps, and
             compute them again for the gradients: an int, "sqrt" for √T, or None for
             all. The numbers are the same.
@@ -170,7 +171,7 @@ class DeepRNN:
         resets: Array | None = None,
         key: Array | None = None,
         train: bool | None = None,
-        schedule: str = "auto",
+        schedule: str | Schedule = "auto",
         checkpoint_every: int | str | None = None,
     ) -> tuple[DeepState, Array, list[LayerStates]]:
         """Run the network and look inside: the states and gates of every step.

@@ -8,6 +8,7 @@ begins with must be said to vary as what is added to them does.
 
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -59,6 +60,19 @@ def vary_as(tree: Any, like: Any) -> Any:
     return jax.tree.map(vary, tree) if axes else tree
 
 
+def automatic(mesh: Any) -> AbstractContextManager[Any]:
+    """Trace what is inside with the explicit axes of a mesh made automatic; None: as it is."""
+    if mesh is None or not _explicit_axes(mesh):
+        return nullcontext()
+    types = dict.fromkeys(_explicit_axes(mesh), AxisType.Auto)
+    return jax.sharding.use_abstract_mesh(mesh.update_axis_types(types))
+
+
+def _explicit_axes(mesh: Any) -> list[str]:
+    pairs = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return [name for name, kind in pairs if kind is AxisType.Explicit]
+
+
 def with_automatic_axes(
     run: Callable[..., Any], params: Any, x: Array, state: Any, steps: Any, key: Any
 ) -> Any:
@@ -91,8 +105,7 @@ def with_automatic_axes(
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     num_steps, input_size = x.shape[0], x.shape[-1]
-    automatic = dict.fromkeys(mesh.axis_names, AxisType.Auto)
-    with jax.sharding.use_abstract_mesh(mesh.update_axis_types(automatic)):
+    with automatic(mesh):
         found = jax.eval_shape(
             run,
             jax.tree.map(shape_of, params),
@@ -101,4 +114,6 @@ def with_automatic_axes(
             jax.tree.map(lambda flag: shape_of(flag, (num_steps, *sizes)), steps),
             jax.tree.map(shape_of, key),
         )
-    return jax.sharding.auto_axes(run, out_sharding=jax.tree.map(place, found))(*arrays)
+    # In a `shard_map` over some axes those are its own.
+    axes = tuple(_explicit_axes(mesh))
+    return jax.sharding.auto_axes(run, axes=axes, out_sharding=jax.tree.map(place, found))(*arrays)

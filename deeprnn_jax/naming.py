@@ -20,8 +20,8 @@ from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.parameters import DeepParams, check_params, params_shapes
 from deeprnn_jax.types import Array
 
-_TWO_BYTES = np.dtype("V2")  # as what `np.load` gives of bfloat16, which it does not know
 Form = Any  # of parameters: what `jax.tree.structure` gives
+_TWO_BYTES = np.dtype("V2")  # as what `np.load` gives of bfloat16, which it does not know
 
 
 def to_dict(plan: Plan, params: DeepParams) -> dict[str, Array]:

@@ -17,7 +17,7 @@ class PartitionSpecs(NamedTuple):
 
     params: DeepParams  # of specs, as the parameters are of arrays
     state: tuple[Any, ...]  # likewise, of a state with one batch axis
-    x: PartitionSpec  # of x [T, B, I], y [T, B, O], and flags [T, B] but for the last entry
+    x: PartitionSpec  # of x [T, B, I]; y [T, B, O] comes so
 
 
 def partition_specs(
@@ -33,13 +33,14 @@ def partition_specs(
 
     Args:
       rnn: the network.
-      params: its parameters, or their shapes.
+      params: its parameters, or their shapes and dtypes.
       layers: the mesh's axis for stacked layers, of a network with `stack_layers=True`; the
         first layer, which stands alone, is on every device. Run it by
         `schedules.pipeline(axis=layers)`.
       batch: the axis, or axes, for the rows of a batch.
       hidden: the axis for units: the columns of each cell's matrices, the rows of the
-        readout's. Every step then gathers h, so it is for layers too wide for one device.
+        readout's. Every step then gathers h, so it is for layers too wide for one device. On
+        an explicit mesh y and the state come back whole along H.
       mesh: the mesh, for a check that it has these axes and that they divide the arrays; None:
         that of `jax.set_mesh`, or no check.
 
@@ -58,8 +59,17 @@ def partition_specs(
       >>> specs.params.layers[1].cell.w_x, specs.state[1].h, specs.x
       (P('stage', None, None), P('stage', 'data', None), P(None, 'data', None))
     """
-    check_params("partition_specs", rnn.plan, jax.tree.map(_as_shape, params))
-    used = [name for one in (layers, batch, hidden) for name in _names(one)]
+    if not isinstance(rnn, DeepRNN):
+        raise ValueError(f"partition_specs: rnn must be a network, got {type(rnn).__name__}")
+    check_params("partition_specs", rnn.plan, params)
+    axes: dict[str, Any] = {"layers": layers, "batch": batch, "hidden": hidden}
+    for argument, axis in axes.items():
+        if not all(isinstance(name, str) for name in _names(axis)):
+            raise ValueError(
+                f"partition_specs: {argument} must be an axis's name, several in a tuple, or None, "
+                f"got {axis!r}"
+            )
+    used = [name for axis in axes.values() for name in _names(axis)]
     if len(set(used)) < len(used):
         raise ValueError(
             f"partition_specs: an axis can be for one thing, got layers={layers!r}, "
@@ -73,7 +83,8 @@ def partition_specs(
         )
     both = plan.merge is not None
     entries, states = [], []
-    shapes = jax.eval_shape(lambda tree: initial_state(plan, tree, (1,)), params)
+    # of no rows, which any number of devices divides
+    shapes = jax.eval_shape(lambda tree: initial_state(plan, tree, (0,)), params)
     for number, (entry, state) in enumerate(zip(params.layers, shapes, strict=True)):
         stacked = plan.stack_layers and plan.groups[number].size > 1
         first = [layers if stacked else None] if plan.stack_layers else []
@@ -87,7 +98,8 @@ def partition_specs(
     specs = PartitionSpecs(
         DeepParams(tuple(entries), readout), tuple(states), PartitionSpec(None, batch, None)
     )
-    _check_mesh(specs.params, params, {"layers": layers, "batch": batch, "hidden": hidden}, mesh)
+    for name, one, arrays in (("params", specs.params, params), ("state", specs.state, shapes)):
+        _check_mesh(name, one, arrays, axes, mesh)
     return specs
 
 
@@ -101,7 +113,7 @@ def _specs_of(tree: Any, first: list[Axis], last: Axis) -> Any:
     return jax.tree.map(spec, tree)
 
 
-def _check_mesh(specs: Any, params: Any, axes: dict[str, Axis], mesh: Any) -> None:
+def _check_mesh(tree_name: str, specs: Any, arrays: Any, axes: dict[str, Axis], mesh: Any) -> None:
     """Raise ValueError unless the mesh, if there is one, has the axes, and they divide."""
     mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
     sizes: dict[str, int] = dict(mesh.shape)
@@ -114,21 +126,17 @@ def _check_mesh(specs: Any, params: Any, axes: dict[str, Axis], mesh: Any) -> No
                     f"partition_specs: {argument} must be one of the mesh's axes, {list(sizes)}, "
                     f"got {name!r}"
                 )
-    pairs = zip(jax.tree.leaves_with_path(params), jax.tree.leaves(specs), strict=True)
+    pairs = zip(jax.tree.leaves_with_path(arrays), jax.tree.leaves(specs), strict=True)
     for (path, leaf), spec in pairs:
         for size, axis in zip(leaf.shape, spec, strict=True):
             number = math.prod(sizes[name] for name in _names(axis))
             if size % number:
                 raise ValueError(
                     f"partition_specs: the {number} devices along {axis!r} must divide {size}, of "
-                    f"params{jax.tree_util.keystr(path)} {leaf.shape}; use another mesh, or "
+                    f"{tree_name}{jax.tree_util.keystr(path)} {leaf.shape}; use another mesh, or "
                     "another number of layers or units"
                 )
 
 
 def _names(axis: Axis) -> tuple[str, ...]:
-    return () if axis is None else (axis,) if isinstance(axis, str) else tuple(axis)
-
-
-def _as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return () if axis is None else axis if isinstance(axis, tuple) else (axis,)

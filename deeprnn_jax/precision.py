@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax.checks import check_initial_state
-from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, open_calls
+from deeprnn_jax.internals import JaxprEqn
+from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, evaluate
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
 _PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -111,18 +112,17 @@ def with_precision(cell: Cell, precision: Precision) -> Cell:
 def _with_narrow_products(function: Callable[..., Any], dtype: Any) -> Callable[..., Any]:
     """Cast the operands of a function's products to `dtype`; its sums keep their own."""
 
+    def do(env: Env, eqn: JaxprEqn) -> None:
+        if eqn.primitive.name not in _PRODUCTS:
+            env.do(eqn)
+            return
+        operands = cast_floating(env.read(eqn.invars), dtype)
+        params = eqn.params | {"preferred_element_type": dtype_of(eqn.outvars[0])}
+        env.assign(eqn.outvars, [eqn.primitive.bind(*operands, **params)])
+
     def run(*args: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        jaxpr, consts = open_calls(closed)
-        env = Env(zip(jaxpr.invars, [*consts, *jax.tree.leaves(args)], strict=True))
-        for eqn in jaxpr.eqns:
-            if eqn.primitive.name in _PRODUCTS:
-                operands = cast_floating(env.read(eqn.invars), dtype)
-                wide = dtype_of(eqn.outvars[0])
-                params = eqn.params | {"preferred_element_type": wide}
-                env.assign(eqn.outvars, [eqn.primitive.bind(*operands, **params)])
-            else:
-                env.do(eqn)
-        return jax.tree.unflatten(jax.tree.structure(shapes), env.read(jaxpr.outvars))
+        found = evaluate(closed, jax.tree.leaves(args), do)
+        return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
     return run

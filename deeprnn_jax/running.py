@@ -57,7 +57,8 @@ def run(
     if state is not None:
         check_state(function, state, start)
         start = state
-    start = vary_as(start, arrays)
+    # Said to vary before the loops, so that weights' gradients are summed over devices after them.
+    params, x, start, steps = vary_as((params, x, start, steps), arrays)
     x = zero_where_masked(x.astype(plan.precision.compute), steps.mask)
     with multiplying(plan.precision.products):
         ran = schedule.run(_precise(plan), params.layers, x, start, steps, key, options)

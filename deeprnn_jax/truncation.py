@@ -13,6 +13,7 @@ from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
 from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
 from deeprnn_jax.running import is_staged
 from deeprnn_jax.schedules.rules import rules_of
+from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array
 
@@ -29,7 +30,7 @@ def truncated(
     resets: Array | None = None,
     key: Array | None = None,
     train: bool | None = None,
-    schedule: str = "auto",
+    schedule: str | Schedule = "auto",
     checkpoint_every: int | str | None = None,
 ) -> tuple[DeepState, Array]:
     """Run a sequence chunk by chunk, with no gradient from one chunk to the one before.

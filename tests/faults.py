@@ -183,7 +183,7 @@ FAULTS = (
     ),
     Fault(
         "wavefront: a diagonal too early",
-        "deeprnn_jax/schedules/diagonals.py",
+        "deeprnn_jax/schedules/skew.py",
         "rows[start + layer + jnp.arange(num_steps)[None], layer]",
         "rows[layer + jnp.arange(num_steps)[None], layer]",
         CONTRACT,

@@ -148,10 +148,21 @@ def test_apply_step_and_a_train_step_in_a_fresh_process(tmp_path):
         assert_close(found[name], jax.jit(function)(*args), 1e-6)
 
 
+def test_first_states_of_a_symbolic_batch():
+    """The size alone, as an int would be, not a tuple of it."""
+    rnn = drnn.deep_rnn(drnn.lstm(4), 2)
+    params, state = registry.shapes_of(rnn)
+    t, b = export.symbolic_shape("t, b")
+    x = jax.ShapeDtypeStruct((t, b, IN), jnp.float32)
+    run = jax.jit(lambda params, x: rnn.initial_state(params, x.shape[1]))
+    found = export.export(run)(params, x).out_avals
+    assert [leaf.shape for leaf in found] == [(b, 4)] * len(jax.tree.leaves(state))
+
+
 OWN = [
     name
     for name, one in registry.CELLS.items()
-    if one.make(4).made.factory.__module__[:4] == "deep"
+    if one.make(4).made.factory.__module__.startswith("deeprnn_jax")
 ]
 
 

@@ -122,6 +122,18 @@ def test_the_library_needs_only_what_it_declares(path):
     assert others <= allowed
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_may_change_in_jax_is_imported_in_one_place(path):
+    inside = {"jax.extend", "jax.interpreters", "jax.core", "jax._src"}
+    found = {name for name in imports_of(path) if name.startswith(tuple(inside))}
+    assert not found or name_of(path) == "internals", found
+
+
+def test_what_is_cited_is_this_version():
+    said = (ROOT.parent / "CITATION.cff").read_text()
+    assert f"version: {deeprnn_jax.__version__}\n" in said
+
+
 def test_importing_is_quick():
     """Only what the public names need: nothing that trains, plots or reads files."""
     heavy = [

@@ -1,13 +1,17 @@
 """Which array lies where on a mesh, and what is said of meshes that do not fit."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 import deeprnn_jax as drnn
+from tests.comparing import assert_close
 
 STACKED = drnn.deep_rnn(drnn.lstm(8), 5, stack_layers=True, output_size=3, skip="highway")
+PLAIN = drnn.deep_rnn(drnn.lstm(8), 2)
 BOTH = drnn.deep_rnn(drnn.gru(8), 2, bidirectional=True)
 
 
@@ -56,6 +60,8 @@ def test_specs_have_the_form_of_what_they_are_for(rnn):
         (STACKED, {"layers": "a", "mesh": (3, "a")}, "the 3 devices along 'a' must divide 4, of"),
         (STACKED, {"hidden": "a", "mesh": (3, "a")}, "the 3 devices along 'a' must divide 32, of"),
         (STACKED, {"batch": "b", "mesh": (2, "a")}, "batch must be one of the mesh's axes"),
+        (PLAIN, {"hidden": "a", "mesh": (16, "a")}, r"the 16 devices .* of state\[0\]\.\w"),
+        (STACKED, {"hidden": 0}, "hidden must be an axis's name"),
     ],
 )
 def test_specs_that_do_not_fit(rnn, axes, message):
@@ -76,13 +82,8 @@ def test_specs_for_another_network():
     [
         (5, True, None, "axis must be one of the mesh's, \\[\\], got 'stage'"),
         (5, True, "other", "axis must be one of the mesh's, \\['other'\\], got 'stage'"),
-        (5, False, "stage", "the 1 devices along 'stage' must divide the stacked layers, got none"),
-        (
-            1,
-            True,
-            "stage",
-            "the 1 devices along 'stage' must divide the stacked layers, got \\[\\]",
-        ),
+        (5, False, "stage", "rnn must have layers that are stacked, got none"),
+        (1, True, "stage", "rnn must have layers that are stacked, got none"),
     ],
 )
 def test_pipelines_that_do_not_fit(layers, stack, mesh, message):
@@ -94,7 +95,7 @@ def test_pipelines_that_do_not_fit(layers, stack, mesh, message):
         rnn.apply(params, jnp.ones((6, 2, 3)), schedule=schedule)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, True])
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, [1]])
 def test_blocks_without_steps(size):
     with pytest.raises(ValueError, match=r"^pipeline: block_size must be"):
         drnn.schedules.pipeline(size)
@@ -115,11 +116,26 @@ def test_any_block_gives_the_same_numbers(size):
     lengths = jnp.array([7, 0, 5])
 
     def run(schedule):
-        state, y, layers = STACKED.inspect(params, x, lengths=lengths, schedule=schedule)
-        return state, y, [one.state for one in layers]
+        def loss(params, x):
+            state, y, layers = STACKED.inspect(params, x, lengths=lengths, schedule=schedule)
+            return jnp.sum(jnp.sin(y)), (state, y, [one.state for one in layers])
 
-    wanted = run("layerwise")
-    found = run(drnn.schedules.pipeline(size))
-    assert all(
-        jax.tree.leaves(jax.tree.map(lambda a, b: jnp.allclose(a, b, atol=1e-6), found, wanted))
-    )
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+
+    assert_close(run(drnn.schedules.pipeline(size)), run("layerwise"), 1e-5)
+
+
+def test_pipelines_made_alike_are_equal():
+    mesh = jax.make_mesh((1,), ("stage",))
+    one, other = (drnn.schedules.pipeline(20, axis="stage", mesh=mesh) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(drnn.schedules.pipeline(block_size=20, axis="stage", mesh=mesh))
+    assert one != drnn.schedules.pipeline(10, axis="stage", mesh=mesh)
+    again = pickle.loads(pickle.dumps(drnn.schedules.pipeline(20, axis="stage")))
+    assert again == drnn.schedules.pipeline(20, axis="stage")
+
+
+def test_a_pipeline_of_no_rows():
+    params = STACKED.init(jax.random.key(0), 4)
+    y = STACKED.apply(params, jnp.ones((6, 0, 4)), schedule=drnn.schedules.pipeline(2))[1]
+    assert y.shape == (6, 0, 3)

@@ -197,6 +197,7 @@ def precisions_of(rnn, **how):
     return set(re.findall(r"dot_general.*precision = \[(.*?)\]", text))
 
 
+@pytest.mark.default_products
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_precision_is_of_all_products_and_their_derivatives(schedule):
     def make(precision):
@@ -226,9 +227,10 @@ def test_precision_of_a_cell_that_says_its_own():
     assert precisions_of(rnn) == {"HIGH, HIGH", "HIGHEST, HIGHEST"}
 
 
-def test_precision_without_meaning():
-    with pytest.raises(ValueError, match="deep_rnn: precision must be None, 'default', 'high'"):
-        drnn.deep_rnn(drnn.gru(4), precision="float32x")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", 1, True, jnp.float32])
+def test_precision_without_meaning(precision):
+    with pytest.raises(ValueError, match=r"^deep_rnn: precision must be None, 'default', 'high'"):
+        drnn.deep_rnn(drnn.gru(4), precision=precision)
 
 
 @pytest.mark.default_products

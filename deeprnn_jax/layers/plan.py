@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from jax.lax import Precision as Lax
+from jax import lax
 
 from deeprnn_jax.checks import check_floating_dtype, check_rate, check_size
 from deeprnn_jax.layers import layer as layers
@@ -101,13 +101,13 @@ def make_precision(
     accumulate = state = accumulation_dtype(compute)
     if state_dtype is not None:
         state = check_floating_dtype("deep_rnn", "state_dtype", state_dtype)
-    try:
-        products = None if products is None else Lax(products).name.lower()
-    except ValueError:
+    if isinstance(products, lax.Precision):
+        products = products.name.lower()
+    if products is not None and products not in ("default", "high", "highest"):
         raise ValueError(
             "deep_rnn: precision must be None, 'default', 'high' or 'highest', got "
             f"{products!r}; dtypes have arguments of their own"
-        ) from None
+        )
     return Precision(param, compute, accumulate, state, products)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from deeprnn_jax.internals import ClosedJaxpr, JaxprEqn, Var, opened
+from deeprnn_jax.meshes import automatic
 from deeprnn_jax.recurrence.analysis import part, sort_operations
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.jaxprs import (
@@ -93,7 +94,8 @@ def explain(
 def explain_all(closed: Any) -> str:
     """Say what was found in each recurrence of a traced program, equal ones once."""
     eqns = _operations_in(opened(closed))
-    texts = Counter(_text(eqn.params) for eqn in eqns if eqn.primitive is recurrence_p)
+    with automatic(jax.sharding.get_abstract_mesh()):  # as in a network's loops
+        texts = Counter(_text(eqn.params) for eqn in eqns if eqn.primitive is recurrence_p)
     if not texts:
         return "No recurrence: all is run by lax.scan."
     return "\n\n".join(f"{count} x {text}" for text, count in texts.items())

@@ -55,21 +55,31 @@ def open_calls(closed: Any) -> tuple[Jaxpr, list[Any]]:
     """Open the calls of a jaxpr; its constants become its first inputs, and are given too."""
     while any(eqn.primitive.name in _CALLS for eqn in opened(closed).eqns):
         shapes = [_shape_struct(var.aval) for var in opened(closed).invars]
-        closed = jax.make_jaxpr(lambda *args, c=closed: _evaluate_opened(c, args))(*shapes)
+        closed = jax.make_jaxpr(lambda *args, c=closed: evaluate(c, args))(*shapes)
     jaxpr = opened(closed)
     invars = [*jaxpr.constvars, *jaxpr.invars]
     return make_jaxpr(invars, live(jaxpr.eqns, jaxpr.outvars), jaxpr.outvars), list(closed.consts)
 
 
-def _evaluate_opened(closed: Any, args: Sequence[Any]) -> list[Array]:
+def evaluate(
+    closed: Any, args: Sequence[Any], do: Callable[["Env", JaxprEqn], None] | None = None
+) -> list[Array]:
+    """Evaluate a jaxpr, the calls in it opened.
+
+    Args:
+      closed: the jaxpr, with its constants.
+      args: flat.
+      do: does an operation that is no call; None: as it stands.
+    """
+    do = Env.do if do is None else do
     env = Env()
     env.assign([*opened(closed).constvars, *opened(closed).invars], [*closed.consts, *args])
     for eqn in opened(closed).eqns:
         if eqn.primitive.name in _CALLS:
             inner: Any = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            env.assign(eqn.outvars, _evaluate_opened(inner, env.read(eqn.invars)))
+            env.assign(eqn.outvars, evaluate(inner, env.read(eqn.invars), do))
         else:
-            env.do(eqn)
+            do(env, eqn)
     return env.read(opened(closed).outvars)
 
 

@@ -13,6 +13,7 @@ step as one; over the devices of a mesh, each does its own of them (`stages`).
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from deeprnn_jax.recurrence import scan
 from deeprnn_jax.schedules.layer_by_layer import ScanFn
 from deeprnn_jax.schedules.layerwise import LAYERWISE
 from deeprnn_jax.schedules.schedule import Options, Ran
+from deeprnn_jax.schedules.skew import cut_blocks, join_blocks, repeat, skew, unskew
 from deeprnn_jax.schedules.stages import ALONE, Ring, Stages, run_stages
 from deeprnn_jax.schedules.steps import run_step
 from deeprnn_jax.sequences import Steps
@@ -72,9 +74,32 @@ def refuse(plan: Plan) -> str | None:
     return None
 
 
-def num_diagonals(block_size: int | None, plan: Plan, length: int) -> int:
-    """Give the steps of the loop, for a sequence of T."""
-    return -(-length // _block_size(block_size, plan, length)) + len(plan.layers) - 1
+@dataclass(frozen=True)
+class NumDiagonals:
+    """Gives the steps of the loop, for a sequence of T."""
+
+    block_size: int | None
+
+    def __call__(self, plan: Plan, length: int) -> int:
+        """Count the blocks, and the diagonals at the end."""
+        return -(-length // _block_size(self.block_size, plan, length)) + len(plan.layers) - 1
+
+
+@dataclass(frozen=True)
+class Diagonals:
+    """Runs all layers at once; see `schedule.RunFn`. Equal if made alike.
+
+    Attributes:
+      block_size: K, or None for what `_block_size` finds.
+      stages: the devices over which stacked layers lie, or None.
+    """
+
+    block_size: int | None
+    stages: Stages | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Ran:
+        """Run them."""
+        return _run(self.block_size, self.stages, *args, **kwargs)
 
 
 def _block_size(block_size: int | None, plan: Plan, num_steps: Any) -> int:
@@ -89,7 +114,7 @@ def _block_size(block_size: int | None, plan: Plan, num_steps: Any) -> int:
     return max(1, round(math.sqrt(num_steps / max(1, len(plan.layers) - 1))))
 
 
-def run_diagonals(
+def _run(
     block_size: int | None,
     stages: Stages | None,
     plan: Plan,
@@ -100,24 +125,11 @@ def run_diagonals(
     key: Array | None,
     options: Options,
 ) -> Ran:
-    """Run all layers at once; see `schedule.RunFn`.
-
-    Args:
-      block_size: K, or None for what `_block_size` finds.
-      stages: the devices over which stacked layers lie, or None.
-      plan: as in `RunFn`, as all that follow.
-      params: likewise.
-      x: likewise.
-      state: likewise.
-      steps: likewise.
-      key: likewise.
-      options: likewise.
-    """
     num_steps, num_layers = x.shape[0], len(plan.layers)
     if num_steps == 1:  # as many diagonals as layers
         return LAYERWISE.run(plan, params, x, state, steps, key, options)
     size = _block_size(block_size, plan, num_steps)
-    cut = partial(_cut, size=size)
+    cut = partial(cut_blocks, size=size)
     ready = [
         _ready(plan, number, together(plan, params, number), steps, key, x.shape[:-1], cut)
         for number in range(len(plan.groups))
@@ -138,7 +150,9 @@ def run_diagonals(
         ring: Ring, x: Array, groups: list[GroupParams], carry: Any, inputs: list[GroupInputs]
     ) -> Any:
         step = partial(_step, ring, run, plan, options.want_states, groups)
-        return scan(step, carry, (x, inputs), checkpoint_every=options.checkpoint_every)
+        every = options.checkpoint_every
+        carry, (y, states) = scan(step, carry, (x, inputs), checkpoint_every=every)
+        return carry, (y[num_layers - 1 :], states)
 
     groups, inputs = zip(*ready, strict=True)
     operands = jnp.pad(blocks, pad), list(groups), carry, list(inputs)
@@ -147,16 +161,14 @@ def run_diagonals(
     else:
         carry, (y, states) = run_stages(stages, plan, loop, *operands)
 
-    def join_blocks(rows: Array) -> Array:
-        return _join(rows, size, num_steps)
-
+    joined = partial(join_blocks, size=size, num_steps=num_steps)
     finals, found = [], []
     for group, after, seen in zip(plan.groups, carry, states, strict=True):
-        unskew = partial(_unskew, start=group.start, num_steps=blocks.shape[0])
+        back = partial(unskew, start=group.start, num_steps=blocks.shape[0])
         finals += held_together(plan, after.state, group.size)
-        of_layers = jax.tree.map(lambda rows, unskew=unskew: join_blocks(unskew(rows)), seen)
+        of_layers = jax.tree.map(lambda rows, back=back: joined(back(rows)), seen)
         found += [take(of_layers, place) for place in range(group.size)]
-    y = join_blocks(y[None, num_layers - 1 :])[0]
+    y = joined(y[None])[0]
     return Ran(tuple(finals), y, found if options.want_states else None)
 
 
@@ -187,15 +199,13 @@ def _ready(
         lambda leaf: jnp.broadcast_to(leaf, (size, shape[0], *leaf.shape[2:])), dropout
     )
 
-    def skew(rows: Array) -> Array:
-        return _skew(cut(rows), start=start, num_layers=len(plan.layers))
+    def lay(rows: Array) -> Array:
+        return skew(cut(rows), start=start, num_layers=len(plan.layers))
 
     active = jnp.ones(shape, bool) if steps.mask is None else steps.mask
     resets = steps.resets
-    flags = Steps(
-        skew(_repeat(active, size)), None if resets is None else skew(_repeat(resets, size))
-    )
-    inputs = GroupInputs(flags, *jax.tree.map(skew, (lane.noise, dropout)))
+    flags = Steps(lay(repeat(active, size)), None if resets is None else lay(repeat(resets, size)))
+    inputs = GroupInputs(flags, *jax.tree.map(lay, (lane.noise, dropout)))
     return GroupParams(params, lane._replace(noise=None)), inputs
 
 
@@ -248,49 +258,3 @@ def _step_layer(
 def _once(step: Callable[[Any, Any], tuple[Any, Any]], state: State, inputs: Any) -> Any:
     """Do a block of one time step, which has no axis for it."""
     return step(state, inputs)
-
-
-def _repeat(flag: Array, times: int) -> Array:
-    return jnp.broadcast_to(flag, (times, *flag.shape))
-
-
-def _cut(rows: Array, *, size: int) -> Array:
-    """Cut time into blocks: `[L, T, ...]` to `[L, N, K, ...]`, zeros after the last step."""
-    if size == 1:
-        return rows
-    num = -(-rows.shape[1] // size)
-    rest = [(0, 0)] * (rows.ndim - 2)
-    rows = jnp.pad(rows, [(0, 0), (0, num * size - rows.shape[1]), *rest])
-    return rows.reshape(len(rows), num, size, *rows.shape[2:])
-
-
-def _join(rows: Array, size: int, num_steps: int) -> Array:
-    """Join blocks: `[L, N, K, ...]` to `[L, T, ...]`; `_cut`'s inverse."""
-    if size == 1:
-        return rows
-    return rows.reshape(len(rows), -1, *rows.shape[3:])[:, :num_steps]
-
-
-def _skew(rows: Array, *, start: int, num_layers: int) -> Array:
-    """Give each layer's row its delay: `[L, T, ...]` to `[S, L, ...]`, S = T + L - 1.
-
-    Args:
-      rows: one row a layer of a run.
-      start: the index of the run's first layer.
-      num_layers: of the network.
-    """
-    count, num_steps = rows.shape[:2]
-    num_diagonals = num_steps + num_layers - 1
-    rest = [(0, 0)] * (rows.ndim - 2)
-    # Each row is one longer than the diagonals are many, so that laid end to end and cut
-    # anew, each begins one later than the row before it.
-    rows = jnp.pad(rows, [(0, 0), (start, num_diagonals + 1 - start - num_steps), *rest])
-    flat = rows.reshape(count * (num_diagonals + 1), *rows.shape[2:])
-    skewed = flat[: count * num_diagonals].reshape(count, num_diagonals, *rows.shape[2:])
-    return jnp.moveaxis(skewed, 0, 1)
-
-
-def _unskew(rows: Array, *, start: int, num_steps: int) -> Array:
-    """Take the delay back: `[S, L, ...]` to `[L, T, ...]`."""
-    layer = jnp.arange(rows.shape[1])[:, None]
-    return rows[start + layer + jnp.arange(num_steps)[None], layer]

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec
 
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.meshes import vary_as
+from deeprnn_jax.precision import accumulation_dtype
 from deeprnn_jax.types import Array
 
 
@@ -64,8 +65,14 @@ def run_stages(
       ValueError: if there is no such mesh, or no layers that its axis divides.
     """
     mesh = jax.sharding.get_abstract_mesh()  # as it is here: automatic, in a network's loops
-    if stages.axis not in mesh.shape and stages.mesh is not None:
-        mesh = stages.mesh
+    if stages.mesh is not None:
+        sizes = {one.shape[stages.axis] for one in (mesh, stages.mesh) if stages.axis in one.shape}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"pipeline: mesh must be the one that is set, {dict(mesh.shape)}, got "
+                f"{dict(stages.mesh.shape)}; leave it out"
+            )
+        mesh = mesh if stages.axis in mesh.shape else stages.mesh
     axis, number = stages.axis, _number_of(stages.axis, mesh, plan)
     is_spread = [group.size > 1 for group in plan.groups]
     everywhere, own = PartitionSpec(), PartitionSpec(axis)
@@ -74,8 +81,10 @@ def run_stages(
 
     def on_each(place: Array, *operands: Any) -> Any:
         # Said to vary before the loop, so that gradients are summed over devices after it.
-        after, (y, states) = loop(_ring(axis, number, place[0]), *vary_as(operands, place))
-        return _widen(is_spread, after), y[None], _widen(is_spread, states)
+        x_wide, groups, carry_wide, inputs = vary_as(operands, place)
+        now = _as_dtypes((x_wide, carry_wide), (x, carry))
+        after, (y, states) = loop(_ring(axis, number, place[0]), now[0], groups, now[1], inputs)
+        return _by_device(is_spread, _wide(after)), _wide(y)[None], _by_device(is_spread, states)
 
     run = jax.shard_map(
         on_each,
@@ -85,21 +94,41 @@ def run_stages(
         out_specs=([own] * len(is_spread), own, [spec if spec else own for spec in by_step]),
         axis_names={axis},
     )
-    after, y, states = run(jnp.arange(number), x, groups, carry, inputs)
-    found = y[-1 if is_spread[-1] else 0], _narrow(is_spread, states)
-    return _narrow(is_spread, after), found
+    after, y, states = run(jnp.arange(number), _wide(x), groups, _wide(carry), inputs)
+    after = _as_dtypes(_of_first(is_spread, after), carry)
+    y = y[-1 if is_spread[-1] else 0].astype(carry[-1].y.dtype)
+    return after, (y, _of_first(is_spread, states))
 
 
-def _widen(is_spread: list[bool], trees: list[Any]) -> list[Any]:
+def _by_device(is_spread: list[bool], trees: list[Any]) -> list[Any]:
     """Give what is not spread an axis for the devices."""
     pairs = zip(is_spread, trees, strict=True)
     return [one if spread else jax.tree.map(lambda leaf: leaf[None], one) for spread, one in pairs]
 
 
-def _narrow(is_spread: list[bool], trees: list[Any]) -> list[Any]:
-    """Take what the first device has found: `_widen`'s inverse."""
+def _of_first(is_spread: list[bool], trees: list[Any]) -> list[Any]:
+    """Take what the first device has found: `_by_device`'s inverse."""
     pairs = zip(is_spread, trees, strict=True)
     return [one if spread else jax.tree.map(lambda leaf: leaf[0], one) for spread, one in pairs]
+
+
+def _wide(tree: Any) -> Any:
+    """Give what goes between devices in float32 at least, so that it is summed there as such.
+
+    XLA on CPU ends the process over such a sum in bfloat16 (jax 0.10.2).
+    """
+
+    def widen(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return leaf.astype(accumulation_dtype(leaf.dtype))
+
+    return jax.tree.map(widen, tree)
+
+
+def _as_dtypes(tree: Any, like: Any) -> Any:
+    """Give arrays the dtypes of others."""
+    return jax.tree.map(lambda leaf, one: leaf.astype(one.dtype), tree, like)
 
 
 def _ring(axis: str, number: int, place: Array) -> Ring:
@@ -121,11 +150,15 @@ def _number_of(axis: str, mesh: Any, plan: Plan) -> int:
         )
     number = mesh.shape[axis]
     stacked = [group.size for group in plan.groups if group.size > 1]
-    if not plan.stack_layers or not stacked or any(size % number for size in stacked):
+    if not plan.stack_layers or not stacked:
         raise ValueError(
-            f"pipeline: the {number} devices along {axis!r} must divide the stacked layers, "
-            f"got {stacked if plan.stack_layers else 'none, for stack_layers=False'} of "
-            f"{len(plan.layers)} layers, of which the first stands alone; use "
-            f"deep_rnn(..., num_layers=1 + a multiple of {number}, stack_layers=True)"
+            "pipeline: rnn must have layers that are stacked, got none; use deep_rnn(..., "
+            "stack_layers=True) with equal layers from the second on"
+        )
+    if any(size % number for size in stacked):
+        raise ValueError(
+            f"pipeline: the {number} devices along {axis!r} must divide the stacked layers, got "
+            f"{stacked} of them; the first layer stands alone, so use num_layers=1 + a multiple "
+            f"of {number}"
         )
     return number

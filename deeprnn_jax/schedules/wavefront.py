@@ -1,15 +1,13 @@
 """The diagonals as schedules: "wavefront", of single steps, and "pipeline", of blocks."""
 
-from functools import cache, partial
 from typing import Any
 
 from deeprnn_jax.checks import check_size
-from deeprnn_jax.schedules.diagonals import num_diagonals, refuse, run_diagonals
+from deeprnn_jax.schedules.diagonals import Diagonals, NumDiagonals, refuse
 from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.schedules.stages import Stages
 
 
-@cache
 def pipeline(
     block_size: int | None = None, *, axis: str | None = None, mesh: Any = None
 ) -> Schedule:
@@ -18,17 +16,21 @@ def pipeline(
     A layer does K steps and hands its outputs to the layer above. With `axis` each device has
     its own of the stacked layers, `L / devices` of them, does their blocks at the same time as
     the others do theirs, and hands one block to its neighbour: a collective permutation of
-    `[K, *B, H]` a diagonal, T/K + L - 1 times, and as many in the backward pass. Layers that
+    `[K, *B, H]` a diagonal, T/K + L - 1 times, and as many in the backward pass. In the end the
+    last device's y `[T, *B, H]` goes to all. As anywhere in a `jax.shard_map`, loops then are
+    those of `lax.scan`, without what `drnn.scan` does for gradients. Layers that
     are not stacked with others, as the first one, are run on every device. With the rows of a
     batch over another axis, weights' gradients are summed over that once a diagonal, where XLA
     does not move the sum out of the loop, as on CPU.
 
     Args:
       block_size: K; None: √(T / (L - 1)), which is best where handing on costs as much as a
-        step.
+        step. Where T is a symbol, in `jax.export`, it is 1.
       axis: the mesh's axis over which the layers of a network with `stack_layers=True` lie;
-        None: they lie where the parameters are, and XLA decides.
-      mesh: the mesh; None: that of `jax.set_mesh`, or of the arrays where its axes are explicit.
+        None: they lie where the parameters are, and XLA decides, which it does worse: up to
+        five collectives a diagonal.
+      mesh: the mesh, of devices as `jax.set_mesh` has it if that is in use; None: that one, or
+        that of the arrays where its axes are explicit.
 
     Returns:
       What `apply` and its like take as `schedule`.
@@ -52,14 +54,13 @@ def pipeline(
     """
     if block_size is not None:
         check_size("pipeline", "block_size", block_size)
-    stages = None if axis is None else Stages(axis, mesh)
+        block_size = int(block_size)
+    if not isinstance(axis, str | None):
+        raise ValueError(f"pipeline: axis must be the name of one axis, or None, got {axis!r}")
     settings = "" if block_size is None and axis is None else f"({block_size}, axis={axis!r})"
-    return Schedule(
-        f"pipeline{settings}",
-        partial(run_diagonals, block_size, stages),
-        refuse,
-        partial(num_diagonals, block_size),
-    )
+    stages = None if axis is None else Stages(axis, mesh)
+    run, count = Diagonals(block_size, stages), NumDiagonals(block_size)
+    return Schedule(f"pipeline{settings}", run, refuse, count)
 
 
 WAVEFRONT = pipeline(1)._replace(name="wavefront")

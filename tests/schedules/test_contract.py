@@ -16,7 +16,7 @@ from tests import oracle, programs, registry
 from tests.comparing import assert_close, assert_same
 from tests.registry import NETWORKS, T
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("x64")]
+pytestmark = pytest.mark.usefixtures("x64")
 # All others are compared with "layerwise", which is compared with the oracle: "reference" in
 # each thing that it does, others on deep networks that they do not refuse.
 USUAL = "layerwise"
@@ -147,6 +147,7 @@ def test_schedules_agree(name):
     assert_close(usual(name, USUAL), usual(name, "reference"))
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("name", [in_one_worker(name) for name in TRAINED])
 def test_schedules_agree_and_draw_alike_in_training(name):
     network, data, _, weights = case(name)
@@ -159,6 +160,7 @@ def test_schedules_agree_and_draw_alike_in_training(name):
     assert np.abs(results[0].outputs.y - evaluation.y).max() > 1e-3
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("name", "other"), [in_one_worker(*case) for case in DEEP])
 def test_other_schedules_agree(name, other):
     """In evaluation, and in training with the same draws; whatever is in the padding."""
