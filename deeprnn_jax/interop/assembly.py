@@ -111,6 +111,15 @@ def assemble(
     return rnn, params
 
 
+def check_network(function: str, rnn: Any) -> None:
+    """Raise ValueError unless `rnn` is a network."""
+    if not isinstance(rnn, DeepRNN):
+        raise ValueError(
+            f"{function}: rnn must be a network, got {type(rnn).__name__}; for example "
+            "drnn.deep_rnn(drnn.lstm(64), num_layers=2)"
+        )
+
+
 def rows_of(function: str, argument: str, value: Any) -> list[tuple[Any, ...]]:
     """Give one tuple a layer, of one or two directions.
 
@@ -157,6 +166,7 @@ def take_apart(function: str, library: str, rnn: DeepRNN, params: DeepParams) ->
     Raises:
       ValueError: if the network has more than cells, or the parameters are not its own.
     """
+    check_network(function, rnn)
     plan = rnn.plan
     skips = [layer.skip for layer in plan.layers if layer.skip is not None]
     extras = {

@@ -91,11 +91,13 @@ def to_equinox(rnn: DeepRNN, params: DeepParams) -> list[Any]:
 
 def _read(module: Any) -> Part:
     """Give our cell of one of Equinox's, and its parameters."""
-    names = [one.__name__ for one in type(module).__mro__]
+    # torch's cells have the same names, of classes and of weights
+    names = [one.__name__ for one in type(module).__mro__ if one.__module__.startswith("equinox.")]
     kind = next((name for name in names if name in _GATES), None)
     if kind is None or not hasattr(module, "weight_ih"):
+        found = f"{type(module).__name__} of {type(module).__module__.split('.')[0]}"
         raise ValueError(
-            f"from_equinox: a module must be an eqx.nn.LSTMCell or eqx.nn.GRUCell, got {names[0]}; "
+            f"from_equinox: a module must be an eqx.nn.LSTMCell or eqx.nn.GRUCell, got {found}; "
             "give the cells of a model in a list"
         )
     w_ih, w_hh, size = module.weight_ih, module.weight_hh, module.hidden_size

@@ -17,11 +17,12 @@ from flax.linen.recurrent import flip_sequences
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from deeprnn_jax.arguments import as_arrays, batch_shape_of
-from deeprnn_jax.checks import check_floating, check_lengths, check_size
+from deeprnn_jax.checks import check_floating, check_lengths, check_size, difference
 from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.naming import Form, fill
 from deeprnn_jax.parameters import DeepParams, DeepState, initial_state, params_shapes
 from deeprnn_jax.recurrence.jaxprs import open_calls, reached, variables_of
+from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.sequences import make_steps
 from deeprnn_jax.types import Array
 
@@ -39,7 +40,7 @@ def call_network(
     reverse: bool,
     keep_order: bool,
     key: Array | None,
-    schedule: str,
+    schedule: str | Schedule,
     checkpoint_every: int | str | None,
 ) -> tuple[DeepState, Array]:
     """Run a network over inputs in Flax's conventions.
@@ -66,10 +67,8 @@ def call_network(
     Raises:
       ValueError: if an argument does not fit.
     """
-    check_floating("DeepRNN", "inputs", inputs)
-    if inputs.ndim < 2:
-        form = "[T, *B, F]" if time_major else "[*B, T, F]"
-        raise ValueError(f"DeepRNN: inputs must be {form}, got shape {inputs.shape}")
+    check_inputs(inputs, time_major)
+    _check_carry(initial_carry)
     _check_flags(inputs, time_major, mask=mask, resets=resets)
     time_axis = 0 if time_major else inputs.ndim - 2
     x, mask, resets = jax.tree.map(
@@ -99,6 +98,24 @@ def call_network(
     return state, jnp.moveaxis(y, 0, time_axis)
 
 
+def check_inputs(inputs: Any, time_major: bool) -> None:
+    """Raise ValueError unless inputs are a floating-point `[*B, T, F]`, or `[T, *B, F]`."""
+    check_floating("DeepRNN", "inputs", inputs)
+    if inputs.ndim < 2:
+        form = "[T, *B, F]" if time_major else "[*B, T, F]"
+        raise ValueError(f"DeepRNN: inputs must be {form}, got shape {inputs.shape}")
+
+
+def _check_carry(carry: Any) -> None:
+    """Raise ValueError unless a carry is None or a tuple; `apply` looks into it."""
+    if carry is not None and not isinstance(carry, tuple):
+        raise ValueError(
+            "DeepRNN: initial_carry must be the network's state, a tuple with one state "
+            f"a layer, got {type(carry).__name__}; use initialize_carry, or what the call before "
+            "gave"
+        )
+
+
 def _check_flags(inputs: Array, time_major: bool, **flags: Any) -> None:
     """Raise ValueError unless each is bool, `[*B, T]` or `[T, *B]` as inputs lie, or None."""
     for name, value in flags.items():
@@ -120,7 +137,18 @@ def split_shape(input_shape: Any) -> tuple[tuple[int, ...], int]:
             "of one step's inputs"
         )
     check_size("initialize_carry", "F, the last of input_shape,", input_shape[-1])
-    return batch_shape_of("initialize_carry", input_shape[:-1]), input_shape[-1]
+    batch_shape = batch_shape_of("initialize_carry", input_shape[:-1], "*B of input_shape")
+    return batch_shape, input_shape[-1]
+
+
+def check_width(rnn: DeepRNN, params: DeepParams, input_size: int) -> None:
+    """Raise ValueError unless the parameters are for inputs of that width."""
+    said = difference("params", params_shapes(rnn.plan, input_size), params)
+    if said is not None:
+        raise ValueError(
+            "initialize_carry: input_shape must end in F, the width that the parameters are for, "
+            f"got {input_size}: {said}; give the shape of one step's inputs"
+        )
 
 
 def first_carry(
@@ -132,7 +160,7 @@ def first_carry(
       function: the public function's name.
       rnn: the network.
       batch_shape: `*B`, an int or a tuple.
-      input_size: I; hardly a cell's state depends on it.
+      input_size: I.
 
     Raises:
       ValueError: if the state depends on the parameters.
@@ -149,15 +177,6 @@ def first_carry(
         )
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
     return rnn.initial_state(zeros, shape)
-
-
-def check_network(rnn: Any, function: str = "DeepRNN") -> None:
-    """Raise ValueError unless `rnn` is a network."""
-    if not isinstance(rnn, DeepRNN):
-        raise ValueError(
-            f"{function}: rnn must be a network, got {type(rnn).__name__}; for example "
-            "drnn.deep_rnn(drnn.lstm(64), num_layers=2)"
-        )
 
 
 def nest(rnn: DeepRNN, params: DeepParams) -> dict[str, Any]:

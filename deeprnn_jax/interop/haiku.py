@@ -94,7 +94,8 @@ def from_haiku(
         a list with one mapping a layer, or one alone: of an hk.LSTM what is under
         "lstm/linear", `{"w": [I+H, 4*H], "b": [4*H]}`; of an hk.GRU what is under "gru",
         `{"w_i": [I, 3*H], "w_h": [H, 3*H], "b": [3*H]}`. A tuple of two mappings, forward and
-        reverse, makes a bidirectional layer.
+        reverse, makes a bidirectional layer. A list is taken as it is: do not give
+        `list(params.values())`, which has lstm_10 before lstm_2.
       prefix: how the names of the stack begin, where there are other modules beside it, as
         "model/~/lstm", or its LSTMs have names of their own. Nothing is left out without it.
       merge: how two directions are joined, as in `deep_rnn`.
@@ -121,6 +122,11 @@ def from_haiku(
             "from_haiku: modules must be a mapping or a list, got "
             f"{type(modules).__name__}, in which lstm_10 stands before lstm_2; give the mapping "
             "itself"
+        )
+    if prefix is not None and not isinstance(prefix, str):
+        raise ValueError(
+            f"from_haiku: prefix must be a str or None, got {prefix!r}; give how the names of the "
+            "stack begin, as 'model/~/lstm'"
         )
     if _is_whole(modules):
         modules = _stack_of(modules, prefix or "")
@@ -195,21 +201,35 @@ def _read(module: Module) -> Part:
     arrays: dict[str, Values] = {}
     if isinstance(module, Mapping):
         arrays = {n: np.asarray(a) for n, a in module.items() if hasattr(a, "shape")}
-    if set(arrays) == {"w", "b"} and arrays["b"].size % 4 == 0:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if set(arrays) == {"w", "b"} and _are_lstm(**shapes):
         w, b = (assembly.reorder_gates(arrays[name], _SWAP_GF) for name in ("w", "b"))
         size = b.size // 4
         w_x, w_h, b = w[:-size], w[-size:], b + _one_for_f(b)
         return Part(lstm(size), LSTMParams(w_x, w_h, b, w_p=None, peepholes=None))
-    if set(arrays) == {"w_i", "w_h", "b"} and arrays["b"].size % 3 == 0:
+    if set(arrays) == {"w_i", "w_h", "b"} and _are_gru(**shapes):
         ours = [assembly.reorder_gates(arrays[name], _SWAP_RZ) for name in ("w_i", "w_h", "b")]
         w_x, w_h, b = map(_negate_z, ours)
         cell = gru(b.size // 3, reset_after=False)
         return Part(cell, GRUParams(w_x, w_h, b, b_hn=None))
     raise ValueError(
         "from_haiku: a module must have w [I+H, 4*H] and b [4*H] (hk.LSTM's linear), or w_i, "
-        f"w_h and b [3*H] (hk.GRU), got { {n: a.shape for n, a in arrays.items()} }; give one "
-        "module's own mapping, as params['lstm/linear']"
+        f"w_h and b [3*H] (hk.GRU), got {shapes}; give one module's own mapping, as "
+        "params['lstm/linear']"
     )
+
+
+def _are_lstm(w: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Tell whether these are shapes of an hk.LSTM's linear."""
+    size = b[0] // 4 if len(b) == 1 else 0
+    return size > 0 and b == (4 * size,) and len(w) == 2 and w[0] > size and w[1] == 4 * size
+
+
+def _are_gru(w_i: tuple[int, ...], w_h: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Tell whether these are shapes of an hk.GRU."""
+    size = b[0] // 3 if len(b) == 1 else 0
+    is_state = size > 0 and b == (3 * size,) and w_h == (size, 3 * size)
+    return is_state and len(w_i) == 2 and w_i[1] == 3 * size
 
 
 def _write(part: Part) -> dict[str, Values]:

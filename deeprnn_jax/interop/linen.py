@@ -13,9 +13,11 @@ from flax.linen.transforms import lift_direct_transform
 
 from deeprnn_jax.arguments import check_step
 from deeprnn_jax.deep import DeepRNN as Network
+from deeprnn_jax.interop.assembly import check_network
 from deeprnn_jax.interop.flax_call import (
     call_network,
-    check_network,
+    check_inputs,
+    check_width,
     first_carry,
     linen_key,
     linen_params,
@@ -24,6 +26,7 @@ from deeprnn_jax.interop.flax_call import (
 from deeprnn_jax.interop.scanned import ScannedRNN
 from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
+from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.types import Array
 
 __all__ = ["RNN", "DeepRNN", "ScannedRNN"]
@@ -127,7 +130,7 @@ class DeepRNN(nn.Module):
     keep_order: bool = False
     deterministic: bool | None = None
     rng_collection: str = "dropout"
-    schedule: str = "auto"
+    schedule: str | Schedule = "auto"
     checkpoint_every: int | str | None = None
 
     def __call__(
@@ -170,6 +173,8 @@ class DeepRNN(nn.Module):
           ValueError: if an argument does not fit.
         """
         del init_key
+        time_major = self.time_major if time_major is None else time_major
+        check_inputs(inputs, time_major)
         is_still = self.deterministic if deterministic is None else deterministic
         carry, y = call_network(
             self.rnn,
@@ -179,7 +184,7 @@ class DeepRNN(nn.Module):
             seq_lengths=seq_lengths,
             mask=mask,
             resets=resets,
-            time_major=self.time_major if time_major is None else time_major,
+            time_major=time_major,
             reverse=self.reverse if reverse is None else reverse,
             keep_order=self.keep_order if keep_order is None else keep_order,
             key=linen_key(self, self.rnn, is_still, self.rng_collection),
@@ -214,7 +219,7 @@ class DeepRNN(nn.Module):
           >>> y.shape
           (4, 8)
         """
-        check_network(self.rnn)
+        check_network("DeepRNN", self.rnn)
         check_step("step", carry, inputs, self.rnn.plan.merge is not None)
         is_still = self.deterministic if deterministic is None else deterministic
         key = linen_key(self, self.rnn, is_still, self.rng_collection)
@@ -236,14 +241,16 @@ class DeepRNN(nn.Module):
             not bound: within `apply`, `init` or a parent it has its parameters.
         """
         del rng
-        check_network(self.rnn)
+        check_network("DeepRNN", self.rnn)
         batch_shape, input_size = split_shape(input_shape)
         if self.scope is None:
             return first_carry("initialize_carry", self.rnn, batch_shape, input_size)
-        return self.rnn.initial_state(self._params(input_size), batch_shape)
+        params = self._params(input_size)
+        check_width(self.rnn, params, input_size)
+        return self.rnn.initial_state(params, batch_shape)
 
     @nn.compact
     def _params(self, input_size: int) -> DeepParams:
         """Give the parameters; draw them where there are none."""
-        check_network(self.rnn)
+        check_network("DeepRNN", self.rnn)
         return linen_params(self, self.rnn, input_size)

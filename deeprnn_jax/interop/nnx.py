@@ -6,15 +6,11 @@ import jax
 from flax import nnx
 
 from deeprnn_jax.deep import DeepRNN as Network
-from deeprnn_jax.interop.flax_call import (
-    call_network,
-    check_network,
-    nest,
-    split_shape,
-    unnest,
-)
+from deeprnn_jax.interop.assembly import check_network
+from deeprnn_jax.interop.flax_call import call_network, check_width, nest, split_shape, unnest
 from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences
+from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.types import Array
 
 Rngs = nnx.Rngs | nnx.RngStream
@@ -101,7 +97,7 @@ class DeepRNN(nnx.Module):
         keep_order: bool = False,
         deterministic: bool = False,
         rng_collection: str = "dropout",
-        schedule: str = "auto",
+        schedule: str | Schedule = "auto",
         checkpoint_every: int | str | None = None,
         params: DeepParams | None = None,
         rngs: Rngs | None = None,
@@ -126,7 +122,7 @@ class DeepRNN(nnx.Module):
         Raises:
           ValueError: if rnn is no network, or rngs is missing where it is needed.
         """
-        check_network(rnn)
+        check_network("DeepRNN", rnn)
         if params is None:
             if not isinstance(rngs, nnx.Rngs):
                 raise ValueError(
@@ -148,8 +144,7 @@ class DeepRNN(nnx.Module):
         self.network = _as_params(nest(rnn, params))
         self.rngs = nnx.data(None)
         if rnn.plan.is_stochastic and rngs is not None:
-            stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
-            self.rngs = stream.fork()
+            self.rngs = _stream_of(rngs, rng_collection).fork()
 
     def __call__(
         self,
@@ -255,8 +250,10 @@ class DeepRNN(nnx.Module):
           ValueError: if an argument does not fit.
         """
         del rngs
-        batch_shape, _ = split_shape(input_shape)
-        return self.rnn.initial_state(self._params(), batch_shape)
+        batch_shape, input_size = split_shape(input_shape)
+        params = self._params()
+        check_width(self.rnn, params, input_size)
+        return self.rnn.initial_state(params, batch_shape)
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Set what `nnx.view` may set.
@@ -282,9 +279,19 @@ class DeepRNN(nnx.Module):
                 "DeepRNN: rngs must be given for dropout, got None; make the module with rngs, "
                 "or call it with rngs=nnx.Rngs(0) or deterministic=True"
             )
-        if isinstance(rngs, nnx.Rngs):
-            return rngs[self.rng_collection]()
-        return rngs if isinstance(rngs, jax.Array) else rngs()
+        return rngs if isinstance(rngs, jax.Array) else _stream_of(rngs, self.rng_collection)()
+
+
+def _stream_of(rngs: Any, name: str) -> nnx.RngStream:
+    """Give the stream that dropout draws from, or raise ValueError."""
+    if isinstance(rngs, nnx.Rngs):
+        return rngs[name]
+    if not isinstance(rngs, nnx.RngStream):
+        raise ValueError(
+            f"DeepRNN: rngs must be nnx.Rngs or one of its streams, got {rngs!r}; use "
+            "rngs=nnx.Rngs(0)"
+        )
+    return rngs
 
 
 # Before flax 0.12 a dict of variables is a part of a module as it is.

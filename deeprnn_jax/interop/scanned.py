@@ -12,9 +12,11 @@ from deeprnn_jax.arguments import batch_shape_of
 from deeprnn_jax.cells.gru import GRUState, gru
 from deeprnn_jax.checks import check_floating, check_size, difference
 from deeprnn_jax.deep import DeepRNN, deep_rnn
-from deeprnn_jax.interop.flax_call import check_network, first_carry, linen_key, linen_params
+from deeprnn_jax.interop.assembly import check_network
+from deeprnn_jax.interop.flax_call import first_carry, linen_key, linen_params
 from deeprnn_jax.layers.entries import as_held, by_layer
 from deeprnn_jax.parameters import DeepParams, initial_state
+from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.types import Array
 
 
@@ -58,6 +60,8 @@ class ScannedRNN(nn.Module):
 
     Attributes:
       rnn: a network, from `deep_rnn`; None: a GRU layer.
+      schedule: how the network is run, as in `DeepRNN.apply`.
+      checkpoint_every: what is kept for gradients, as in `DeepRNN.apply`.
 
     Raises:
       ValueError: from the call, if an argument does not fit.
@@ -78,6 +82,8 @@ class ScannedRNN(nn.Module):
     """
 
     rnn: DeepRNN | None = None
+    schedule: str | Schedule = "auto"
+    checkpoint_every: int | str | None = None
 
     @nn.compact
     def __call__(self, carry: Any, x: tuple[Array, Array]) -> tuple[Any, Array]:
@@ -102,7 +108,15 @@ class ScannedRNN(nn.Module):
         _check_carry(expected[0].h if self.rnn is None else expected, carry)
         state = (GRUState(carry),) if self.rnn is None else carry
         key = linen_key(self, rnn, None, "dropout")
-        state, y = rnn.apply(params, ins, as_held(rnn.plan, state), resets=resets, key=key)
+        state, y = rnn.apply(
+            params,
+            ins,
+            as_held(rnn.plan, state),
+            resets=resets,
+            key=key,
+            schedule=self.schedule,
+            checkpoint_every=self.checkpoint_every,
+        )
         state = tuple(by_layer(rnn.plan, state))
         return state[0].h if self.rnn is None else state, y
 
@@ -118,15 +132,16 @@ class ScannedRNN(nn.Module):
           One state a layer, leaves `[*B, H]`; without a network, zeros `[*B, H]`.
 
         Raises:
-          ValueError: if an argument does not fit; or if the initial state is learned, since
-            the parameters are not known here. Give `rnn.initial_state(params, batch_size)` of
-            any parameters then, and resets True at the first step, which puts the learned
-            one in its place.
+          ValueError: if an argument does not fit; or if the initial state is learned, or of the
+            width of x, since the parameters are not known here. Give
+            `rnn.initial_state(params, batch_size)` of any parameters then, and resets True at the
+            first step, which puts the learned one in its place.
         """
-        where = "ScannedRNN.initialize_carry"
+        where = "initialize_carry"
+        batch_shape = batch_shape_of(where, batch_size, "batch_size")
         check_size(where, "hidden_size", hidden_size)
         if self is None or self.rnn is None:
-            return jnp.zeros((*batch_shape_of(where, batch_size), hidden_size), jnp.float32)
+            return jnp.zeros((*batch_shape, hidden_size), jnp.float32)
         rnn = self.rnn
         _check_rnn(rnn)
         if hidden_size != rnn.plan.width:
@@ -134,12 +149,20 @@ class ScannedRNN(nn.Module):
                 f"{where}: hidden_size must be {rnn.plan.width}, the width of the network's last "
                 f"layer, got {hidden_size}"
             )
-        return tuple(by_layer(rnn.plan, first_carry(where, rnn, batch_size, hidden_size)))
+        carry = first_carry(where, rnn, batch_shape, hidden_size)
+        # hidden_size stood for the width of x
+        other = jax.eval_shape(lambda: first_carry(where, rnn, batch_shape, hidden_size + 1))
+        if difference("carry", carry, other) is not None:
+            raise ValueError(
+                f"{where}: the network's initial state must not depend on the width of x, which "
+                "is not known here, got one that does; use rnn.initial_state(params, batch_shape)"
+            )
+        return tuple(by_layer(rnn.plan, carry))
 
 
 def _check_rnn(rnn: Any) -> None:
     """Raise ValueError unless `rnn` is a network of one direction."""
-    check_network(rnn, "ScannedRNN")
+    check_network("ScannedRNN", rnn)
     if rnn.plan.merge is not None:
         raise ValueError(
             "ScannedRNN: rnn must have one direction, got two; an agent has not seen the steps "

@@ -142,6 +142,11 @@ def _make_cell(source: Source) -> Cell:
     rows, size = _weight(weights, f"weight_hh{first}").shape
     if any(name.startswith("weight_hr") for name in weights):
         projection, size = _weight(weights, f"weight_hr{first}").shape
+    if rows in (3 * size, 4 * size) and source.nonlinearity is not None:
+        raise ValueError(
+            "from_torch: nonlinearity must be None for an LSTM or a GRU, which has its own, got "
+            f"{source.nonlinearity!r}; it is of an nn.RNN's state dict alone"
+        )
     if rows == 4 * size:
         return lstm(size, projection_size=projection, use_bias=use_bias)
     if rows == 3 * size:
@@ -171,6 +176,11 @@ def _weight(weights: Mapping[str, Any], name: str) -> Any:
         raise ValueError(
             f"from_torch: {name} must hold values, got a tensor on the meta device; load the "
             "weights first, as in load_state_dict(..., assign=True)"
+        )
+    if name.startswith("weight") and len(weights[name].shape) != 2:
+        raise ValueError(
+            f"from_torch: {name} must be a matrix, got shape {tuple(weights[name].shape)}; is it "
+            "another library's?"
         )
     return weights[name]
 

@@ -42,8 +42,10 @@ def read_source(
                 f"from_torch: {argument} must be None for a module, which has its own, got "
                 f"{value!r}; give it with a state dict, module.state_dict()"
             )
-    options = getattr(module, "nonlinearity", None), getattr(module, "dropout", 0.0)
-    return Source(weights, _dtype_of(weights), *options)
+    has_own = _class_of(module).startswith("RNN")
+    nonlinearity = getattr(module, "nonlinearity", None) if has_own else None
+    rate = getattr(module, "dropout", 0.0)
+    return Source(weights, _dtype_of(weights), nonlinearity, rate)
 
 
 def suffixes_of(weights: Mapping[str, Any]) -> list[list[str]]:
@@ -120,6 +122,11 @@ def _find(state_dict: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
             "from_torch: a state dict must have a recurrent layer's weights, weight_ih_l0 and "
             f"the like, got {list(state_dict)[:6]}; of a checkpoint give the entry that is the "
             "state dict, as checkpoint['state_dict']"
+        )
+    if prefix is not None and not isinstance(prefix, str):
+        raise ValueError(
+            f"from_torch: prefix must be a str or None, got {prefix!r}; give what stands before "
+            "the names of one layer, as 'encoder.lstm.'"
         )
     if prefix is None and len(layers) == 1:
         return next(iter(layers.values()))

@@ -5,7 +5,9 @@ from importlib import import_module
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from deeprnn_jax.interop.onnx import from_onnx
 from tests.interop.recorded import random_like
 
 T, B, I = 5, 3, 2  # noqa: E741
@@ -97,3 +99,26 @@ def random_params(rnn, input_size=I, seed=0):
     """Give parameters without drawing them as init does, and with no bias zero."""
     shapes = jax.eval_shape(lambda: rnn.init(jax.random.key(0), input_size))
     return jax.tree.map(jnp.asarray, random_like(np.random.default_rng(seed), shapes))
+
+
+def refuses(message):
+    """Expect a ValueError of from_onnx."""
+    return pytest.raises(ValueError, match=rf"^from_onnx: .*{message}")
+
+
+def agrees(model, x, atol=1e-5):
+    """Compare a network with onnxruntime, or with the reference evaluator."""
+    rnn, params = from_onnx(model)
+    if onnxruntime_is_there():
+        expected = run(model, {"x": x})["y"]
+    else:
+        expected = import_module("onnx.reference").ReferenceEvaluator(model).run(["y"], {"x": x})[0]
+    np.testing.assert_allclose(rnn.apply(params, x)[1], expected, atol=atol)
+    return rnn, params
+
+
+def onnxruntime_is_there():
+    try:
+        return import_module("onnxruntime") is not None
+    except ModuleNotFoundError:
+        return False

@@ -114,7 +114,7 @@ def test_the_dtype_is_kept(eqx):
     ("module", "message"),
     [
         (lambda eqx, key: eqx.nn.Linear(2, 3, key=key), "must be an eqx.nn.LSTMCell.*got Linear"),
-        (lambda eqx, key: {"cell": 1}, "got dict; give the cells of a model in a list"),
+        (lambda eqx, key: {"cell": 1}, "got dict of builtins; give the cells of a model in a list"),
         (
             lambda eqx, key: eqx.filter_vmap(lambda k: eqx.nn.GRUCell(2, 3, key=k))(
                 jax.random.split(key)
@@ -149,3 +149,11 @@ def test_to_equinox_refuses(cell, message):
     shapes = jax.eval_shape(lambda: rnn.init(jax.random.key(0), 3))
     with pytest.raises(ValueError, match=f"^to_equinox: .*{message}"):
         to_equinox(rnn, jax.tree.map(lambda leaf: np.zeros(leaf.shape, "f"), shapes))
+
+
+def test_cells_of_torch_are_refused():
+    """Of the same names, for the class and for its weights."""
+    torch = pytest.importorskip("torch")
+    for cell in (torch.nn.LSTMCell(I, 4), torch.nn.GRUCell(I, 4)):
+        with pytest.raises(ValueError, match=r"^from_equinox: .*got .*Cell of torch; give"):
+            from_equinox([cell])

@@ -266,6 +266,15 @@ def test_nnx_dropout_follows_train_and_eval():
     np.testing.assert_array_equal(without(x), still)
 
 
+def test_nnx_rngs_that_are_none():
+    message = r"^DeepRNN: rngs must be nnx.Rngs or one of its streams, got 3"
+    with pytest.raises(ValueError, match=message):
+        interop.nnx.DeepRNN(DROPS, I, params=params_of(DROPS), rngs=3)
+    model = interop.nnx.DeepRNN(DROPS, I, params=params_of(DROPS))
+    with pytest.raises(ValueError, match=message):
+        model(inputs(B, T, I), rngs=3)
+
+
 def test_nnx_split_merge_and_grad():
     params, x = params_of(LSTM), inputs(B, T, I)
     model = interop.nnx.DeepRNN(LSTM, I, params=params)

@@ -172,6 +172,22 @@ def test_refusals(api):
     rng = (None,) if api is Linen else ()
     with refuses("initialize_carry: input_shape must be (*B, F), got 3; give the shape of one"):
         run("initialize_carry", *rng, 3)
+    with refuses("initialize_carry: input_shape must end in F, the width...got 7: params"):
+        run("initialize_carry", *rng, (2, 7))
+    with refuses(
+        "initialize_carry: *B of input_shape must be an int or a tuple of ints, got (2.5,"
+    ):
+        run("initialize_carry", *rng, (2.5, I))
+    for wrong in (3, x[:, 0]):
+        with refuses(
+            "DeepRNN: initial_carry must be the network's state, a tuple...use initialize"
+        ):
+            run("__call__", x, initial_carry=wrong)
+    for wrong, found in (([1.0], "list"), (1.0, "float")):
+        with refuses(f"DeepRNN: inputs must be an array, got {found}"):
+            run("__call__", wrong)
+    with refuses("DeepRNN: inputs must be [*B, T, F], got shape ()"):
+        run("__call__", jnp.ones(()))
     both = drnn.deep_rnn(drnn.gru(H), bidirectional=True)
     with refuses("step: a bidirectional network reads the whole sequence first"):
         module_of(api, both, params_of(both))("step", None, x[:, 0])

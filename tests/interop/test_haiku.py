@@ -72,6 +72,11 @@ def test_no_bias_becomes_zeros():
         ({"w": np.zeros((5, 8))}, r"w \[I\+H, 4\*H\].*got .*'w': \(5, 8\)"),
         ({"w": np.zeros((5, 8)), "lstm": {}}, "give one module's own"),
         ({"w": np.zeros((5, 6)), "b": np.zeros(6)}, "must have w"),
+        ({"w": np.zeros((4, 16)), "b": np.zeros(16)}, r"must have w .*got .*\(4, 16\)"),
+        ({"w": np.zeros(3), "b": np.zeros(4)}, "must have w"),
+        ({"w": np.zeros((5, 0)), "b": np.zeros(0)}, "must have w"),
+        ({"w_i": np.zeros(6), "w_h": np.zeros((2, 6)), "b": np.zeros(6)}, "must have w"),
+        ({"w_i": np.zeros((3, 6)), "w_h": np.zeros((3, 6)), "b": np.zeros(6)}, "must have w"),
         ({"w": np.zeros((5, 8)), "b": np.zeros(8)}, "float64.*jax_enable_x64"),
         ([], "got no layers"),
         (({"w": 1},) * 3, "a tuple of two"),
@@ -166,6 +171,8 @@ def test_no_module_with_the_prefix_is_refused():
         interop.from_haiku({"gru": GRU}, prefix="lstm")
     with pytest.raises(ValueError, match=r"^from_haiku: prefix must be None unless .*, got 'gru'"):
         interop.from_haiku([GRU], prefix="gru")
+    with pytest.raises(ValueError, match=r"^from_haiku: prefix must be a str or None, got 3"):
+        interop.from_haiku({"gru": GRU}, prefix=3)
 
 
 def test_values_of_a_mapping_are_refused():

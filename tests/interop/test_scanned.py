@@ -4,6 +4,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_a_learned_state_comes_with_the_first_reset():
     found = ScannedRNN(rnn).apply(variables_of(rnn), other, (ins, resets))
     assert_close(found, rnn.apply(params, ins, resets=resets), 1e-6)
     with refuses(
-        "ScannedRNN.initialize_carry: the network's initial state must not depend on its "
+        "initialize_carry: the network's initial state must not depend on its "
         "parameters...got a learned one; use rnn.initial_state(params, batch_shape)"
     ):
         ScannedRNN(rnn).initialize_carry(B, H)
@@ -262,13 +263,49 @@ def test_refusals():
     with refuses("ScannedRNN: ins must be floating point, got int32"):
         run(zeros, (jnp.ones((T, B, I), jnp.int32), RESETS))
     with refuses(
-        "ScannedRNN.initialize_carry: hidden_size must be 4, the width of the network's "
-        "last layer, got 5"
+        "initialize_carry: hidden_size must be 4, the width of the network's last layer, got 5"
     ):
         two.initialize_carry(B, 5)
-    with refuses("ScannedRNN.initialize_carry: hidden_size must be an int of 1 or more, got None"):
+    with refuses("initialize_carry: hidden_size must be an int of 1 or more, got None"):
         ScannedRNN.initialize_carry(B, None)
+    for module in (one, two):
+        with refuses("initialize_carry: batch_size must be an int or a tuple of ints, got 2.5"):
+            module.initialize_carry(2.5, H)
     with refuses("ScannedRNN: rnn must have one direction, got two"):
         ScannedRNN(drnn.deep_rnn(drnn.gru(H), bidirectional=True)).initialize_carry(B, 2 * H)
     with refuses("ScannedRNN: rnn must be a network, got Cell"):
         ScannedRNN(drnn.gru(H)).initialize_carry(B, H)
+
+
+def test_a_state_of_the_width_of_x_is_refused():
+    """`initialize_carry` does not know that width: it would give a carry that the call refuses."""
+
+    def step(params, state, x):
+        return (x,), (x + state[0]) @ params
+
+    def initial(params, batch_shape):
+        return (jnp.zeros((*batch_shape, len(params))),)
+
+    cell = drnn.step_cell(lambda key, size: jax.random.normal(key, (size, H)), initial, step, H)
+    with refuses("initialize_carry: the network's initial state must not depend on the width of x"):
+        ScannedRNN(drnn.deep_rnn(cell)).initialize_carry(B, H)
+
+
+def test_schedule_and_checkpoints_reach_apply():
+    rnn, x = NETWORKS["lstm"], (inputs(T, B, I), RESETS)
+    variables, carry = variables_of(rnn), states(rnn, B)
+    expected = ScannedRNN(rnn).apply(variables, carry, x)
+    for options in ({"schedule": "reference"}, {"checkpoint_every": 2}):
+        assert_close(ScannedRNN(rnn, **options).apply(variables, carry, x), expected, 1e-6)
+    with refuses("apply: schedule must be"):
+        ScannedRNN(rnn, schedule="none").apply(variables, carry, x)
+    with refuses("apply: checkpoint_every must be"):
+        ScannedRNN(rnn, checkpoint_every="none").apply(variables, carry, x)
+
+
+@pytest.mark.parametrize("module", [ScannedRNN(), ScannedRNN(NETWORKS["lstm"])])
+def test_a_carry_of_a_symbolic_batch(module):
+    (b,) = jax.export.symbolic_shape("b")
+    x = jax.ShapeDtypeStruct((b, I), jnp.float32)
+    run = jax.jit(lambda x: module.initialize_carry(x.shape[0], H))
+    assert {leaf.shape for leaf in jax.export.export(run)(x).out_avals} == {(b, H)}

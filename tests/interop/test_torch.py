@@ -366,3 +366,35 @@ def test_state_from_torch_refuses():
     mixed = drnn.deep_rnn([drnn.lstm(2), drnn.gru(2)])
     with pytest.raises(ValueError, match=r"must repeat one cell.*\['gru', 'lstm'\]"):
         interop.state_from_torch(mixed, np.zeros((2, 3, 2)))
+
+
+MATRICES = {"weight_ih_l0": np.zeros((8, 3), "f"), "weight_hh_l0": np.zeros((8, 2), "f")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        (
+            {"weight_hh_l0": np.zeros(8, "f")},
+            {},
+            r"weight_hh_l0 must be a matrix, got shape \(8,\)",
+        ),
+        (
+            {"weight_ih_l0": np.zeros(8, "f")},
+            {},
+            r"weight_ih_l0 must be a matrix, got shape \(8,\)",
+        ),
+        ({}, {"nonlinearity": "relu"}, "nonlinearity must be None for an LSTM or a GRU.*'relu'"),
+        ({}, {"prefix": 3}, "prefix must be a str or None, got 3"),
+    ],
+)
+def test_what_is_no_lstm_or_does_not_belong_to_one(changes, options, message):
+    interop.from_torch(MATRICES)
+    with pytest.raises(ValueError, match=f"^from_torch: {message}"):
+        interop.from_torch(MATRICES | changes, **options)
+
+
+@pytest.mark.parametrize("name", ["to_torch", "to_haiku", "to_keras", "to_equinox", "to_onnx"])
+def test_what_is_no_network_is_refused(name):
+    with pytest.raises(ValueError, match=rf"^{name}: rnn must be a network, got int; for example"):
+        getattr(interop, name)(3, None)

@@ -24,15 +24,17 @@ def from_onnx(model: Any, *, nodes: Sequence[str] | None = None) -> tuple[DeepRN
 
     What stands between the nodes may be anything that hands on what a node gives, its
     directions side by side or summed, with or without what it read added: it is evaluated
-    on random numbers. So is what comes after them, where a matrix product and a sum are the
-    network's readout; what only moves data, as taking the last step, is left out. The network
-    is time-major, `[T, *B, I]`, whatever the model's layout, and gives the whole sequence.
+    on random numbers. So are the outputs: each must be what the last layer gives, as y, y[t] or
+    y[a:b] along time, or a matrix product and a sum of that, which are the network's readout, or
+    final states. The network is time-major, `[T, *B, I]`, whatever the model's layout, and gives
+    every step: of a classifier of the last one, y[-1] are the logits. A product of a final state
+    is refused: read the nodes alone, by `nodes`, and multiply `state` by its weights.
 
-    What the model takes as `sequence_lens` is `apply(..., lengths=n)`, and initial states
-    that it takes are `apply(params, x, state)`; those that it holds become parameters, by
-    `learned_initial_state`. A lone reverse node becomes a network of two directions, joined by
-    `interop.onnx.reverse_only`, whose forward one has zeros for weights: so lengths mean what
-    they do in the model.
+    What the model takes as `sequence_lens`, the same for all nodes, is `apply(..., lengths=n)`,
+    and initial states that it takes are `apply(params, x, state)`; those that it holds become
+    parameters, by `learned_initial_state`. A lone reverse node becomes a network of two
+    directions, joined by `interop.onnx.reverse_only`, whose forward one has zeros for weights: so
+    lengths mean what they do in the model.
 
     Args:
       model: an `onnx.ModelProto`, or a file's path; of opset 7 or newer.
@@ -45,14 +47,16 @@ def from_onnx(model: Any, *, nodes: Sequence[str] | None = None) -> tuple[DeepRN
 
     Raises:
       ValueError: if the model does what a network does not: `clip`, an operator that is
-        not ONNX's own, another activation function, weights that it computes of its input.
+        not ONNX's own, another activation function, weights, states or lengths that it computes
+        of its input, outputs of a lower layer.
       ImportError: if onnx is not installed.
 
     Example:
       >>> import torch, jax.numpy as jnp                         # doctest: +SKIP
       >>> from deeprnn_jax import interop                        # doctest: +SKIP
       >>> module = torch.nn.LSTM(64, 256, num_layers=2)          # doctest: +SKIP
-      >>> torch.onnx.export(module, torch.zeros(100, 32, 64), "lstm.onnx")  # doctest: +SKIP
+      >>> x = torch.zeros(100, 32, 64)                           # doctest: +SKIP
+      >>> torch.onnx.export(module, x, "lstm.onnx", dynamo=False)  # doctest: +SKIP
       >>> rnn, params = interop.from_onnx("lstm.onnx")           # doctest: +SKIP
       >>> state, y = rnn.apply(params, jnp.ones((100, 32, 64)))  # doctest: +SKIP
 
@@ -76,17 +80,17 @@ def to_onnx(rnn: DeepRNN, params: DeepParams, *, lengths: bool = False, state: b
     Args:
       rnn: a network of `elman`, `lstm` or `gru` layers, with or without a readout, residual
         skips and `learned_initial_state`; two directions by "concat" or "sum".
-      params: its parameters, float32, float64 or float16.
+      params: its parameters, float32 or float16; float64 for other runtimes than onnxruntime.
       lengths: whether the model has the input `lengths` int32 `[B]`, in [0, T]; y is zero
         from there on.
       state: whether it has an input for each array of the state before the first step.
 
     Returns:
       An `onnx.ModelProto` of opset 17, to be written with `onnx.save`. It reads x
-      `[T, B, I]`, any T and B, and with `state` the arrays of a state in the order of
-      `jax.tree.leaves`, `initial_h_0`, `initial_c_0`, `initial_h_1` and so on; it gives y
-      `[T, B, O]` and the arrays of the last state, `final_h_0` and so on. It computes in
-      the parameters' dtype, whatever the network's `compute_dtype`, and drops nothing.
+      `[T, B, I]`, any T and B (in onnxruntime of 1 or more), and with `state` the arrays of a
+      state in the order of `jax.tree.leaves`, `initial_h_0`, `initial_c_0`, `initial_h_1` and so
+      on; it gives y `[T, B, O]` and the arrays of the last state, `final_h_0` and so on. It
+      computes in the parameters' dtype, whatever the network's `compute_dtype`, and drops nothing.
 
     Raises:
       ValueError: if ONNX has no such nodes.

@@ -9,6 +9,13 @@ import numpy as np
 from deeprnn_jax.interop.assembly import Values
 from deeprnn_jax.interop.onnx.graph import Graph
 from deeprnn_jax.interop.onnx.nodes import Node
+from deeprnn_jax.interop.onnx.outputs import (
+    is_close,
+    is_moved,
+    match_outputs,
+    read_outputs,
+    unexplained,
+)
 from deeprnn_jax.parameters import Readout
 
 
@@ -38,14 +45,6 @@ class _Way(NamedTuple):
     until: int  # how many layers read what they do so
 
 
-class _Output(NamedTuple):
-    """An output of the model."""
-
-    value: Values  # for the probe's numbers; empty where they do not decide it
-    is_moved: bool  # whether it is others' data, moved
-    weights: Readout | None  # of the one matrix product that leads to it
-
-
 _REMEDY = "give the recurrent part alone, by nodes=[...], or a model of it"
 
 
@@ -61,6 +60,7 @@ def find_chain(graph: Graph, nodes: Sequence[Node], *, whole: bool) -> Chain:
     Raises:
       ValueError: if there is something that no network does.
     """
+    _check_lengths(graph, nodes)
     probe = _probe(graph, nodes, whole)
     layers = _layers(nodes, probe.read)
     rows = [[nodes[index] for index in row] for row in layers]
@@ -77,13 +77,15 @@ def find_chain(graph: Graph, nodes: Sequence[Node], *, whole: bool) -> Chain:
     if not whole:
         return Chain(rows, found[0].merge, found[0].skip, None)
     finals = [probe.feeds[name] for node in nodes for name in node.outputs[1:] if name]
-    outputs = _outputs(graph, probe.feeds)
-    matched = [(one, *_match_outputs(outputs, finals, one.y)) for one in found]
+    apart = [probe.feeds[name] for node in rows[-1] if (name := node.outputs[0])]
+    outputs = read_outputs(graph, probe.feeds)
+    matched = [(one, *match_outputs(outputs, one.y, apart, finals)) for one in found]
     way, count, readout = max(matched, key=lambda one: one[1])
     if count < 0:
         raise ValueError(
-            "from_onnx: outputs must be what the last layer gives, or a matrix product and a sum "
-            f"of it, got {_unexplained(graph, nodes)}; {_REMEDY}"
+            "from_onnx: outputs must be what the last layer gives, some of its steps one after the "
+            "other, a matrix product and a sum of these, or final states, got "
+            f"{unexplained(graph, nodes)}; {_REMEDY}"
         )
     return Chain(rows, way.merge, way.skip, readout)
 
@@ -102,7 +104,7 @@ def _probe(graph: Graph, nodes: Sequence[Node], whole: bool) -> _Probe:
     defaults = (5, 3, len(w_x)) if len(shape) == 3 else (5, len(w_x))
     x = draw(*(size or default for size, default in zip(shape, defaults, strict=False)))
     read = _time_major(first, graph.evaluate([first.inputs["X"]], {source: x})[0])
-    if read.ndim != 3 or (whole and not _is_moved(read, x)):
+    if read.ndim != 3 or (whole and not is_moved(read, x)):
         raise ValueError(
             f"from_onnx: {first.where} must read the model's input, got {source!r} of shape "
             f"{shape} after {graph.operators(first.inputs['X'])}; {_REMEDY}"
@@ -131,6 +133,23 @@ def _other_feeds(graph: Graph, node: Node, draw: Any, shape: tuple[int, int]) ->
     if graph.constant(lengths) is None:
         feeds[lengths] = np.full(batch, steps, np.int32)
     return feeds
+
+
+def _check_lengths(graph: Graph, nodes: Sequence[Node]) -> None:
+    """Raise ValueError unless all nodes read the same lengths, or none does."""
+
+    def lengths_of(node: Node) -> str:
+        name = node.inputs.get("sequence_lens", "")
+        # each node may have its own Cast of an input
+        inputs = sorted(graph.upstream([name])[1] & set(graph.inputs))
+        return ", ".join(inputs) if name and graph.only_moves(name) else name
+
+    found = {node.where: lengths_of(node) for node in nodes}
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            f"from_onnx: sequence_lens must be the same for all nodes, or none, got {found}; read "
+            "those that have the same by nodes=[...], and call one network after the other"
+        )
 
 
 def _source(graph: Graph, first: Node) -> str:
@@ -174,66 +193,13 @@ def _join(layers: Sequence[Sequence[int]], probe: _Probe, merge: str, skip: str 
     """Join layers in one way, until one reads something else."""
     y = probe.read[0]
     for index, row in enumerate(layers):
-        if index > 0 and not _is_close(probe.read[row[0]], y):
+        if index > 0 and not is_close(probe.read[row[0]], y):
             return _Way(merge, skip, y, index)
         below, ys = y, [one for node in row for one in probe.given[node]]
         y = ys[0] if len(ys) == 1 else _MERGES[merge](*ys)
         if skip is not None and index > 0 and below.shape == y.shape:
             y = below + y
     return _Way(merge, skip, y, len(layers))
-
-
-def _match_outputs(
-    outputs: Sequence[_Output], finals: Sequence[Values], y: Values
-) -> tuple[int, Readout | None]:
-    """Give how many outputs are y, read out or not, and the readout; -1 if one is neither."""
-    count, readout = 0, None
-    for value, is_moved, weights in outputs:
-        if _is_moved(value, y):
-            count += 1
-        elif weights is not None and _is_moved(value, _read_out(y, weights)):
-            count, readout = count + 1, weights
-        elif not is_moved and not any(_is_moved(value, final) for final in finals):
-            return -1, None
-    return count, readout
-
-
-def _outputs(graph: Graph, feeds: dict[str, Values]) -> list[_Output]:
-    """Give the model's outputs, as far as nodes and inputs decide them."""
-    found = []
-    for name in graph.outputs:
-        is_moved = graph.only_moves(name, feeds)
-        try:
-            value = graph.evaluate([name], feeds)[0]
-        except ValueError:
-            value = np.zeros(0)
-        found.append(_Output(value, is_moved, _find_readout(graph, name, feeds)))
-    return found
-
-
-def _find_readout(graph: Graph, name: str, feeds: dict[str, Values]) -> Readout | None:
-    """Give the weights of the one matrix product that leads to an output, and of its bias."""
-    nodes, _ = graph.upstream([name], feeds)
-    products = [node for node in nodes if node.op_type in ("MatMul", "Gemm")]
-    w = graph.constant(products[0].input[1]) if len(products) == 1 else None
-    if w is None or w.ndim != 2:
-        return None
-    w = w.T if graph.attributes(products[0]).get("transB") else w
-    names = list(products[0].input[2:])
-    names += [one for node in nodes if node.op_type == "Add" for one in node.input]
-    found = [graph.constant(one) for one in names]
-    biases = [b.reshape(-1) for b in found if b is not None and b.size == w.shape[1]]
-    return Readout(w, biases[0] if biases else np.zeros_like(w[0]))
-
-
-def _read_out(y: Values, readout: Readout) -> Values:
-    return y @ readout.w + readout.b if y.shape[-1] == len(readout.w) else np.zeros(0)
-
-
-def _unexplained(graph: Graph, nodes: Sequence[Node]) -> str:
-    """Say what leads from nodes to outputs."""
-    stops = [name for node in nodes for name in node.outputs]
-    return str({name: graph.operators(name, stops) for name in graph.outputs})
 
 
 _MERGES: dict[str, Any] = {
@@ -249,17 +215,3 @@ def _size(node: Node) -> int:
 
 def _time_major(node: Node, x: Values) -> Values:
     return x.swapaxes(0, 1) if node.batch_first and x.ndim > 1 else x
-
-
-def _is_close(a: Values, b: Values) -> bool:
-    if a.shape != b.shape:
-        return False
-    tolerance = 1000 * float(np.finfo(np.float16 if a.dtype.itemsize < 4 else np.float32).eps)
-    a, b = (np.asarray(one, np.float64) for one in (a, b))
-    return np.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def _is_moved(a: Values, b: Values) -> bool:
-    """Tell whether two are the same, perhaps with time and batch the other way round."""
-    others = [b, b.swapaxes(0, 1)] if b.ndim > 1 else [b]
-    return any(_is_close(a.squeeze(), one.squeeze()) for one in others)

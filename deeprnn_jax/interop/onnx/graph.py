@@ -50,18 +50,29 @@ class Graph:
         """Give a value's shape, None for a size that only a run says; None if unknown."""
         return self._shapes.get(name)
 
-    def constant(self, name: str) -> Values | None:
+    def constant(self, name: str, sizes: Sequence[int] = ()) -> Values | None:
         """Give a value that no input decides, or None.
 
-        It may be computed, of stored values and of an input's shape. Such shapes are taken
-        as ones: an initial state then is that of one row.
+        It may be computed, of stored values and of an input's shape.
+
+        Args:
+          name: the value's.
+          sizes: that shape, where the model does not say it; of ones unless given: an initial
+            state then is that of one row.
         """
         if name not in self._constants:
             return None
-        needed = self.upstream([name], self._measured)[1] & self._measured
-        ranks = {one: len(self.shape(one) or (None,) * 3) for one in needed}
-        feeds = {one: np.zeros((1,) * rank, np.float32) for one, rank in ranks.items()}
+        feeds = {}
+        for one in self.measured(name):
+            known = self.shape(one) or (None,) * 3
+            default = (*sizes, *(1,) * len(known))
+            shape = [size or other for size, other in zip(known, default, strict=False)]
+            feeds[one] = np.zeros(shape, np.float32)
         return self.evaluate([name], feeds)[0]
+
+    def measured(self, name: str) -> set[str]:
+        """Give the names of what has its shape asked for, to compute a value."""
+        return self.upstream([name], self._measured)[1] & self._measured
 
     def upstream(
         self, targets: Sequence[str], stops: Iterable[str] = ()
@@ -136,7 +147,15 @@ def _load(model: Any) -> Any:
     """Give a model whose shapes are noted, with no functions of its own, or raise ValueError."""
     onnx = assembly.import_library("from_onnx", "onnx", "onnx")
     if isinstance(model, str | PathLike):
-        model = onnx.load(model)
+        try:
+            model = onnx.load(model)
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"from_onnx: model must be a file that onnx can read, got {str(model)!r} "
+                f"({error}); see onnx.load"
+            ) from error
     if not isinstance(model, onnx.ModelProto):
         raise ValueError(
             "from_onnx: model must be an onnx.ModelProto or a file's path, got "

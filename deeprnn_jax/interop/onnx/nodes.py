@@ -15,13 +15,14 @@ from deeprnn_jax.interop.onnx.graph import Graph
 from deeprnn_jax.types import State
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_SIZES = (5, 7, 11, 13)  # of axes, none of them another less one, and the like
 
 
 class Node(NamedTuple):
     """A recurrent node, read."""
 
     where: str  # for messages
-    inputs: dict[str, str]  # names of values, by those of ONNX: X, initial_h, ...
+    inputs: dict[str, str]  # names of values, by those of ONNX; sequence_lens if not of whole rows
     outputs: list[str]  # Y, Y_h and Y_c, "" where it does not give one
     batch_first: bool
     directions: tuple[str, ...]
@@ -57,8 +58,8 @@ def read_node(graph: Graph, node: Any, *, whole: bool) -> Node:
         )
     names = ["W", "R", *(name for name in ("B", "P") if name in inputs)]
     weights = {name: _stored(graph, f"{name} of {where}", inputs.get(name, "")) for name in names}
-    if "sequence_lens" in inputs:
-        _check_lengths(graph, where, inputs, batch_first)
+    if _has_whole_rows(graph, where, inputs, batch_first, whole):
+        inputs.pop("sequence_lens", None)
     initial = {}
     for field in ("h", "c"):
         if f"initial_{field}" in inputs:
@@ -110,7 +111,7 @@ def initial_state(row: Sequence[Node]) -> State | None:
 def _stored(graph: Graph, said: str, name: str) -> Values:
     """Give weights, which no input may decide."""
     value = graph.constant(name)
-    if value is None:
+    if value is None or graph.measured(name):
         raise ValueError(
             f"from_onnx: {said} must be stored in the model, got {name!r}, which its inputs "
             "decide; store it by model.graph.initializer.append(onnx.numpy_helper.from_array("
@@ -119,25 +120,34 @@ def _stored(graph: Graph, said: str, name: str) -> Values:
     return value
 
 
-def _check_lengths(graph: Graph, where: str, inputs: dict[str, str], batch_first: bool) -> None:
-    """Raise ValueError if a model stores lengths that are not those of whole rows."""
-    name, shape = inputs["sequence_lens"], graph.shape(inputs["X"])
-    if "Shape" in graph.operators(name):  # computed of x, for whole rows
-        return
-    lengths = graph.constant(name)
-    steps = None if shape is None else shape[int(batch_first)]
-    if lengths is not None and not np.all(lengths == steps):
-        raise ValueError(
-            f"from_onnx: sequence_lens of {where} must be an input of the model, or the steps of "
-            f"whole rows, got the constant {lengths.tolist()}; remove it, and give it to "
-            "apply(..., lengths=...)"
-        )
+def _has_whole_rows(
+    graph: Graph, where: str, inputs: dict[str, str], batch_first: bool, whole: bool
+) -> bool:
+    """Tell whether all rows have all steps, or raise ValueError if that is not the caller's."""
+    name, shape = inputs.get("sequence_lens"), graph.shape(inputs["X"])
+    if name is None:
+        return True
+    lengths = graph.constant(name, _SIZES)
+    if lengths is None and (graph.only_moves(name) or not whole):
+        return False
+    whole_rows = [] if shape is None else [shape[int(batch_first)]]
+    if graph.measured(name):  # of x as it is in the model, whichever axis is time
+        whole_rows += _SIZES
+    if lengths is not None and any(np.all(lengths == steps) for steps in whole_rows):
+        return True
+    found = str(graph.operators(name))
+    if lengths is not None and not graph.measured(name):
+        found = f"the constant {lengths.tolist()}"
+    raise ValueError(
+        f"from_onnx: sequence_lens of {where} must be an input of the model, or the steps of "
+        f"whole rows, got {found}; remove it, and give it to apply(..., lengths=...)"
+    )
 
 
 def _initial(graph: Graph, said: str, name: str, batch_first: bool, whole: bool) -> Values | None:
     """Give what a model holds of a state, `[D, H]`; None: zeros, or the caller gives it."""
-    value = graph.constant(name)
-    if value is None:
+    found: Any = [graph.constant(name, sizes) for sizes in ((), _SIZES)]
+    if found[0] is None:
         if whole and not graph.only_moves(name):
             raise ValueError(
                 f"from_onnx: {said} must be an input of the model, or stored in it, got "
@@ -145,10 +155,13 @@ def _initial(graph: Graph, said: str, name: str, batch_first: bool, whole: bool)
                 "apply(params, x, state)"
             )
         return None
-    rows = value if batch_first else value.swapaxes(0, 1)  # [B, D, H]
-    if np.any(rows != rows[:1]):
+    # [B, D, H], for each shape of x
+    found = [value if batch_first else value.swapaxes(0, 1) for value in found]
+    row = found[0][:1]
+    if any(value.shape[1:] != row.shape[1:] or np.any(value != row) for value in found):
         raise ValueError(
-            f"from_onnx: {said} must be the same for all rows, got {len(rows)} that differ; "
-            "make it an input of the model, and give it to apply(params, x, state)"
+            f"from_onnx: {said} must be the same for all rows, whatever the shape of x, got "
+            f"{len(found[-1])} that differ; make it an input of the model, and give it to "
+            "apply(params, x, state)"
         )
-    return rows[0] if np.any(rows) else None
+    return row[0] if np.any(row) else None

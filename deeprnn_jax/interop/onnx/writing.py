@@ -84,6 +84,7 @@ class _Writer:
 def write_model(rnn: DeepRNN, params: DeepParams, *, lengths: bool, state: bool) -> Any:
     """Make the model of a network; see `to_onnx`."""
     check_bools("to_onnx", lengths=lengths, state=state)
+    assembly.check_network("to_onnx", rnn)
     check_params("to_onnx", rnn.plan, params)
     plan, bare, initials = _bare(rnn.plan, params)
     rows = assembly.take_apart("to_onnx", "ONNX", DeepRNN(plan), bare)
