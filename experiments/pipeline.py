@@ -72,7 +72,7 @@ def count(num_devices: int, block_size: int) -> tuple[dict[tuple[str, str], int]
         return jax.grad(lambda params: jnp.sum(forward(params, x) ** 2))(params)
 
     compiled = (jax.jit(one).lower(shapes, x).compile() for one in (forward, train))
-    return tuple(in_loops(one.as_text()) for one in compiled)
+    return tuple(in_loops(one.as_text() or "") for one in compiled)
 
 
 def time_of(num_devices: int, block_size: int, latency: float) -> float:

@@ -241,7 +241,9 @@ CALLS = {
         "key": jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
     },
     "train must be True, False or None, got 'yes'": {"train": "yes"},
-    f"schedule must be 'auto', one of {list(SCHEDULES)}, or of schedules.pipeline, got 'fast'": {"schedule": "fast"},
+    f"schedule must be 'auto', one of {list(SCHEDULES)}, or of schedules.pipeline, got 'fast'": {
+        "schedule": "fast"
+    },
     "schedule must be...None": {"schedule": None},
     "schedule must be...got ['reference']": {"schedule": ["reference"]},
 }
