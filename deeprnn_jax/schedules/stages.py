@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.meshes import vary_as
@@ -72,7 +72,8 @@ def run_stages(
                 f"pipeline: mesh must be the one that is set, {dict(mesh.shape)}, got "
                 f"{dict(stages.mesh.shape)}; leave it out"
             )
-        mesh = mesh if stages.axis in mesh.shape else stages.mesh
+        if stages.axis not in mesh.shape:  # with automatic axes, as `Mesh` itself has them
+            mesh = Mesh(stages.mesh.devices, stages.mesh.axis_names)
     axis, number = stages.axis, _number_of(stages.axis, mesh, plan)
     is_spread = [group.size > 1 for group in plan.groups]
     everywhere, own = PartitionSpec(), PartitionSpec(axis)
