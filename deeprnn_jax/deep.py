@@ -387,6 +387,15 @@ class DeepRNN:
             raise ValueError(mistake) from error
 
 
+def check_network(function: str, rnn: Any) -> None:
+    """Raise ValueError unless `rnn` is a network."""
+    if not isinstance(rnn, DeepRNN):
+        raise ValueError(
+            f"{function}: rnn must be a network, got {type(rnn).__name__}; for example "
+            "drnn.deep_rnn(drnn.lstm(64), num_layers=2)"
+        )
+
+
 def _call(function: Any, compiled: Any, plan: Plan, arrays: Any, static: Any) -> Any:
     """Call a function of a plan, compiled unless it becomes a part of another program."""
     return (function if running.is_staged() else compiled)(plan, arrays, static)

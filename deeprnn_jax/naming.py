@@ -39,11 +39,12 @@ def from_dict(plan: Plan, arrays: Mapping[str, Any], input_size: int) -> DeepPar
         )
     arrays = dict(arrays)  # what np.load gives reads a file whenever it is asked
     shapes = params_shapes(plan, input_size)
-    for name, shape in _by_name("from_dict", plan, shapes).items():
+    wanted = _by_name("from_dict", plan, shapes)
+    for name, shape in wanted.items():
         if shape.dtype == jnp.bfloat16 and getattr(arrays.get(name), "dtype", None) == _TWO_BYTES:
             arrays[name] = arrays[name].view(jnp.bfloat16)
     params = fill("from_dict", plan, jax.tree.structure(shapes), arrays)
-    said = difference("arrays", _by_name("from_dict", plan, shapes), arrays, dtypes=True)
+    said = difference("arrays", wanted, arrays, dtypes=True)
     if said is not None:
         raise ValueError(
             f"from_dict: {said}; use the network that wrote them, with the input_size of then, "

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import PartitionSpec
 
-from deeprnn_jax.deep import DeepRNN
+from deeprnn_jax.deep import DeepRNN, check_network
 from deeprnn_jax.parameters import DeepParams, check_params, initial_state
 
 Axis = str | tuple[str, ...] | None
@@ -59,8 +59,7 @@ def partition_specs(
       >>> specs.params.layers[1].cell.w_x, specs.state[1].h, specs.x
       (P('stage', None, None), P('stage', 'data', None), P(None, 'data', None))
     """
-    if not isinstance(rnn, DeepRNN):
-        raise ValueError(f"partition_specs: rnn must be a network, got {type(rnn).__name__}")
+    check_network("partition_specs", rnn)
     check_params("partition_specs", rnn.plan, params)
     axes: dict[str, Any] = {"layers": layers, "batch": batch, "hidden": hidden}
     for argument, axis in axes.items():

@@ -16,7 +16,7 @@ from deeprnn_jax import checks
 from deeprnn_jax.cells.elman import elman
 from deeprnn_jax.cells.gru import gru
 from deeprnn_jax.cells.lstm import lstm
-from deeprnn_jax.deep import DeepRNN, deep_rnn
+from deeprnn_jax.deep import DeepRNN, check_network, deep_rnn
 from deeprnn_jax.interop import activations
 from deeprnn_jax.layers.entries import by_layer, join, take
 from deeprnn_jax.layers.layer import LayerParams, Merge
@@ -109,15 +109,6 @@ def assemble(
             "in the order in which x passes them, each with its own"
         )
     return rnn, params
-
-
-def check_network(function: str, rnn: Any) -> None:
-    """Raise ValueError unless `rnn` is a network."""
-    if not isinstance(rnn, DeepRNN):
-        raise ValueError(
-            f"{function}: rnn must be a network, got {type(rnn).__name__}; for example "
-            "drnn.deep_rnn(drnn.lstm(64), num_layers=2)"
-        )
 
 
 def rows_of(function: str, argument: str, value: Any) -> list[tuple[Any, ...]]:
@@ -228,6 +219,24 @@ def require_activation(function: str, library: str, cell: Cell, argument: str, n
             f"{library} does not have; it is part of what the network learnt and cannot be "
             "converted"
         )
+
+
+def require_plain_gates(function: str, library: str, cell: Cell, *, reset_after: bool) -> None:
+    """Raise ValueError unless an lstm or a gru is the plain one, with tanh and sigmoid.
+
+    Args:
+      function: the public function's name.
+      library: what the cell goes to, for the messages.
+      cell: an `lstm` or a `gru`.
+      reset_after: where the library's GRU resets.
+    """
+    require_activation(function, library, cell, "gate_activation", "sigmoid")
+    if cell.name == "gru":
+        require(function, library, cell, reset_after=reset_after)
+        require_activation(function, library, cell, "activation", "tanh")
+    else:
+        require(function, library, cell, peepholes=False, coupled=False, projection_size=None)
+        require_activation(function, library, cell, "cell_activation", "tanh")
 
 
 def reorder_gates(w: Values, order: Sequence[int]) -> Values:

@@ -5,7 +5,6 @@ library, i, f, g, o and r, z, n, and has one bias, as here. The GRU's `bias_n` i
 reset gate's product: our b_hn.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -134,17 +133,9 @@ def _write(eqx: Any, part: Part) -> Any:
 
 def _check_cell(cell: Cell) -> None:
     """Raise ValueError unless Equinox has the cell."""
-    check = partial(assembly.require, "to_equinox", "Equinox", cell)
-    check_activation = partial(assembly.require_activation, "to_equinox", "Equinox", cell)
     if cell.name == "elman":
         raise ValueError(
             "to_equinox: cell must be lstm or gru, got elman, which Equinox does not have; write "
             "its step, tanh(w_x.T @ x + w_h.T @ h + b), in a module of your own"
         )
-    check_activation("gate_activation", "sigmoid")
-    if cell.name == "gru":
-        check(reset_after=True)
-        check_activation("activation", "tanh")
-    else:
-        check(peepholes=False, coupled=False, projection_size=None)
-        check_activation("cell_activation", "tanh")
+    assembly.require_plain_gates("to_equinox", "Equinox", cell, reset_after=True)

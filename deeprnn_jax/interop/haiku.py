@@ -9,7 +9,6 @@ weights change sign.
 
 import re
 from collections.abc import Mapping, MappingView
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -247,20 +246,12 @@ def _write(part: Part) -> dict[str, Values]:
 
 def _check_cell(cell: Cell) -> None:
     """Raise ValueError unless Haiku has the cell."""
-    check = partial(assembly.require, "to_haiku", "Haiku", cell)
-    check_activation = partial(assembly.require_activation, "to_haiku", "Haiku", cell)
     if cell.name == "elman":
         raise ValueError(
             "to_haiku: cell must be lstm or gru, got elman, which is not converted; copy its w_x, "
             "w_h and b into hk.VanillaRNN by hand"
         )
-    check_activation("gate_activation", "sigmoid")
-    if cell.name == "gru":
-        check(reset_after=False)
-        check_activation("activation", "tanh")
-    else:
-        check(peepholes=False, coupled=False, projection_size=None)
-        check_activation("cell_activation", "tanh")
+    assembly.require_plain_gates("to_haiku", "Haiku", cell, reset_after=False)
 
 
 def _one_for_f(b: Values) -> Values:

@@ -13,7 +13,7 @@ from flax.linen.transforms import lift_direct_transform
 
 from deeprnn_jax.arguments import check_step
 from deeprnn_jax.deep import DeepRNN as Network
-from deeprnn_jax.interop.assembly import check_network
+from deeprnn_jax.deep import check_network
 from deeprnn_jax.interop.flax_call import (
     call_network,
     check_inputs,

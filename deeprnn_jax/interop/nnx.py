@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from deeprnn_jax.deep import DeepRNN as Network
-from deeprnn_jax.interop.assembly import check_network
+from deeprnn_jax.deep import check_network
 from deeprnn_jax.interop.flax_call import call_network, check_width, nest, split_shape, unnest
 from deeprnn_jax.parameters import DeepParams, DeepState
 from deeprnn_jax.recurrence.scan import with_recurrences

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from deeprnn_jax.arguments import batch_shape_of
 from deeprnn_jax.cells.gru import GRUState, gru
 from deeprnn_jax.checks import check_floating, check_size, difference
-from deeprnn_jax.deep import DeepRNN, deep_rnn
-from deeprnn_jax.interop.assembly import check_network
+from deeprnn_jax.deep import DeepRNN, check_network, deep_rnn
 from deeprnn_jax.interop.flax_call import first_carry, linen_key, linen_params
 from deeprnn_jax.layers.entries import as_held, by_layer
 from deeprnn_jax.parameters import DeepParams, initial_state

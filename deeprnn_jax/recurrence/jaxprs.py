@@ -61,28 +61,6 @@ def open_calls(closed: Any) -> tuple[Jaxpr, list[Any]]:
     return make_jaxpr(invars, live(jaxpr.eqns, jaxpr.outvars), jaxpr.outvars), list(closed.consts)
 
 
-def evaluate(
-    closed: Any, args: Sequence[Any], do: Callable[["Env", JaxprEqn], None] | None = None
-) -> list[Array]:
-    """Evaluate a jaxpr, the calls in it opened.
-
-    Args:
-      closed: the jaxpr, with its constants.
-      args: flat.
-      do: does an operation that is no call; None: as it stands.
-    """
-    do = Env.do if do is None else do
-    env = Env()
-    env.assign([*opened(closed).constvars, *opened(closed).invars], [*closed.consts, *args])
-    for eqn in opened(closed).eqns:
-        if eqn.primitive.name in _CALLS:
-            inner: Any = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            env.assign(eqn.outvars, evaluate(inner, env.read(eqn.invars), do))
-        else:
-            do(env, eqn)
-    return env.read(opened(closed).outvars)
-
-
 class Env(dict):
     """The values of variables."""
 
@@ -101,6 +79,27 @@ class Env(dict):
         """Do operations one after the other."""
         for eqn in eqns:
             self.assign(eqn.outvars, as_function(eqn)(*self.read(operands_of(eqn))))
+
+
+def evaluate(
+    closed: Any, args: Sequence[Any], do: Callable[[Env, JaxprEqn], None] = Env.do
+) -> list[Array]:
+    """Evaluate a jaxpr, the calls in it opened.
+
+    Args:
+      closed: the jaxpr, with its constants.
+      args: flat.
+      do: does an operation that is no call.
+    """
+    env = Env()
+    env.assign([*opened(closed).constvars, *opened(closed).invars], [*closed.consts, *args])
+    for eqn in opened(closed).eqns:
+        if eqn.primitive.name in _CALLS:
+            inner: Any = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            env.assign(eqn.outvars, evaluate(inner, env.read(eqn.invars), do))
+        else:
+            do(env, eqn)
+    return env.read(opened(closed).outvars)
 
 
 def as_function(eqn: JaxprEqn) -> Callable[..., list[Array]]:

@@ -97,9 +97,62 @@ class Diagonals:
     block_size: int | None
     stages: Stages | None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Ran:
+    def __call__(
+        self,
+        plan: Plan,
+        params: tuple[Any, ...],
+        x: Array,
+        state: tuple[State, ...],
+        steps: Steps,
+        key: Array | None,
+        options: Options,
+    ) -> Ran:
         """Run them."""
-        return _run(self.block_size, self.stages, *args, **kwargs)
+        num_steps, num_layers = x.shape[0], len(plan.layers)
+        if num_steps == 1:  # as many diagonals as layers
+            return LAYERWISE.run(plan, params, x, state, steps, key, options)
+        size = _block_size(self.block_size, plan, num_steps)
+        cut = partial(cut_blocks, size=size)
+        ready = [
+            _ready(plan, number, together(plan, params, number), steps, key, x.shape[:-1], cut)
+            for number in range(len(plan.groups))
+        ]
+        carry = []
+        for number, group in enumerate(plan.groups):
+            width = plan.layers[group.start].cell.output_size
+            block = x.shape[1:-1] if size == 1 else (size, *x.shape[1:-1])
+            zeros = jnp.zeros((group.size, *block, width), plan.precision.compute)
+            zeros = vary_as(zeros, x)
+            carry.append(GroupCarry(together(plan, state, number), zeros))
+
+        run = _once if size == 1 else scan
+        blocks = cut(x[None])[0]
+        pad = [(0, num_layers - 1)] + [(0, 0)] * (blocks.ndim - 1)
+
+        def loop(
+            ring: Ring, x: Array, groups: list[GroupParams], carry: Any, inputs: list[GroupInputs]
+        ) -> Any:
+            step = partial(_step, ring, run, plan, options.want_states, groups)
+            every = options.checkpoint_every
+            carry, (y, states) = scan(step, carry, (x, inputs), checkpoint_every=every)
+            return carry, (y[num_layers - 1 :], states)
+
+        groups, inputs = zip(*ready, strict=True)
+        operands = jnp.pad(blocks, pad), list(groups), carry, list(inputs)
+        if self.stages is None:
+            carry, (y, states) = loop(ALONE, *operands)
+        else:
+            carry, (y, states) = run_stages(self.stages, plan, loop, *operands)
+
+        joined = partial(join_blocks, size=size, num_steps=num_steps)
+        finals, found = [], []
+        for group, after, seen in zip(plan.groups, carry, states, strict=True):
+            back = partial(unskew, start=group.start, num_steps=blocks.shape[0])
+            finals += held_together(plan, after.state, group.size)
+            of_layers = jax.tree.map(lambda rows, back=back: joined(back(rows)), seen)
+            found += [take(of_layers, place) for place in range(group.size)]
+        y = joined(y[None])[0]
+        return Ran(tuple(finals), y, found if options.want_states else None)
 
 
 def _block_size(block_size: int | None, plan: Plan, num_steps: Any) -> int:
@@ -112,64 +165,6 @@ def _block_size(block_size: int | None, plan: Plan, num_steps: Any) -> int:
     if block_size is not None:
         return min(block_size, num_steps)
     return max(1, round(math.sqrt(num_steps / max(1, len(plan.layers) - 1))))
-
-
-def _run(
-    block_size: int | None,
-    stages: Stages | None,
-    plan: Plan,
-    params: tuple[Any, ...],
-    x: Array,
-    state: tuple[State, ...],
-    steps: Steps,
-    key: Array | None,
-    options: Options,
-) -> Ran:
-    num_steps, num_layers = x.shape[0], len(plan.layers)
-    if num_steps == 1:  # as many diagonals as layers
-        return LAYERWISE.run(plan, params, x, state, steps, key, options)
-    size = _block_size(block_size, plan, num_steps)
-    cut = partial(cut_blocks, size=size)
-    ready = [
-        _ready(plan, number, together(plan, params, number), steps, key, x.shape[:-1], cut)
-        for number in range(len(plan.groups))
-    ]
-    carry = []
-    for number, group in enumerate(plan.groups):
-        width = plan.layers[group.start].cell.output_size
-        block = x.shape[1:-1] if size == 1 else (size, *x.shape[1:-1])
-        zeros = jnp.zeros((group.size, *block, width), plan.precision.compute)
-        zeros = vary_as(zeros, (params, x, state, steps))
-        carry.append(GroupCarry(together(plan, state, number), zeros))
-
-    run = _once if size == 1 else scan
-    blocks = cut(x[None])[0]
-    pad = [(0, num_layers - 1)] + [(0, 0)] * (blocks.ndim - 1)
-
-    def loop(
-        ring: Ring, x: Array, groups: list[GroupParams], carry: Any, inputs: list[GroupInputs]
-    ) -> Any:
-        step = partial(_step, ring, run, plan, options.want_states, groups)
-        every = options.checkpoint_every
-        carry, (y, states) = scan(step, carry, (x, inputs), checkpoint_every=every)
-        return carry, (y[num_layers - 1 :], states)
-
-    groups, inputs = zip(*ready, strict=True)
-    operands = jnp.pad(blocks, pad), list(groups), carry, list(inputs)
-    if stages is None:
-        carry, (y, states) = loop(ALONE, *operands)
-    else:
-        carry, (y, states) = run_stages(stages, plan, loop, *operands)
-
-    joined = partial(join_blocks, size=size, num_steps=num_steps)
-    finals, found = [], []
-    for group, after, seen in zip(plan.groups, carry, states, strict=True):
-        back = partial(unskew, start=group.start, num_steps=blocks.shape[0])
-        finals += held_together(plan, after.state, group.size)
-        of_layers = jax.tree.map(lambda rows, back=back: joined(back(rows)), seen)
-        found += [take(of_layers, place) for place in range(group.size)]
-    y = joined(y[None])[0]
-    return Ran(tuple(finals), y, found if options.want_states else None)
 
 
 def _ready(

@@ -101,16 +101,15 @@ def run_stages(
     return after, (y, _of_first(is_spread, states))
 
 
-def _by_device(is_spread: list[bool], trees: list[Any]) -> list[Any]:
-    """Give what is not spread an axis for the devices."""
+def _on_whole(change: Any, is_spread: list[bool], trees: list[Any]) -> list[Any]:
+    """Change the arrays of what is not spread."""
     pairs = zip(is_spread, trees, strict=True)
-    return [one if spread else jax.tree.map(lambda leaf: leaf[None], one) for spread, one in pairs]
+    return [one if spread else jax.tree.map(change, one) for spread, one in pairs]
 
 
-def _of_first(is_spread: list[bool], trees: list[Any]) -> list[Any]:
-    """Take what the first device has found: `_by_device`'s inverse."""
-    pairs = zip(is_spread, trees, strict=True)
-    return [one if spread else jax.tree.map(lambda leaf: leaf[0], one) for spread, one in pairs]
+# With an axis for the devices, and what the first of them has found: its inverse.
+_by_device = partial(_on_whole, lambda leaf: leaf[None])
+_of_first = partial(_on_whole, lambda leaf: leaf[0])
 
 
 def _wide(tree: Any) -> Any:

@@ -12,11 +12,11 @@ from deeprnn_jax.interop.onnx.cells import NUM_GATES
 from deeprnn_jax.interop.onnx.chain import Chain, find_chain
 from deeprnn_jax.interop.onnx.graph import Graph, operator_of
 from deeprnn_jax.interop.onnx.nodes import initial_state, name_of, read_node, with_forward
-from deeprnn_jax.interop.onnx.writing import reverse_only, write_model
+from deeprnn_jax.interop.onnx.writing import MERGES, reverse_only, write_model
 from deeprnn_jax.modifiers.learned_state import LearnedStateParams, learned_initial_state
 from deeprnn_jax.parameters import DeepParams, Readout
 
-_MERGES = {"concat": "concat", "sum": "sum", "reverse": reverse_only}
+__all__ = ["from_onnx", "reverse_only", "to_onnx"]
 
 
 def from_onnx(model: Any, *, nodes: Sequence[str] | None = None) -> tuple[DeepRNN, DeepParams]:
@@ -70,7 +70,7 @@ def from_onnx(model: Any, *, nodes: Sequence[str] | None = None) -> tuple[DeepRN
     chain = find_chain(graph, read, whole=whole)
     chain = chain._replace(layers=[with_forward(row) for row in chain.layers])
     rows = [[part for node in row for part in node.parts] for row in chain.layers]
-    rnn, params = assembly.assemble("from_onnx", rows, merge=_MERGES[chain.merge])
+    rnn, params = assembly.assemble("from_onnx", rows, merge=MERGES[chain.merge])
     return _complete(rnn, params, chain)
 
 

@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from deeprnn_jax.cells.elman import ElmanState
-from deeprnn_jax.cells.gru import GRUState
-from deeprnn_jax.cells.lstm import LSTMState
 from deeprnn_jax.interop.assembly import Part, Values
 from deeprnn_jax.interop.onnx.cells import DIRECTIONS, read_parts
 from deeprnn_jax.interop.onnx.graph import Graph
+from deeprnn_jax.interop.state_layers import kind_of
 from deeprnn_jax.types import State
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -98,14 +96,13 @@ def initial_state(row: Sequence[Node]) -> State | None:
     """
     if not any(node.initial for node in row):
         return None
-    kinds: dict[str, Any] = {"elman": ElmanState, "gru": GRUState, "lstm": LSTMState}
     cell = row[0].parts[0].cell
-    fields = []
-    for field in kinds[cell.name]._fields:
+    kind, fields = kind_of("from_onnx", cell.name), []
+    for field in kind._fields:
         zeros = [np.zeros((len(node.parts), cell.output_size)) for node in row]
         found = [node.initial.get(field, zero) for node, zero in zip(row, zeros, strict=True)]
         fields.append(np.concatenate(found))
-    return kinds[cell.name](*(leaf if len(leaf) == 2 else leaf[0] for leaf in fields))
+    return kind(*(leaf if len(leaf) == 2 else leaf[0] for leaf in fields))
 
 
 def _stored(graph: Graph, said: str, name: str) -> Values:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from deeprnn_jax.checks import check_bools
-from deeprnn_jax.deep import DeepRNN
+from deeprnn_jax.deep import DeepRNN, check_network
 from deeprnn_jax.interop import assembly
 from deeprnn_jax.interop.assembly import Part, Values
 from deeprnn_jax.interop.onnx.cells import OPERATORS, write_parts
 from deeprnn_jax.layers.entries import by_layer
-from deeprnn_jax.layers.layer import add, concatenate
+from deeprnn_jax.layers.layer import Merge, add, concatenate
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.modifiers.learned_state import LearnedStateParams, learned_initial_state
 from deeprnn_jax.parameters import DeepParams, check_params
@@ -27,6 +27,10 @@ def reverse_only(y_forward: Array, y_reverse: Array) -> Array:
     """Merge two directions by leaving the forward one out."""
     del y_forward
     return y_reverse
+
+
+# how a layer joins its directions, by the word for it here
+MERGES: dict[str, Merge] = {"concat": concatenate, "sum": add, "reverse": reverse_only}
 
 
 class _Writer:
@@ -84,7 +88,7 @@ class _Writer:
 def write_model(rnn: DeepRNN, params: DeepParams, *, lengths: bool, state: bool) -> Any:
     """Make the model of a network; see `to_onnx`."""
     check_bools("to_onnx", lengths=lengths, state=state)
-    assembly.check_network("to_onnx", rnn)
+    check_network("to_onnx", rnn)
     check_params("to_onnx", rnn.plan, params)
     plan, bare, initials = _bare(rnn.plan, params)
     rows = assembly.take_apart("to_onnx", "ONNX", DeepRNN(plan), bare)
@@ -136,7 +140,7 @@ def _bare(plan: Plan, params: DeepParams) -> tuple[Plan, DeepParams, list[State 
 
 def _merge_of(plan: Plan) -> str | None:
     """Give the name of how the directions are joined; None with one direction."""
-    names = {None: None, concatenate: "concat", add: "sum", reverse_only: "reverse"}
+    names = {merge: name for name, merge in MERGES.items()} | {None: None}
     if plan.merge not in names:
         raise ValueError(
             "to_onnx: merge must be 'concat', 'sum' or interop.onnx.reverse_only, got "
