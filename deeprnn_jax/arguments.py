@@ -68,12 +68,29 @@ def check_state(function: str, state: Any, expected: Any) -> None:
         )
 
 
-def check_sequence(function: str, x: Any) -> None:
-    """Raise ValueError unless x is a floating-point `[T, *B, I]` with T of 1 or more."""
+def steps_shape(x: Any, image_shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Give `(T, *B)` of x `[T, *B, *image_shape, I]`; `*B` of one step of it."""
+    return x.shape[: x.ndim - len(image_shape) - 1]
+
+
+def is_of_images(x: Any, image_shape: tuple[int, ...]) -> bool:
+    """Tell whether x has features, and an image's axes before them."""
+    steps = x.ndim - len(image_shape) - 1
+    return steps >= 0 and x.shape[steps:-1] == image_shape
+
+
+def _axes(*names: str, image_shape: tuple[int, ...]) -> str:
+    """Write the axes of x."""
+    return f"[{', '.join([*names, *map(str, image_shape), 'I'])}]"
+
+
+def check_sequence(function: str, x: Any, image_shape: tuple[int, ...] = ()) -> None:
+    """Raise ValueError unless x is a floating-point `[T, *B, *image_shape, I]`, T at least 1."""
     checks.check_floating(function, "x", x)
-    if x.ndim < 2:
+    if not is_of_images(x, image_shape) or not steps_shape(x, image_shape):
         raise ValueError(
-            f"{function}: x must be [T, *B, I], got shape {x.shape}; use step for one step"
+            f"{function}: x must be {_axes('T', '*B', image_shape=image_shape)}, got shape "
+            f"{x.shape}; use step for one step"
         )
     if x.shape[0] == 0:
         raise ValueError(
@@ -82,8 +99,14 @@ def check_sequence(function: str, x: Any) -> None:
         )
 
 
-def check_step(function: str, state: Any, x_t: Any, is_bidirectional: bool) -> None:
-    """Raise ValueError unless there is a state, and x_t `[*B, I]` of a causal network."""
+def check_step(
+    function: str,
+    state: Any,
+    x_t: Any,
+    is_bidirectional: bool,
+    image_shape: tuple[int, ...] = (),
+) -> None:
+    """Raise ValueError unless a causal network has a state, and x_t `[*B, *image_shape, I]`."""
     if is_bidirectional:
         raise ValueError(
             f"{function}: a bidirectional network reads the whole sequence first and has no "
@@ -92,20 +115,29 @@ def check_step(function: str, state: Any, x_t: Any, is_bidirectional: bool) -> N
     checks.check_floating(function, "x_t", x_t)
     if state is None:
         raise ValueError(f"{function}: state must be what initial_state gives, got None")
-    if x_t.ndim < 1:
-        raise ValueError(f"{function}: x_t must be [*B, I], got a scalar")
-
-
-def check_flags_of_steps(function: str, x: Array, lengths: Any, mask: Any, resets: Any) -> None:
-    """Raise ValueError unless lengths, mask and resets fit x `[T, *B, I]`."""
-    if lengths is not None:
-        checks.check_lengths(function, lengths, x.shape[0], x.shape[1:-1])
-    if mask is not None:
-        checks.check_flags(function, "mask", mask, x.shape[:-1], "True = a real step")
-    if resets is not None:
-        checks.check_flags(
-            function, "resets", resets, x.shape[:-1], "True = a new sequence starts here"
+    if not is_of_images(x_t, image_shape):
+        found = f"shape {x_t.shape}" if x_t.ndim else "a scalar"
+        raise ValueError(
+            f"{function}: x_t must be {_axes('*B', image_shape=image_shape)}, got {found}"
         )
+
+
+def check_flags_of_steps(
+    function: str,
+    x: Array,
+    lengths: Any,
+    mask: Any,
+    resets: Any,
+    image_shape: tuple[int, ...] = (),
+) -> None:
+    """Raise ValueError unless lengths, mask and resets fit x `[T, *B, *image_shape, I]`."""
+    num_steps, *batch_shape = steps = steps_shape(x, image_shape)
+    if lengths is not None:
+        checks.check_lengths(function, lengths, num_steps, tuple(batch_shape))
+    if mask is not None:
+        checks.check_flags(function, "mask", mask, steps, "True = a real step")
+    if resets is not None:
+        checks.check_flags(function, "resets", resets, steps, "True = a new sequence starts here")
 
 
 def choose_key(function: str, key: Any, train: bool | None, is_random: bool) -> Any:

@@ -285,14 +285,14 @@ def check_drawn(cell: Cell, found: Any, shape: tuple[int, ...]) -> None:
             )
 
 
-def check_step_result(cell: Cell, before: Any, found: Any, batch_shape: tuple[int, ...]) -> None:
+def check_step_result(cell: Cell, before: Any, found: Any, axes: tuple[int, ...]) -> None:
     """Raise ValueError unless a cell's update gave `(state, y)` as it must.
 
     Args:
       cell: the cell.
       before: the state that the step began with.
       found: what `update` gave.
-      batch_shape: of the step's input.
+      axes: of the step's input, but for its features.
     """
     where = f"update of cell {cell.name!r}" if cell.project_state else f"step of cell {cell.name!r}"
     if not isinstance(found, tuple) or hasattr(found, "_fields") or len(found) != 2:
@@ -304,14 +304,15 @@ def check_step_result(cell: Cell, before: Any, found: Any, batch_shape: tuple[in
         swapped = difference("", before, y, dtypes=True) is None
         remedy = "is y before the state?" if swapped else "a step keeps the state as it finds it"
         raise ValueError(f"{where}: {said}; {remedy}")
-    shape = (*batch_shape, cell.output_size)
+    shape = (*axes, cell.output_size)
+    form = f"[{'*B, *image_shape' if cell.image_shape else '*B'}, output_size] = {shape}"
     if getattr(y, "shape", None) != shape:
         raise ValueError(
-            f"{where}: y must be [*B, output_size] = {shape}, got {getattr(y, 'shape', y)}; "
+            f"{where}: y must be {form}, got {getattr(y, 'shape', y)}; "
             "output_size is what the cell was made with"
         )
     if cell.output and getattr(getattr(after, cell.output, None), "shape", None) != shape:
         raise ValueError(
             f"{where}: output={cell.output!r} says that y is that field of the state, which is "
-            f"not [*B, output_size] = {shape}; give the field that it is, or False"
+            f"not {form}; give the field that it is, or False"
         )

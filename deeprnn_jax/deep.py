@@ -243,7 +243,8 @@ class DeepRNN:
           >>> y_t.shape
           (4, 8)
         """
-        arguments.check_step("step", state, x_t, self.plan.merge is not None)
+        is_bidirectional = self.plan.merge is not None
+        arguments.check_step("step", state, x_t, is_bidirectional, self.plan.image_shape)
         parameters.check_params("step", self.plan, params)
         key = arguments.choose_key("step", key, None, self.plan.is_stochastic)
         (x_t,) = arguments.as_arrays(x_t)
@@ -350,9 +351,9 @@ class DeepRNN:
         self, function: str, params: Any, x: Any, state: Any, flags: Any, key: Any, train: Any
     ) -> tuple[Any, ...]:
         """Check what a sequence is run with; give the arrays that `running.run` takes."""
-        arguments.check_sequence(function, x)
+        arguments.check_sequence(function, x, self.plan.image_shape)
         parameters.check_params(function, self.plan, params)
-        arguments.check_flags_of_steps(function, x, *flags)
+        arguments.check_flags_of_steps(function, x, *flags, image_shape=self.plan.image_shape)
         # only now: inside jit a NumPy array's values are known, a JAX one's are not
         x, lengths, mask, resets = arguments.as_arrays(x, *flags)
         key = arguments.choose_key(function, key, train, self.plan.is_stochastic)

@@ -71,6 +71,7 @@ def step_cell(
     gates: GatesFn | None = None,
     output: str | Literal[False] | None = None,
     state_map: Literal["affine", "elementwise"] | None = None,
+    image_shape: tuple[int, ...] = (),
 ) -> Cell:
     """Make a cell of one function, its step.
 
@@ -83,6 +84,8 @@ def step_cell(
       gates: `(params, state, x, None) -> gates`, a NamedTuple.
       output: the field of the state that y is, as "h"; False: none. `zoneout` needs to know.
       state_map: see `Cell`.
+      image_shape: the axes of x, state and y between `*B` and their features, as
+        (height, width).
 
     Returns:
       The cell.
@@ -118,6 +121,7 @@ def step_cell(
         gates=gates,
         output=output,
         state_map=state_map,
+        image_shape=image_shape,
     )
 
 
@@ -133,6 +137,7 @@ def split_cell(
     gates: GatesFn | None = None,
     output: str | Literal[False] | None = None,
     state_map: Literal["affine", "elementwise"] | None = None,
+    image_shape: tuple[int, ...] = (),
 ) -> Cell:
     """Make a cell of the form update(state, project_input(x), project_state(h)).
 
@@ -147,6 +152,8 @@ def split_cell(
       gates: `(params, state, x_proj, h_proj) -> gates`, a NamedTuple.
       output: the field of the state that y is, as "h"; False: none. `zoneout` needs to know.
       state_map: see `Cell`.
+      image_shape: the axes of x, state and y between `*B` and their features, as
+        (height, width).
 
     Returns:
       The cell.
@@ -162,4 +169,5 @@ def split_cell(
         gates=gates,
         output=output,
         state_map=state_map,
+        image_shape=image_shape,
     )

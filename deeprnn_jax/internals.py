@@ -9,11 +9,16 @@ the versions in the table; CONTRIBUTING.md says what to do when a new one comes.
     operands of `scan`: how many consts   num_consts   num_consts       ft_in
     axes of `shard_map` in a type         vma          mat.varying      mat.varying
     saying that an array varies           lax.pvary    lax.pcast        lax.pcast
+    derivative of a convolution whose
+    result is wider than its operands     none         there            there
     tracing rules: ad, batching, mlir     the same in all of them
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 from jax.extend import core
@@ -34,6 +39,7 @@ __all__ = [
     "batching",
     "close",
     "conv_general_dilated_p",
+    "convolutions_may_widen",
     "dot_general_p",
     "jaxpr_as_fun",
     "mlir",
@@ -77,3 +83,19 @@ def as_varying(array: Any, axes: tuple[str, ...]) -> Any:
     if hasattr(lax, "pcast"):
         return lax.pcast(array, axes, to="varying")
     return getattr(lax, "pvary")(array, axes)  # noqa: B009
+
+
+@cache
+def convolutions_may_widen() -> bool:
+    """Tell whether a convolution of bfloat16 with a float32 result has a derivative."""
+
+    def convolve(x: Any, w: Any) -> Any:
+        found = lax.conv_general_dilated(x, w, (1,), "VALID", preferred_element_type=jnp.float32)
+        return found[0, 0, 0]
+
+    one = jax.ShapeDtypeStruct((1, 1, 1), jnp.bfloat16)
+    try:
+        jax.eval_shape(jax.grad(convolve, (0, 1)), one, one)
+    except TypeError:
+        return False
+    return True

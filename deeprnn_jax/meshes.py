@@ -74,23 +74,32 @@ def _explicit_axes(mesh: Any) -> list[str]:
 
 
 def with_automatic_axes(
-    run: Callable[..., Any], params: Any, x: Array, state: Any, steps: Any, key: Any
+    run: Callable[..., Any],
+    params: Any,
+    x: Array,
+    state: Any,
+    steps: Any,
+    key: Any,
+    *,
+    image_shape: tuple[int, ...] = (),
 ) -> Any:
     """Run a network on an explicit mesh with automatic axes.
 
     Args:
       run: a function of all that follows; `state` may be None.
       params: the parameters, as all that follow in part of explicit types.
-      x: `[T, *B, I]`.
+      x: `[T, *B, *image_shape, I]`.
       state: before the first step, or None.
       steps: a tree of flags `[T, *B]`.
       key: a random key, or None.
+      image_shape: the axes of x between `*B` and its features.
 
     Returns:
       What `run` gives, explicit again: sharded along its batch axes as x is, and along no other.
     """
     arrays: tuple[Any, ...] = (params, x, state, steps, key)
-    mesh, batch = explicit_mesh(arrays), tuple(jax.typeof(x).sharding.spec)[1:-1]
+    end = x.ndim - len(image_shape) - 1
+    mesh, batch = explicit_mesh(arrays), tuple(jax.typeof(x).sharding.spec)[1:end]
     # Batch axes of sizes that nothing else has tell where the results have theirs. They are odd,
     # which twice H, of two directions, is not.
     known = {size for leaf in jax.tree.leaves(arrays) for size in leaf.shape}
@@ -104,12 +113,12 @@ def with_automatic_axes(
         axes = (batch[sizes.index(size)] if size in sizes else None for size in leaf.shape)
         return NamedSharding(mesh, PartitionSpec(*axes))
 
-    num_steps, input_size = x.shape[0], x.shape[-1]
+    num_steps = x.shape[0]
     with automatic(mesh):
         found = jax.eval_shape(
             run,
             jax.tree.map(shape_of, params),
-            shape_of(x, (num_steps, *sizes, input_size)),
+            shape_of(x, (num_steps, *sizes, *x.shape[end:])),
             None,  # the first state, which is of the form of any other
             jax.tree.map(lambda flag: shape_of(flag, (num_steps, *sizes)), steps),
             jax.tree.map(shape_of, key),

@@ -95,7 +95,9 @@ def partition_specs(
     if readout is not None:
         readout = readout._replace(w=PartitionSpec(hidden, None), b=PartitionSpec(None))
     specs = PartitionSpecs(
-        DeepParams(tuple(entries), readout), tuple(states), PartitionSpec(None, batch, None)
+        DeepParams(tuple(entries), readout),
+        tuple(states),
+        PartitionSpec(None, batch, *[None] * len(plan.image_shape), None),
     )
     for name, one, arrays in (("params", specs.params, params), ("state", specs.state, shapes)):
         _check_mesh(name, one, arrays, axes, mesh)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax.checks import check_initial_state
-from deeprnn_jax.internals import JaxprEqn
+from deeprnn_jax.internals import JaxprEqn, conv_general_dilated_p, convolutions_may_widen
 from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, evaluate
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
@@ -116,8 +116,10 @@ def _with_narrow_products(function: Callable[..., Any], dtype: Any) -> Callable[
         if eqn.primitive.name not in _PRODUCTS:
             env.do(eqn)
             return
-        operands = cast_floating(env.read(eqn.invars), dtype)
-        params = eqn.params | {"preferred_element_type": dtype_of(eqn.outvars[0])}
+        operands, wide = cast_floating(env.read(eqn.invars), dtype), dtype_of(eqn.outvars[0])
+        if eqn.primitive is conv_general_dilated_p and not convolutions_may_widen():
+            operands = cast_floating(operands, wide)  # rounded all the same
+        params = eqn.params | {"preferred_element_type": wide}
         env.assign(eqn.outvars, [eqn.primitive.bind(*operands, **params)])
 
     def run(*args: Any) -> Any:

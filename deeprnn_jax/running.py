@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from deeprnn_jax.arguments import check_state
+from deeprnn_jax.arguments import check_state, steps_shape
 from deeprnn_jax.cells.units import add_bias
 from deeprnn_jax.internals import Tracer
 from deeprnn_jax.layers.plan import Plan
@@ -38,7 +38,7 @@ def run(
     Args:
       plan: the network.
       params: its parameters.
-      x: the input `[T, *B, I]`.
+      x: the input `[T, *B, *image_shape, I]`.
       state: before the first step, or None.
       steps: the flags of every step.
       key: a random key, or None outside training.
@@ -49,11 +49,11 @@ def run(
     arrays = params, x, state, steps, key
     if explicit_mesh(arrays) is not None:
         again = partial(run, plan, function=function, schedule=schedule, options=options)
-        return with_automatic_axes(again, *arrays)
+        return with_automatic_axes(again, *arrays, image_shape=plan.image_shape)
     # A loop sums a weight's gradient in the weight's dtype: bfloat16 would stop growing.
     # The products still take their operands in `compute_dtype`.
     params = cast_floating(params, plan.precision.accumulate)
-    start = initial_state(plan, params, x.shape[1:-1])
+    start = initial_state(plan, params, steps_shape(x, plan.image_shape)[1:])
     if state is not None:
         check_state(function, state, start)
         start = state

@@ -81,8 +81,9 @@ def truncated(
             "truncated: a bidirectional network reads the whole sequence first and cannot "
             "go chunk by chunk; use apply, or one direction"
         )
-    arguments.check_sequence("truncated", x)
-    arguments.check_flags_of_steps("truncated", x, lengths, mask, resets)
+    image_shape = rnn.plan.image_shape
+    arguments.check_sequence("truncated", x, image_shape)
+    arguments.check_flags_of_steps("truncated", x, lengths, mask, resets, image_shape)
     x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
     steps = make_steps(lengths, mask, resets, x.shape[0])
@@ -108,9 +109,10 @@ def _run_chunks(
     arrays = params, x, state, steps, key
     if explicit_mesh(arrays) is not None:
         again = partial(_run_chunks, rnn, chunk_size, options)
-        return with_automatic_axes(again, *arrays)
-    first = rnn.initial_state(params, x.shape[1:-1]) if state is None else state
-    carry: DeepState = vary_as(first, arrays)
+        return with_automatic_axes(again, *arrays, image_shape=rnn.plan.image_shape)
+    if state is None:
+        state = rnn.initial_state(params, arguments.steps_shape(x, rnn.plan.image_shape)[1:])
+    carry: DeepState = vary_as(state, arrays)
 
     def run_chunk(state: DeepState, chunk: tuple) -> tuple[DeepState, Array]:
         start, x, (mask, resets) = chunk

@@ -109,6 +109,7 @@ class _Functions(NamedTuple):
     project_state: ProjectStateFn | None = None  # None: `update` gets None for h_proj
     gates: GatesFn | None = None  # None: the cell has none to show
     draw: DrawFn | None = None  # None: the cell draws nothing
+    image_shape: tuple[int, ...] = ()  # axes of x, state and y between `*B` and their features
     # Facts that the functions do not say. A modifier keeps those that it names, and no others.
     output: str | Literal[False] | None = None  # the state's field that y is; False: none
     state_map: Literal["affine", "elementwise"] | None = None  # next state, as a function of h

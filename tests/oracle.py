@@ -56,7 +56,7 @@ def gates_of(z, names):
 
 
 def zeros(params, like):
-    return {field: np.zeros_like(value) for field, value in like.items()}
+    return jax.tree.map(np.zeros_like, like)
 
 
 def elman(activation=np.tanh):
@@ -152,7 +152,7 @@ def zoneout(cell, rate):
         new, y, gates = cell.step(p, s, x, norm_x, norm_h)
         rates = rate if isinstance(rate, dict) else dict.fromkeys(new, rate)
         mixed = {k: rates.get(k, 0.0) * s[k] + (1 - rates.get(k, 0.0)) * new[k] for k in new}
-        return mixed, (mixed["h"] if y is new["h"] else y), gates
+        return mixed, next((mixed[k] for k in new if y is new[k]), y), gates
 
     return OracleCell(step, cell.initial)
 
@@ -248,7 +248,7 @@ def run(network, params, x, state, lengths=None, mask=None, resets=None):
     result = None
     for b in np.ndindex(*batch):
         starts = [
-            [{k: v[(*d, *b)] for k, v in one.items()} for d in directions_of(network)]
+            [jax.tree.map(lambda v, d=d, b=b: v[(*d, *b)], one) for d in directions_of(network)]
             for one in layer_states
         ]
         if result is None:
@@ -271,7 +271,7 @@ def allocate(network, probe, num_steps, batch):
     axes = (2,) if network.bidirectional else ()
 
     def fill(found, value, *time):
-        return {k: np.full((*axes, *time, *batch, len(v)), value) for k, v in found.items()}
+        return jax.tree.map(lambda v: np.full((*axes, *time, *batch, *np.shape(v)), value), found)
 
     return Outputs(
         y=np.zeros((num_steps, *batch, len(probe.y[0]))),
@@ -281,6 +281,12 @@ def allocate(network, probe, num_steps, batch):
     )
 
 
+def put(tree, index, values):
+    """Write values into arrays; a field of a state may be a tuple of arrays."""
+    for into, value in zip(jax.tree.leaves(tree), jax.tree.leaves(values), strict=True):
+        into[index] = value
+
+
 def write_row(network, result, row, steps, starts, b):
     """Put a cut row back to where its steps were."""
     num_steps = len(result.y)
@@ -288,15 +294,12 @@ def write_row(network, result, row, steps, starts, b):
         result.y[(t, *b)] = row.y[k]
     for layer, start in enumerate(starts):
         for j, d in enumerate(directions_of(network)):
-            for name, value in row.finals[layer][j].items():
-                result.finals[layer][name][(*d, *b)] = value
+            put(result.finals[layer], (*d, *b), row.finals[layer][j])
             for k, t in enumerate(steps):
-                for name, value in row.gates[layer][j][k].items():
-                    result.gates[layer][name][(*d, t, *b)] = value
+                put(result.gates[layer], (*d, t, *b), row.gates[layer][j][k])
             for t in range(num_steps):
                 # the last step done by then, in the direction's own order
                 done = [k for k, s in enumerate(steps) if (s >= t if j else s <= t)]
                 nearest = (min(done) if j else max(done)) if done else None
                 after = start[j] if nearest is None else row.states[layer][j][nearest]
-                for name, value in after.items():
-                    result.states[layer][name][(*d, t, *b)] = value
+                put(result.states[layer], (*d, t, *b), after)

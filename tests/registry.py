@@ -13,10 +13,11 @@ import numpy as np
 
 import deeprnn_jax as drnn
 from deeprnn_jax.schedules import SCHEDULES
-from tests import oracle
+from tests import oracle, oracle_gated, oracle_heads, oracle_linear
 from tests.user_cells import deep_transition, leaky, oracle_deep_transition, oracle_leaky
 
 T, B, IN, H = 6, 5, 3, 4
+KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
 class Entry(NamedTuple):
@@ -52,6 +53,39 @@ CELLS = {
     "leaky": Entry(leaky, oracle_leaky),
     "deep_transition": Entry(deep_transition, oracle_deep_transition),
 }
+# The cells for long sequences: each in both directions with all modifiers that it can have.
+# Five is a size, too, and the number of heads must divide it.
+LONG = {
+    "min_gru": Entry(drnn.min_gru, oracle_gated.min_gru),
+    "min_lstm": Entry(drnn.min_lstm, oracle_gated.min_lstm),
+    "qrnn": Entry(lambda size: drnn.qrnn(size, width=3), oracle_gated.qrnn),
+    "sru": Entry(drnn.sru, oracle_gated.sru),
+    "diagonal_gru": Entry(drnn.diagonal_gru, oracle_gated.diagonal_gru),
+    "diagonal_lstm": Entry(drnn.diagonal_lstm, oracle_gated.diagonal_lstm),
+    "lru": Entry(drnn.lru, oracle_linear.lru),
+    "s5": Entry(lambda size: drnn.s5(size, state_size=6), oracle_linear.s5),
+    "rg_lru": Entry(drnn.rg_lru, oracle_linear.rg_lru),
+    "slstm": Entry(lambda size: drnn.slstm(size, 2 - size % 2), lambda: oracle_heads.slstm(2)),
+    "mlstm": Entry(
+        lambda size: drnn.mlstm(size, 2 - size % 2, key_size=3), lambda: oracle_heads.mlstm(2, 3)
+    ),
+    "mlstm_sigmoid": Entry(
+        lambda size: drnn.mlstm(
+            size, 2 - size % 2, key_size=3, input_gate="sigmoid", output_norm="rms"
+        ),
+        lambda: oracle_heads.mlstm(2, 3, "sigmoid", "rms"),
+    ),
+    "gated_delta": Entry(
+        lambda size: drnn.gated_delta(size, 2 - size % 2, key_size=3, negative_eigenvalues=True),
+        lambda: oracle_heads.gated_delta(2, 3, negative_eigenvalues=True),
+    ),
+    "linear_attention": Entry(
+        lambda size: drnn.linear_attention(size, 2 - size % 2, decay="key"),
+        lambda: oracle_heads.linear_attention(2, decay="key"),
+    ),
+}
+SHORT = tuple(CELLS)
+CELLS |= LONG
 
 
 def same(cell):
@@ -83,12 +117,30 @@ MODIFIERS = {
         ),
         lambda cell: oracle.learned_initial_state(oracle.zoneout(cell, 0.3)),
     ),
+    "zoneout_and_learned": Entry(
+        lambda cell: drnn.learned_initial_state(drnn.zoneout(cell, 0.3)),
+        lambda cell: oracle.learned_initial_state(oracle.zoneout(cell, 0.3)),
+    ),
 }
 
 
 def all_on(cell: str) -> str:
     """Give the modifier of all together that a cell can have: without a split, no norm."""
-    return "all_but_norm" if CELLS[cell].make(H).project_state is None else "all"
+    for modifier in ("all", "all_but_norm", "zoneout_and_learned"):
+        if fits(cell, modifier):
+            return modifier
+    return "learned_initial_state"
+
+
+def fits(cell: str, modifier: str) -> bool:
+    """Tell whether a cell has what a modifier asks for: the split, a field h, weights w_h, ..."""
+    try:
+        made = MODIFIERS[modifier].make(CELLS[cell].make(H))
+        jax.eval_shape(lambda key: made.draw and made.draw(made.init(key, IN), key, (T, B)), KEY)
+        jax.eval_shape(lambda key: made.init(key, IN), KEY)
+    except ValueError:
+        return False
+    return True
 
 
 class Network(NamedTuple):
@@ -169,12 +221,13 @@ def stack_of(cell, modifier="none", depth=3, size=H, **options):
 # Every cell in both directions. Three layers are the least in which one stands alone
 # and others are stacked; what stacks them does not look at the cell, so few need three.
 DEEP = ("elman", "lstm", "gru_before", "leaky", "deep_transition")
-NETWORKS = {cell: stack_of(cell, depth=3 if cell in DEEP else 1) for cell in CELLS}
+NETWORKS = {cell: stack_of(cell, depth=3 if cell in DEEP else 1) for cell in SHORT}
 NETWORKS |= {
-    f"{cell}-both": stack_of(cell, depth=1, bidirectional=True, output_size=2) for cell in CELLS
+    f"{cell}-both": stack_of(cell, depth=1, bidirectional=True, output_size=2) for cell in SHORT
 }
 # Every modifier in both directions.
-for modifier in sorted(MODIFIERS.keys() - {"none", "all", "all_but_norm"}):
+TOGETHER = {"all", "all_but_norm", "zoneout_and_learned"}
+for modifier in sorted(MODIFIERS.keys() - {"none"} - TOGETHER):
     NETWORKS[f"{modifier}(lstm)"] = stack_of("lstm", modifier, depth=1)
     NETWORKS[f"{modifier}(gru_before)-both"] = stack_of(
         "gru_before", modifier, depth=1, bidirectional=True
@@ -182,7 +235,7 @@ for modifier in sorted(MODIFIERS.keys() - {"none", "all", "all_but_norm"}):
 # All modifiers together on every cell, the directions in turn; of an LSTM's options, which
 # modifiers do not look at, on none and on all.
 LSTM_OPTIONS = {"lstm_peepholes", "lstm_projection", "lstm_coupled"}
-for index, cell in enumerate(CELLS):
+for index, cell in enumerate(SHORT):
     if cell in LSTM_OPTIONS:
         continue
     modifier = all_on(cell)
@@ -192,6 +245,10 @@ for index, cell in enumerate(CELLS):
         )
     else:
         NETWORKS[f"{modifier}({cell})"] = stack_of(cell, modifier, depth=1)
+NETWORKS |= {
+    f"{cell}, long": stack_of(cell, all_on(cell), depth=1, bidirectional=True, merge="sum")
+    for cell in LONG
+}
 # Every option of the network.
 NETWORKS |= {
     "all(lstm)-deep": stack_of("lstm", "all", depth=3, dropout=0.3),

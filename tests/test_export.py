@@ -167,8 +167,9 @@ OWN = [
 
 
 @pytest.mark.parametrize("cell", OWN)
-@pytest.mark.parametrize("modifier", ["none", "all"])
+@pytest.mark.parametrize("modifier", ["none", "all on"])
 def test_parameters_states_and_gates_are_written_and_read(cell, modifier):
+    modifier = registry.all_on(cell) if modifier == "all on" else modifier
     made = registry.MODIFIERS[modifier].make(registry.CELLS[cell].make(4))
     rnn = drnn.deep_rnn(made, 2, skip="highway", normalize_inputs=True, output_size=2)
     if made.output_size != 4:

@@ -16,7 +16,7 @@ from flax.core import meta
 from flax.linen.recurrent import flip_sequences
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from deeprnn_jax.arguments import as_arrays, batch_shape_of
+from deeprnn_jax.arguments import as_arrays, batch_shape_of, is_of_images, steps_shape
 from deeprnn_jax.checks import check_floating, check_lengths, check_size, difference
 from deeprnn_jax.deep import DeepRNN
 from deeprnn_jax.naming import Form, fill
@@ -48,7 +48,7 @@ def call_network(
     Args:
       rnn: the network.
       params: its parameters.
-      inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major.
+      inputs: `[*B, T, F]`, or `[T, *B, F]` if time_major; of images, whose axes stand before F.
       initial_carry: the network's state; None: its initial one.
       seq_lengths: int `[*B]`, the real steps of each row, or None.
       mask: bool, as inputs without F, True = real, or None.
@@ -67,18 +67,20 @@ def call_network(
     Raises:
       ValueError: if an argument does not fit.
     """
-    check_inputs(inputs, time_major)
+    image_shape = rnn.plan.image_shape
+    check_inputs(inputs, time_major, image_shape)
     _check_carry(initial_carry)
-    _check_flags(inputs, time_major, mask=mask, resets=resets)
-    time_axis = 0 if time_major else inputs.ndim - 2
+    shape = steps_shape(inputs, image_shape)
+    _check_flags(shape, time_major, mask=mask, resets=resets)
+    time_axis = 0 if time_major else len(shape) - 1
     x, mask, resets = jax.tree.map(
         lambda one: jnp.moveaxis(one, time_axis, 0), as_arrays(inputs, mask, resets)
     )
     if seq_lengths is not None:
-        check_lengths("DeepRNN", seq_lengths, x.shape[0], x.shape[1:-1])
+        check_lengths("DeepRNN", seq_lengths, x.shape[0], steps_shape(x, image_shape)[1:])
         (seq_lengths,) = as_arrays(seq_lengths)
     flip = partial(
-        flip_sequences, seq_lengths=seq_lengths, num_batch_dims=x.ndim - 2, time_major=True
+        flip_sequences, seq_lengths=seq_lengths, num_batch_dims=len(shape) - 1, time_major=True
     )
     steps = make_steps(seq_lengths, mask, resets, x.shape[0])
     if reverse:
@@ -98,11 +100,15 @@ def call_network(
     return state, jnp.moveaxis(y, 0, time_axis)
 
 
-def check_inputs(inputs: Any, time_major: bool) -> None:
-    """Raise ValueError unless inputs are a floating-point `[*B, T, F]`, or `[T, *B, F]`."""
+def check_inputs(inputs: Any, time_major: bool, image_shape: tuple[int, ...] = ()) -> None:
+    """Raise ValueError unless inputs are a floating-point `[*B, T, F]`, or `[T, *B, F]`.
+
+    Those of images have their axes before F.
+    """
     check_floating("DeepRNN", "inputs", inputs)
-    if inputs.ndim < 2:
-        form = "[T, *B, F]" if time_major else "[*B, T, F]"
+    if not is_of_images(inputs, image_shape) or not steps_shape(inputs, image_shape):
+        first = "T, *B" if time_major else "*B, T"
+        form = f"[{', '.join([first, *map(str, image_shape), 'F'])}]"
         raise ValueError(f"DeepRNN: inputs must be {form}, got shape {inputs.shape}")
 
 
@@ -116,28 +122,31 @@ def _check_carry(carry: Any) -> None:
         )
 
 
-def _check_flags(inputs: Array, time_major: bool, **flags: Any) -> None:
+def _check_flags(steps: tuple[int, ...], time_major: bool, **flags: Any) -> None:
     """Raise ValueError unless each is bool, `[*B, T]` or `[T, *B]` as inputs lie, or None."""
     for name, value in flags.items():
         dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-        if value is not None and (dtype != jnp.bool_ or shape != inputs.shape[:-1]):
+        if value is not None and (dtype != jnp.bool_ or shape != steps):
             form = "[T, *B]" if time_major else "[*B, T]"
             found = type(value).__name__ if dtype is None else f"{dtype} {shape}"
             raise ValueError(
-                f"DeepRNN: {name} must be bool {form} = {inputs.shape[:-1]}, the axes of inputs, "
+                f"DeepRNN: {name} must be bool {form} = {steps}, the axes of inputs, "
                 f"got {found}; compare first, as in {name} != 0, or see time_major"
             )
 
 
-def split_shape(input_shape: Any) -> tuple[tuple[int, ...], int]:
+def split_shape(input_shape: Any, image_shape: tuple[int, ...] = ()) -> tuple[tuple[int, ...], int]:
     """Give `*B` and F of one step's inputs, or raise ValueError."""
-    if not isinstance(input_shape, tuple | list) or not input_shape:
+    is_shape = isinstance(input_shape, tuple | list) and len(input_shape) > len(image_shape)
+    end = len(input_shape) - len(image_shape) - 1 if is_shape else 0
+    if not is_shape or tuple(input_shape[end:-1]) != image_shape:
+        form = ", ".join(["*B", *map(str, image_shape), "F"])
         raise ValueError(
-            f"initialize_carry: input_shape must be (*B, F), got {input_shape!r}; give the shape "
+            f"initialize_carry: input_shape must be ({form}), got {input_shape!r}; give the shape "
             "of one step's inputs"
         )
     check_size("initialize_carry", "F, the last of input_shape,", input_shape[-1])
-    batch_shape = batch_shape_of("initialize_carry", input_shape[:-1], "*B of input_shape")
+    batch_shape = batch_shape_of("initialize_carry", input_shape[:end], "*B of input_shape")
     return batch_shape, input_shape[-1]
 
 

@@ -220,7 +220,8 @@ class DeepRNN(nn.Module):
           (4, 8)
         """
         check_network("DeepRNN", self.rnn)
-        check_step("step", carry, inputs, self.rnn.plan.merge is not None)
+        plan = self.rnn.plan
+        check_step("step", carry, inputs, plan.merge is not None, plan.image_shape)
         is_still = self.deterministic if deterministic is None else deterministic
         key = linen_key(self, self.rnn, is_still, self.rng_collection)
         return self.rnn.step(self._params(inputs.shape[-1]), carry, inputs, key=key)
@@ -242,7 +243,7 @@ class DeepRNN(nn.Module):
         """
         del rng
         check_network("DeepRNN", self.rnn)
-        batch_shape, input_size = split_shape(input_shape)
+        batch_shape, input_size = split_shape(input_shape, self.rnn.plan.image_shape)
         if self.scope is None:
             return first_carry("initialize_carry", self.rnn, batch_shape, input_size)
         params = self._params(input_size)

@@ -250,7 +250,7 @@ class DeepRNN(nnx.Module):
           ValueError: if an argument does not fit.
         """
         del rngs
-        batch_shape, input_size = split_shape(input_shape)
+        batch_shape, input_size = split_shape(input_shape, self.rnn.plan.image_shape)
         params = self._params()
         check_width(self.rnn, params, input_size)
         return self.rnn.initial_state(params, batch_shape)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from deeprnn_jax.arguments import batch_shape_of
+from deeprnn_jax.arguments import batch_shape_of, is_of_images, steps_shape
 from deeprnn_jax.cells.gru import GRUState, gru
 from deeprnn_jax.checks import check_floating, check_size, difference
 from deeprnn_jax.deep import DeepRNN, check_network, deep_rnn
@@ -99,11 +99,11 @@ class ScannedRNN(nn.Module):
         Raises:
           ValueError: if an argument does not fit.
         """
-        ins, resets = _check_inputs(x)
         rnn = deep_rnn(gru(_width_of(carry))) if self.rnn is None else self.rnn
         _check_rnn(rnn)
+        ins, resets = _check_inputs(x, rnn.plan.image_shape)
         params = linen_params(self, rnn, ins.shape[-1])
-        expected = _shapes_of_carry(rnn, params, ins.shape[1:-1])
+        expected = _shapes_of_carry(rnn, params, resets.shape[1:])
         _check_carry(expected[0].h if self.rnn is None else expected, carry)
         state = (GRUState(carry),) if self.rnn is None else carry
         key = linen_key(self, rnn, None, "dropout")
@@ -169,16 +169,18 @@ def _check_rnn(rnn: Any) -> None:
         )
 
 
-def _check_inputs(x: Any) -> tuple[Array, Array]:
+def _check_inputs(x: Any, image_shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Give ins and resets, as bool, or raise ValueError."""
     if not isinstance(x, tuple | list) or len(x) != 2:
         found = f"{len(x)} of them" if isinstance(x, tuple | list) else type(x).__name__
         raise ValueError(f"ScannedRNN: x must be a pair (ins, resets), got {found}")
     ins, resets = x
     check_floating("ScannedRNN", "ins", ins)
-    if ins.ndim < 2 or jnp.shape(resets) != ins.shape[:-1]:
+    shape = steps_shape(ins, image_shape)
+    if not is_of_images(ins, image_shape) or not shape or jnp.shape(resets) != shape:
+        form = ", ".join(["T", "*B", *map(str, image_shape), "F"])
         raise ValueError(
-            "ScannedRNN: ins and resets must be [T, *B, F] and [T, *B], got "
+            f"ScannedRNN: ins and resets must be [{form}] and [T, *B], got "
             f"{ins.shape} and {jnp.shape(resets)}; one step is T = 1, as in obs[None], done[None]"
         )
     return ins, jnp.asarray(resets).astype(bool)

@@ -75,7 +75,7 @@ class Lane(NamedTuple):
 class Dropout(NamedTuple):
     """What dropout does to a layer's output."""
 
-    keep: Array  # bool [T, *B, O], or [1, *B, O] with one mask a sequence
+    keep: Array  # bool, of y's shape; with one mask a sequence, of T = 1
     scale: Array  # [T, 1, ..., 1] likewise: what is kept is divided by it
 
 
@@ -147,9 +147,10 @@ def draw(
         return lanes, None
     width = merged_size(layer.merge, layer.cell.output_size)
     times = (1,) if layer.locked else shape[:1]
-    keep = jax.random.bernoulli(k_drop, 1 - layer.dropout, (*times, *shape[1:], width))
+    of_step = (*shape[1:], *layer.cell.image_shape, width)
+    keep = jax.random.bernoulli(k_drop, 1 - layer.dropout, (*times, *of_step))
     scale = jnp.where(is_last, 1.0, 1.0 - layer.dropout).astype(layer.compute_dtype)
-    return lanes, Dropout(keep | is_last, jnp.full((*times, *(1,) * len(shape)), scale))
+    return lanes, Dropout(keep | is_last, jnp.full((*times, *(1,) * len(of_step)), scale))
 
 
 def _draw_lane(cell: Cell, params: Params, key: Array | None, shape: tuple[int, ...]) -> Lane:

@@ -59,6 +59,11 @@ class Plan:
         return replace(self, layers=found)
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The axes of x, states and y between `*B` and their features; () where there are none."""
+        return self.layers[0].cell.image_shape
+
+    @property
     def merge(self) -> Merge | None:
         """How two directions are joined; None with one direction."""
         return self.layers[0].merge
@@ -169,6 +174,12 @@ def make_plan(
     if skip not in layers.SKIPS:
         raise ValueError(f"deep_rnn: skip must be one of {layers.SKIPS}, got {skip!r}")
     check_rate("deep_rnn", "dropout", dropout)
+    if any(cell.image_shape != cells[0].image_shape for cell in cells):
+        raise ValueError(
+            "deep_rnn: all cells must be of one image_shape, for they read what those below give, "
+            f"got {[cell.image_shape for cell in cells]}; use a network for each, one after the "
+            "other"
+        )
     widths = [layers.merged_size(merge, cell.output_size) for cell in cells]
     found = []
     for index, cell in enumerate(cells):

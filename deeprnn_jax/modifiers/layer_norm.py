@@ -31,7 +31,7 @@ def layer_norm(cell: CellArgument, *, epsilon: float = 1e-5) -> Cell:
         x_proj = LN(W_x x_t; α_x) + b          LN(z; α) = α ⊙ (z - mean z) / √(var z + ε)
         h_proj = LN(W_h h_{t-1}; α_h)
 
-    Mean and variance are over all of the projection's units, [G*H].
+    Mean and variance are over all of the projection's units, [G*H]; of an image, at each pixel.
 
     Args:
       cell: a cell with the split, whose `project_input` is a product and a bias.
@@ -71,15 +71,19 @@ def layer_norm(cell: CellArgument, *, epsilon: float = 1e-5) -> Cell:
     def init(key: Array, input_size: int) -> LayerNormParams:
         params = cast_floating(cell.init(key, input_size), jnp.float32)
         state = cast_floating(cell.initial_state(params, ()), jnp.float32)
-        _check_affine(cell, params, input_size)
-        x_proj = cell.project_input(params, jnp.zeros(input_size, jnp.float32))
+        shape = (*cell.image_shape, input_size)
+        _check_affine(cell, params, shape)
+        x_proj = cell.project_input(params, jnp.zeros(shape, jnp.float32))
         h_proj = _products(project_state(params, state))
-        gain_x, gain_h = jax.tree.map(jnp.ones_like, (x_proj, h_proj))
+        gain_x, gain_h = jax.tree.map(
+            lambda z: jnp.ones_like(z, shape=z.shape[-1:]), (x_proj, h_proj)
+        )
         return LayerNormParams(params, gain_x, gain_h)
 
     def project_input(params: LayerNormParams, x: Array) -> Projection:
         # The bias is what no input gives: so it is found in any cell.
-        bias = cell.project_input(params.cell, jnp.zeros_like(x, shape=x.shape[-1:]))
+        shape = x.shape[x.ndim - 1 - len(cell.image_shape) :]
+        bias = cell.project_input(params.cell, jnp.zeros_like(x, shape=shape))
         whole = cell.project_input(params.cell, x)
         bias = jax.tree.map(lambda z, b: lax.broadcast_to_rank(b, z.ndim), whole, bias)
         return jax.tree.map(
@@ -110,14 +114,14 @@ def _products(h_proj: Projection) -> Projection:
     return h_proj.gates if isinstance(h_proj, GatedProjection) else h_proj
 
 
-def _check_affine(cell: Cell, params: Params, input_size: int) -> None:
+def _check_affine(cell: Cell, params: Params, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless the derivative of `project_input` is the same at every x."""
 
     def push(x: Array, dx: Array) -> list[Array]:
         found = jax.jvp(lambda x: cell.project_input(params, x), (x,), (dx,))
         return jax.tree.leaves(found[1])
 
-    x = jax.ShapeDtypeStruct((input_size,), jnp.float32)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
     consts: list[Array] = []
     jaxpr = trace(push, [x, x], consts)
     x_var = jaxpr.invars[len(consts)]

@@ -75,13 +75,14 @@ def zoneout(cell: CellArgument, rate: float | Mapping[str, float]) -> Cell:
                 f"zoneout: rate names {unknown}, but the state of {cell.name!r} has the "
                 f"fields {list(state._fields)}"
             )
-        for field, value in zip(state._fields, state, strict=True):
-            if not hasattr(value, "dtype"):
+        chosen = named if isinstance(rate, Mapping) else dict.fromkeys(state._fields, rate)
+        for field in chosen:
+            if not hasattr(getattr(state, field), "dtype"):
                 raise ValueError(
                     f"zoneout: each field of the state of cell {cell.name!r} must be an array, got "
-                    f"{type(value).__name__} for {field}"
+                    f"{type(getattr(state, field)).__name__} for {field}; name those that are, as "
+                    'in rate={"c": 0.1}'
                 )
-        chosen = named if isinstance(rate, Mapping) else dict.fromkeys(state._fields, rate)
         return {
             field: float(value)
             for field, value in chosen.items()

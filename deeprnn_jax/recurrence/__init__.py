@@ -103,6 +103,7 @@ What it looks like
 """
 
 from deeprnn_jax.recurrence.explain import explain
+from deeprnn_jax.recurrence.linear import linear_scan
 from deeprnn_jax.recurrence.scan import scan
 
-__all__ = ["explain", "scan"]
+__all__ = ["explain", "linear_scan", "scan"]

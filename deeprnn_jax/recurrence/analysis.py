@@ -36,13 +36,14 @@ class Sorted(NamedTuple):
     hoisted_vars: set[Var]  # what hoisted operations make
 
 
-def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
+def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int, at_once: bool = False) -> Sorted:
     """Sort the operations of a step.
 
     Args:
       jaxpr: of consts, carry, x_t.
       num_consts: of its inputs, that are the same at every step.
       num_carry: of its inputs, that one step hands to the next.
+      at_once: whether all that can be is hoisted.
     """
     consts, carry, xs = part(jaxpr.invars, num_consts, num_carry)
     varying = reached(jaxpr.eqns, [*carry, *xs])
@@ -53,7 +54,7 @@ def sort_operations(jaxpr: Jaxpr, num_consts: int, num_carry: int) -> Sorted:
     random = reached(jaxpr.eqns, (v for eqn in jaxpr.eqns if is_random(eqn) for v in eqn.outvars))
     by_step = with_carry | random
     free = [eqn for eqn in varying_eqns if by_step.isdisjoint(eqn.outvars)]
-    hoisted = choose_hoisted(free, invariant, with_results=True)
+    hoisted = free if at_once else choose_hoisted(free, invariant, with_results=True)
     chosen = {id(eqn) for eqn in (*fixed, *hoisted)}
     return Sorted(
         fixed=fixed,

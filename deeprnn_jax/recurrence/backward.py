@@ -84,7 +84,11 @@ class Transposed(NamedTuple):
 
 @lru_cache(maxsize=256)
 def transpose(
-    jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, linear: tuple[bool, ...]
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
+    linear: tuple[bool, ...],
+    at_once: bool = False,
 ) -> Transposed:
     """Transpose a step that is linear in its carry and in the inputs marked.
 
@@ -93,10 +97,11 @@ def transpose(
       num_consts: of its inputs.
       num_carry: of its inputs.
       linear: which inputs it is linear in, besides the carry.
+      at_once: whether all that needs no carry is hoisted.
     """
     step = opened(jaxpr)
     _, carry, xs = part(step.invars, num_consts, num_carry)
-    ops = _sort(step, num_consts, num_carry, linear)
+    ops = _sort(step, num_consts, num_carry, linear, at_once)
     ends, ys = step.outvars[:num_carry], step.outvars[num_carry:]
     hoisted = {var for eqn in (*ops.hoisted, *ops.linear_fixed) for var in eqn.outvars}
     before = hoisted | (set(step.invars) & ops.linear) - set(carry)
@@ -152,7 +157,9 @@ def transpose(
     )
 
 
-def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) -> Tangent:
+def _sort(
+    step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool], at_once: bool
+) -> Tangent:
     """Sort the operations of a tangent step."""
     consts, carry, xs = part(step.invars, num_consts, num_carry)
     linear_vars = reached(step.eqns, [*compress(step.invars, linear), *carry])
@@ -169,8 +176,9 @@ def _sort(step: Jaxpr, num_consts: int, num_carry: int, linear: Sequence[bool]) 
     # A user's own derivative has no batches, nor has what it may be inside of.
     own = [eqn for eqn in rest if eqn.primitive.name == "custom_lin" or has_body(eqn)]
     by_step = with_carry | reached(rest, (var for eqn in own for var in eqn.outvars))
-    free = [eqn for eqn in rest if by_step.isdisjoint(eqn.outvars) and not is_among(large, eqn)]
-    hoisted = choose_hoisted(free, invariant, with_results=False)
+    free = [eqn for eqn in rest if by_step.isdisjoint(eqn.outvars)]
+    small = [eqn for eqn in free if not is_among(large, eqn)]
+    hoisted = free if at_once else choose_hoisted(small, invariant, with_results=False)
     chosen = {id(eqn) for eqn in hoisted}
     return Tangent(
         fixed=fixed,

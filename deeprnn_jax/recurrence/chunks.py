@@ -25,11 +25,12 @@ def scan_in_chunks(
     reverse: bool,
     unroll: int | bool,
     every: int | None,
+    over: ScanFn | None = None,
 ) -> tuple[Any, Any]:
     """Scan chunk by chunk, in a scan over chunks.
 
     Args:
-      scan: what scans the chunks, and the steps of one.
+      scan: what scans the steps of a chunk, and the chunks.
       f: the step, `(carry, x_t) -> (carry, y_t)`.
       init: the carry before the first step.
       xs: a tree of arrays `[T, ...]`.
@@ -37,6 +38,7 @@ def scan_in_chunks(
       reverse: whether to go from the last step to the first.
       unroll: as in `lax.scan`.
       every: k; None, or T or more, for the whole at once.
+      over: what scans the chunks, if not `scan`.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
@@ -54,7 +56,7 @@ def scan_in_chunks(
 
     # no barrier against XLA merging the two computations: the loop between them is one
     again = jax.checkpoint(partial(chunk, every), prevent_cse=False)
-    carry, ys = scan(again, init, whole, num, reverse, 1)
+    carry, ys = (over or scan)(again, init, whole, num, reverse, 1)
     ys = jax.tree.map(lambda leaf: leaf.reshape(num * every, *leaf.shape[2:]), ys)
     if not rest:
         return carry, ys

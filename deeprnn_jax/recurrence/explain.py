@@ -22,7 +22,7 @@ from deeprnn_jax.recurrence.jaxprs import (
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
 from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_of, recurrence_p
-from deeprnn_jax.recurrence.products import as_product, is_product
+from deeprnn_jax.recurrence.products import is_product
 
 
 def explain(
@@ -198,10 +198,9 @@ def _product(eqn: JaxprEqn) -> str:
 
 def _gradient(eqn: JaxprEqn, invariant: set[Var], linear: set[Var]) -> str:
     """Say what a product that was hoisted becomes: a matrix's cotangent, or that of rows."""
-    product = as_product(eqn, invariant)
     target = next(var for var in variables_of(eqn.invars) if var in linear)
-    is_rows = product is not None and target is product.rows_var
-    return f"{'cotangents' if is_rows else 'gradient'} {_shape(target)}: {_product(eqn)}"
+    kind = "gradient" if target in invariant else "cotangents"
+    return f"{kind} {_shape(target)}: {_product(eqn)}"
 
 
 def _types(variables: Iterable[Any]) -> str:

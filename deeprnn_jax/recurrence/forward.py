@@ -58,6 +58,7 @@ def run(
     overwrite: Sequence[bool],
     shown: int,
     derived: bool,
+    at_once: bool,
     rules: Rules,
 ) -> list[Array]:
     """Run a step's jaxpr with all that can be done before the loop done there.
@@ -73,17 +74,18 @@ def run(
       overwrite: which of xs nobody reads after.
       shown: how many of the outputs, the first ones, are read by others than a backward pass.
       derived: whether this is a part of a derivative, which keeps stacks in any case.
+      at_once: whether all that needs no carry is hoisted, whatever its size.
       rules: the platform's.
 
     Returns:
       The last carry, and outputs `[T, ...]`.
     """
     step = opened(jaxpr)
-    ops = sort_operations(step, num_consts, num_carry)
+    ops = sort_operations(step, num_consts, num_carry, at_once)
     hoisted_bytes = sum(map(num_bytes, ops.hoisted_vars))
     is_large = hoisted_bytes > rules.small_slices
     fits = hoisted_bytes * length <= rules.large_stacks
-    if not derived and not (is_large and fits):
+    if not (derived or at_once or (is_large and fits)):
         counts = {"num_consts": num_consts, "num_carry": num_carry, "length": length}
         return run_plainly(step, operands, reverse=reverse, unroll=unroll, **counts)
     _, carry_vars, x_vars = part(step.invars, num_consts, num_carry)
@@ -103,7 +105,9 @@ def run(
         return step_env.read(ends), step_env.read(stacked)
 
     init, xs = env.read(carry_vars), env.read(reads)
-    if rules.in_place and all(map(is_number, stacked)):
+    if not ends and not stacked:
+        final, stacks = [], []
+    elif rules.in_place and all(map(is_number, stacked)):
         is_large = sum(map(num_bytes, reads)) > rules.small_slices
         overwritable = {var for var, one in zip(x_vars, overwrite, strict=True) if one}
         overwritable |= ops.hoisted_vars

@@ -36,6 +36,7 @@ from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, is_placed, shape_of
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.recurrence.orientation import step_of_scan
+from deeprnn_jax.recurrence.parts import Part, Parts, cut, run_in_parts
 from deeprnn_jax.recurrence.rules import CPU, Rules
 from deeprnn_jax.types import Array
 
@@ -51,13 +52,14 @@ def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
       **params: `jaxpr`, the step, closed, of consts, carry, x_t; `num_consts`, `num_carry`;
         `length`, T; `reverse`, `unroll`; `overwrite`, which of xs nobody reads after;
         `shown`, how many of the outputs, the first, are read by others than a backward pass;
-        `derived`, whether this is a part of a derivative.
+        `derived`, whether this is a part of a derivative; `at_once`, whether all that needs no
+        carry is done for all steps at once.
     """
     return recurrence_p.bind(*operands, **params)
 
 
 def _plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
-    for name in ("overwrite", "shown", "derived"):
+    for name in ("overwrite", "shown", "derived", "at_once"):
         del params[name]
     return run_plainly(opened(jaxpr), operands, **params)
 
@@ -83,8 +85,48 @@ def _impl(*operands: Array, **params: Any) -> list[Array]:
     return _jitted(tuple(params.items()), list(operands))
 
 
+def _in_parts(operands: Sequence[Array], parts: Parts, params: dict[str, Any]) -> list[Array]:
+    """Run the parts of a recurrence, each as one."""
+    names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
+    settings = {name: params[name] for name in names}
+    return run_in_parts(parts, partial(bind_part, params=params), *operands, **settings)
+
+
+def bind_part(one: Part, operands: Sequence[Array], params: dict[str, Any]) -> list[Array]:
+    """Give the outputs of a part of a recurrence.
+
+    Args:
+      one: the part.
+      operands: of its step.
+      params: of the whole.
+    """
+    own = {
+        "jaxpr": one.step,
+        "num_consts": len(one.consts),
+        "num_carry": len(one.carry),
+        "overwrite": (False,) * (len(operands) - len(one.consts) - len(one.carry)),
+        "shown": len(one.stacked),
+        "at_once": not one.carry,
+    }
+    return bind(operands, **params | own)
+
+
+def _parts_of(params: dict[str, Any]) -> Parts | None:
+    """Cut a recurrence, but not what is a part of a derivative already."""
+    if params["derived"] or not params["num_carry"]:
+        return None
+    return cut(params["jaxpr"], params["num_consts"], params["num_carry"])
+
+
+def _run(*operands: Array, rules: Rules, **params: Any) -> list[Array]:
+    parts = _parts_of(params)
+    if parts is not None and parts.num_bytes * params["length"] <= rules.large_stacks:
+        return _in_parts(operands, parts, params)
+    return run(*operands, rules=rules, **params)
+
+
 def _lower(rules: Rules) -> Any:
-    return mlir.lower_fun(partial(run, rules=rules), multiple_results=True)
+    return mlir.lower_fun(partial(_run, rules=rules), multiple_results=True)
 
 
 mlir.register_lowering(recurrence_p, _lower(Rules()))
@@ -92,6 +134,28 @@ mlir.register_lowering(recurrence_p, _lower(CPU), platform="cpu")
 
 
 def _jvp(
+    primals: Sequence[Array], tangents: Sequence[Any], **params: Any
+) -> tuple[list[Array], list[Any]]:
+    """Give the derivative of the parts, each by its own rule, or of the whole."""
+    parts = _parts_of(params)
+    if parts is None:
+        return _jvp_of_one(primals, tangents, **params)
+    active = [not isinstance(tangent, ad.Zero) for tangent in tangents]
+
+    def push(*given: Array) -> list[Array]:
+        rest = iter(given)
+        operands = [next(rest) if one else p for one, p in zip(active, primals, strict=True)]
+        return _in_parts(operands, parts, params)
+
+    given = tuple(compress(primals, active)), tuple(compress(tangents, active))
+    found, pushed = jax.jvp(push, *given)
+    return found, [
+        ad.Zero(jax.typeof(value).to_tangent_aval()) if one.dtype == jax.dtypes.float0 else one
+        for value, one in zip(found, pushed, strict=True)
+    ]
+
+
+def _jvp_of_one(
     primals: Sequence[Array],
     tangents: Sequence[Any],
     *,
@@ -184,7 +248,7 @@ def _transpose(
         return _transpose_plainly(cotangents, operands, partial(_plain, jaxpr=jaxpr, **params))
     operands = tuple(one if ad.is_undefined_primal(one) else in_context(one) for one in operands)
     cotangents = [one if isinstance(one, ad.Zero) else in_context(one) for one in cotangents]
-    plan = transpose(jaxpr, num_consts, num_carry, linear)
+    plan = transpose(jaxpr, num_consts, num_carry, linear, params["at_once"])
     variables = opened(jaxpr).invars
     _, carry, xs = part(variables, num_consts, num_carry)
     env = Env(
@@ -257,7 +321,7 @@ def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: 
     avals = tuple(map(jax.typeof, operands))
     names = (axis.size, axis.name, axis.spmd_name)
     closed = _trace_batched(fixed, tuple(dims), tuple(out_dims), avals, names)
-    kept = {name: params[name] for name in ("overwrite", "shown", "derived")}
+    kept = {name: params[name] for name in ("overwrite", "shown", "derived", "at_once")}
     return swap_scans(closed, operands, **kept), out_dims
 
 
@@ -334,4 +398,5 @@ def recurrence_of(eqn: Any) -> tuple[list[Any], dict[str, Any]]:
         "overwrite": (False,) * (len(eqn.invars) - num_consts - num_carry),
         "shown": len(eqn.outvars) - num_carry,
         "derived": False,
+        "at_once": False,
     }

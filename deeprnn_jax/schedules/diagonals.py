@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from deeprnn_jax.arguments import steps_shape
 from deeprnn_jax.layers import layer as layers
 from deeprnn_jax.layers.entries import held_together, take, together
 from deeprnn_jax.layers.layer import Dropout, Lane, Layer, LayerParams
@@ -112,9 +113,9 @@ class Diagonals:
         if num_steps == 1:  # as many diagonals as layers
             return LAYERWISE.run(plan, params, x, state, steps, key, options)
         size = _block_size(self.block_size, plan, num_steps)
-        cut = partial(cut_blocks, size=size)
+        cut, shape = partial(cut_blocks, size=size), steps_shape(x, plan.image_shape)
         ready = [
-            _ready(plan, number, together(plan, params, number), steps, key, x.shape[:-1], cut)
+            _ready(plan, number, together(plan, params, number), steps, key, shape, cut)
             for number in range(len(plan.groups))
         ]
         carry = []

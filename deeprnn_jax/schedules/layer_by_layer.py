@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from deeprnn_jax.arguments import steps_shape
 from deeprnn_jax.layers import layer as layers
 from deeprnn_jax.layers.entries import apart, held_apart, held_together, join, take, together
 from deeprnn_jax.layers.layer import Lane, Layer
@@ -85,7 +86,8 @@ def run_layer(
       The output `[T, *B, O]`, the last state, and states and gates, or None.
     """
     params, state, index, is_last = per_layer
-    lanes, dropout = layers.draw(layer, params, layer_key(key, index), x.shape[:-1], is_last)
+    shape = steps_shape(x, layer.cell.image_shape)
+    lanes, dropout = layers.draw(layer, params, layer_key(key, index), shape, is_last)
     u = layers.enter(layer, params, x)
     if layer.merge is None:
         (lane,) = lanes

@@ -34,7 +34,7 @@ def tower(*layers):
 MODIFIED = ("elman", "lstm_all", "gru_before", "deep_transition")
 TOWERS = {
     cell: tower((cell, "none"), *[(cell, registry.all_on(cell))] * (cell in MODIFIED))
-    for cell in registry.CELLS
+    for cell in (*registry.SHORT, "rg_lru", "slstm", "gated_delta")
     if cell not in {*registry.LSTM_OPTIONS, "elman_relu"}
 }
 # Equal layers, what is between layers, and two directions. Layer norm's gain and bias, and

@@ -1,0 +1,413 @@
+"""A loop over time done for all steps at once, where each unit of the carry sees itself alone.
+
+The step is cut where parts of the carry do not need each other (`parts`), and each part is
+solved in turn. Its coefficients come of the step itself, by its derivative: where the step is
+affine in the carry, h_t = a_t h_{t-1} + b_t with
+
+    b_t = step(0, x_t),    a_t = ∂step / ∂h (0, x_t)
+
+so that masks (a = 1, b = 0), resets (a = 0) and zoneout need no code of their own. Where it is
+not affine, but elementwise, Newton's method: h is guessed for all steps, the step replaced by
+its tangent there, and that solved,
+
+    a_t = ∂step / ∂h (h_{t-1}, x_t),    h ← linear_scan(a, step(h_{t-1}, x_t) - a_t h_{t-1})
+
+again and again until h_t = step(h_{t-1}, x_t) to within a tolerance; if it does not get there,
+the loop is run. The derivative is that of the equation at its solution, one linear recurrence
+more, however many passes it took.
+
+References:
+  Martin and Cundy 2018; Lim et al. 2024, "Parallelizing non-linear sequential models over the
+  sequence length" (DEER).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from deeprnn_jax.internals import ClosedJaxpr, JaxprEqn, close, opened
+from deeprnn_jax.recurrence import linear
+from deeprnn_jax.recurrence.analysis import part
+from deeprnn_jax.recurrence.jaxprs import (
+    Env,
+    bodies_of,
+    dtype_of,
+    evaluate,
+    is_inexact,
+    is_var,
+    reached,
+    shape_of,
+    trace,
+    variables_of,
+)
+from deeprnn_jax.recurrence.loop import lax_scan, shift
+from deeprnn_jax.recurrence.parts import Part, cut, run_in_parts
+from deeprnn_jax.recurrence.primitive import bind_part, explain_refusal, recurrence_of
+from deeprnn_jax.recurrence.residuals import CHEAP
+from deeprnn_jax.types import Array
+
+# Of the operations that are cheap, those that may bring one unit's value to another's place.
+_MOVING = frozenset(
+    {
+        *("broadcast_in_dim", "concatenate", "expand_dims", "iota", "pad", "reshape", "rev"),
+        *("slice", "split", "squeeze", "transpose"),
+    }
+)
+# Operations that stand for what is inside, as `jax.nn.relu` is one.
+_CALLS = frozenset({"custom_jvp_call", "custom_vjp_call", "jit", "pjit"})
+
+
+class Newton(NamedTuple):
+    """When to stop."""
+
+    tolerance: float | None = None  # of |h - step(h_before)| / (1 + max |h|); None: 16 ulp of 1
+    max_passes: int = 50
+
+
+class Passes(NamedTuple):
+    """What Newton's method did in one part of a carry that is not affine."""
+
+    count: Array  # passes, int32; `max_passes` or more: the loop was run
+    residual: Array  # max |h - step(h_before)| / (1 + max |h|) after them
+
+
+class Solution(NamedTuple):
+    """What the parallel way gives."""
+
+    carry: Any
+    ys: Any
+    passes: list[Passes]  # one a part that is elementwise and not affine
+
+
+def solve(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    *,
+    function: str,
+    newton: Newton = Newton(),
+    method: str | None = None,
+) -> Solution:
+    """Scan a step for all steps at once.
+
+    Args:
+      f: the step, `(carry, x_t) -> (carry, y_t)`.
+      init: the carry before the first step.
+      xs: a tree of arrays `[T, ...]`, T of 1 or more.
+      function: who asks, for error messages.
+      newton: for what is not affine.
+      method: of `linear_scan`.
+
+    Raises:
+      ValueError: if the step mixes units of the carry.
+    """
+    closed, shapes = jax.make_jaxpr(partial(lax_scan, f), return_shape=True)(init, xs)
+    flat, passes = jax.tree.leaves((init, xs)), []
+    env = Env(zip(opened(closed).constvars, closed.consts, strict=True))
+    env.assign(opened(closed).invars, flat)
+    for eqn in opened(closed).eqns:
+        if eqn.primitive.name != "scan" or explain_refusal(eqn) is not None:
+            env.do(eqn)  # by `lax.scan`: the same numbers
+            continue
+        consts, own = recurrence_of(eqn)
+        names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
+        parts = cut(own["jaxpr"], own["num_consts"], own["num_carry"], everywhere=True)
+        assert parts is not None
+
+        def run_one(one: Part, operands: list[Array], own: dict[str, Any] = own) -> list[Array]:
+            if not one.carry or not _is_inexact(one):
+                return bind_part(one, operands, own)
+            solved = _solve(one, operands, own, function, newton, method)
+            passes.extend(solved[1:])
+            return solved[0]
+
+        settings = {name: own[name] for name in names}
+        found = run_in_parts(parts, run_one, *consts, *env.read(eqn.invars), **settings)
+        env.assign(eqn.outvars, found)
+    found = env.read(opened(closed).outvars)
+    return Solution(*jax.tree.unflatten(jax.tree.structure(shapes), found), passes)
+
+
+def _is_inexact(one: Part) -> bool:
+    """Tell whether a part of the carry has a derivative; a counter is left to the loop."""
+    return all(map(is_inexact, _operands(one)[1]))
+
+
+def _operands(one: Part) -> tuple[list, list, list]:
+    """Give the inputs of a part's step: consts, carry, what it reads."""
+    return part(opened(one.step).invars, len(one.consts), len(one.carry))
+
+
+def _solve(
+    one: Part,
+    operands: list[Array],
+    own: dict[str, Any],
+    function: str,
+    newton: Newton,
+    method: str | None,
+) -> list[Any]:
+    """Give the outputs of a part, and what Newton's method did, if it was needed."""
+    plan = _coefficients(one.step, len(one.consts), len(one.carry))
+    if plan.mixing is not None:
+        raise ValueError(
+            f"{function}: schedule='parallel' needs a step that moves each unit of its state on "
+            f"from that unit alone, but {plan.mixing} mixes them; use schedule='layerwise'"
+        )
+    consts, init, reads = part(operands, len(one.consts), len(one.carry))
+    wide = [state.astype(jnp.promote_types(state.dtype, jnp.float32)) for state in init]
+    problem = _Problem(one, plan, own, method)
+    if plan.is_affine:
+        zeros = [jnp.zeros((own["length"], *h.shape), h.dtype) for h in wide]
+        after, info = problem.scan(problem.at(consts, zeros, reads), zeros, consts, reads, wide), []
+    else:
+        after, *info = _newton(problem, newton, consts, wide, reads)
+    reverse = own["reverse"]
+    before = [shift(h, ends, reverse=reverse) for h, ends in zip(wide, after, strict=True)]
+    last = 0 if reverse else -1
+    finals = [ends[last].astype(h.dtype) for ends, h in zip(after, init, strict=True)]
+    stacked = problem.whole(consts, before, reads)[len(init) :] if one.stacked else []
+    return [[*finals, *stacked], *(Passes(*info) for info in [info] if info)]
+
+
+class _Coefficients(NamedTuple):
+    """The derivative of a part's step by its carry."""
+
+    step: Any  # (*consts, *carry, *reads) -> K x K arrays, row by row
+    is_same: list[bool]  # which of these no step changes
+    is_affine: bool  # whether the carry is in none of them
+    mixing: str | None  # an operation that mixes units
+
+
+@lru_cache(maxsize=256)
+def _coefficients(step: ClosedJaxpr, num_consts: int, num_carry: int) -> _Coefficients:
+    """Find the derivative of a part's step by its carry, unit by unit."""
+    jaxpr = opened(step)
+    _, carry, _ = part(jaxpr.invars, num_consts, num_carry)
+    mixing = _mixing(jaxpr.eqns, carry, jaxpr.outvars[:num_carry])
+    if mixing is not None:
+        return _Coefficients(None, [], False, mixing)
+
+    def coefficients(*values: Array) -> list[Array]:
+        given, states, rest = part(values, num_consts, num_carry)
+
+        def ends(*states: Array) -> list[Array]:
+            env = Env(zip(jaxpr.invars, [*given, *states, *rest], strict=True))
+            env.do(*jaxpr.eqns)
+            return env.read(jaxpr.outvars[:num_carry])
+
+        columns = []
+        for index in range(num_carry):
+            push = [jnp.full_like(h, float(place == index)) for place, h in enumerate(states)]
+            columns.append(jax.jvp(ends, tuple(states), tuple(push))[1])
+        return [column[row] for row in range(num_carry) for column in columns]
+
+    found = trace(coefficients, [var.aval for var in jaxpr.invars])
+    _, states, rest = part(found.invars, num_consts, num_carry)
+    of_states = reached(found.eqns, states)
+    varying = reached(found.eqns, [*states, *rest])
+    return _Coefficients(
+        close(found),
+        [not (is_var(var) and var in varying) for var in found.outvars],
+        not any(is_var(var) and var in of_states for var in found.outvars),
+        None,
+    )
+
+
+def _mixing(eqns: Sequence[JaxprEqn], carry: Sequence[Any], ends: Sequence[Any]) -> str | None:
+    """Name an operation on the way from a carry to its ends that may mix units, if there is one."""
+    shapes = {shape_of(var) for var in carry}
+    if len(shapes) > 1:
+        return f"a carry of several shapes, {sorted(shapes)},"
+    (shape,) = shapes
+    needed = _leading_to(eqns, ends)
+    of_carry = set(carry)
+    for eqn in eqns:
+        if not any(var in of_carry for var in variables_of(eqn.invars)):
+            continue
+        of_carry.update(eqn.outvars)
+        if not any(var in needed for var in eqn.outvars):
+            continue
+        name = eqn.primitive.name
+        bodies = list(bodies_of(eqn)) if name in _CALLS else []
+        in_place = (name in CHEAP and name not in _MOVING) or bodies or _by_blocks(eqn, shape)
+        if not in_place or any(not _is_blocks(shape_of(var), shape) for var in eqn.outvars):
+            return f"{name!r}"
+        for body in bodies:
+            inside = _mixing(
+                body.eqns,
+                [v for v, o in zip(body.invars, eqn.invars, strict=True) if o in of_carry],
+                body.outvars,
+            )
+            if inside is not None:
+                return inside
+    return None
+
+
+def _is_blocks(whole: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether an array is one of units, or several side by side on its last axis."""
+    return whole == shape or bool(
+        shape and whole and whole[:-1] == shape[:-1] and shape[-1] and whole[-1] % shape[-1] == 0
+    )
+
+
+def _by_blocks(eqn: JaxprEqn, shape: tuple[int, ...]) -> bool:
+    """Tell whether an operation cuts an array of such blocks between them, or joins it of them."""
+    if not all(_is_blocks(shape_of(var), shape) for var in (*eqn.invars, *eqn.outvars)):
+        return False
+    last = len(shape) - 1
+    if eqn.primitive.name == "concatenate":
+        return eqn.params["dimension"] == last
+    if eqn.primitive.name == "split":
+        return eqn.params["axis"] == last
+    if eqn.primitive.name == "slice" and eqn.params["strides"] is None:
+        start = eqn.params["start_indices"]
+        return not any(start[:last]) and start[last] % shape[last] == 0
+    return False
+
+
+def _leading_to(eqns: Sequence[JaxprEqn], wanted: Sequence[Any]) -> set[Any]:
+    """Give the variables that the wanted ones are made of."""
+    needed = set(variables_of(wanted))
+    for eqn in reversed(eqns):
+        if any(var in needed for var in eqn.outvars):
+            needed.update(variables_of(eqn.invars))
+    return needed
+
+
+class _Problem(NamedTuple):
+    """A part of a loop, to be solved for all its steps."""
+
+    one: Part
+    plan: _Coefficients
+    own: dict[str, Any]
+    method: str | None
+
+    def whole(
+        self, consts: list[Array], before: Sequence[Array], reads: list[Array]
+    ) -> list[Array]:
+        """Give what every step gives, begun with given states `[T, ...]`."""
+        step = self.one._replace(carry=(), stacked=opened(self.one.step).outvars)
+        carry = _operands(self.one)[1]
+        given = [h.astype(dtype_of(var)) for h, var in zip(before, carry, strict=True)]
+        return bind_part(step, [*consts, *given, *reads], self.own)
+
+    def at(self, consts: list[Array], before: Sequence[Array], reads: list[Array]) -> list[Array]:
+        """Give the states after every step, as wide as they are solved in."""
+        ends = self.whole(consts, before, reads)
+        return [end.astype(h.dtype) for end, h in zip(ends, before, strict=False)]
+
+    def slopes(
+        self, consts: list[Array], before: Sequence[Array], reads: list[Array]
+    ) -> list[Array]:
+        """Give the derivative at every step, `[T, ...]`, or `[1, ...]` where it is the same."""
+        carry = _operands(self.one)[1]
+        given = [h.astype(dtype_of(var)) for h, var in zip(before, carry, strict=True)]
+        outs = opened(self.plan.step).outvars
+        varies = [var for var, same in zip(outs, self.plan.is_same, strict=True) if not same]
+        fixed: list[Array] = []
+        if any(self.plan.is_same):
+            at_one = [one[0] for one in (*given, *reads)]
+            values = evaluate(self.plan.step, [*consts, *at_one])
+            fixed = [v[None] for v, same in zip(values, self.plan.is_same, strict=True) if same]
+        stacked: list[Array] = []
+        if varies:
+            jaxpr = opened(self.plan.step).replace(outvars=varies)
+            step = self.one._replace(carry=(), stacked=varies, step=close(jaxpr))
+            stacked = bind_part(step, [*consts, *given, *reads], self.own)
+        return [
+            (fixed if same else stacked).pop(0).astype(before[0].dtype)
+            for same in self.plan.is_same
+        ]
+
+    def scan(
+        self,
+        after: list[Array],
+        before: Sequence[Array],
+        consts: list[Array],
+        reads: list[Array],
+        init: list[Array],
+    ) -> list[Array]:
+        """Solve the step's tangent at given states for the states after every step."""
+        slopes, size = self.slopes(consts, before, reads), len(init)
+        rows = [slopes[row * size : (row + 1) * size] for row in range(size)]
+        if not self.plan.is_affine:
+            after = [
+                end - sum((a * h for a, h in zip(row, before, strict=True)), jnp.zeros_like(end))
+                for end, row in zip(after, rows, strict=True)
+            ]
+        return linear.bind(slopes, after, init, reverse=self.own["reverse"], method=self.method)
+
+    def loop(self, consts: list[Array], init: list[Array], reads: list[Array]) -> list[Array]:
+        """Give the states after every step by the loop."""
+        carry, jaxpr = _operands(self.one)[1], opened(self.one.step)
+        ends = jaxpr.outvars[: len(carry)]
+        step = self.one._replace(step=close(jaxpr.replace(outvars=[*ends, *ends])), stacked=ends)
+        given = [h.astype(dtype_of(var)) for h, var in zip(init, carry, strict=True)]
+        found = bind_part(step, [*consts, *given, *reads], self.own)[len(carry) :]
+        return [end.astype(h.dtype) for end, h in zip(found, init, strict=True)]
+
+
+def _newton(
+    problem: _Problem, newton: Newton, consts: list[Array], init: list[Array], reads: list[Array]
+) -> list[Any]:
+    """Give the states after every step, how many passes that took, and the last residual."""
+    reverse, length = problem.own["reverse"], problem.own["length"]
+    tolerance = newton.tolerance
+    if tolerance is None:
+        tolerance = 16 * float(jnp.finfo(init[0].dtype).eps)
+
+    def begun(init: list[Array], after: Sequence[Array]) -> list[Array]:
+        return [shift(h, end, reverse=reverse) for h, end in zip(init, after, strict=True)]
+
+    def find(consts: list[Array], init: list[Array], reads: list[Array]) -> list[Any]:
+        def better(found: tuple) -> tuple:
+            count, after, ends, _ = found
+            after = problem.scan(ends, begun(init, after), consts, reads, init)
+            ends = problem.at(consts, begun(init, after), reads)
+            return count + 1, after, ends, _residual(after, ends)
+
+        def is_rough(found: tuple) -> Array:
+            return (found[0] < newton.max_passes) & ~(found[3] <= tolerance)
+
+        guess = problem.at(consts, [jnp.zeros((length, *h.shape), h.dtype) for h in init], reads)
+        ends = problem.at(consts, begun(init, guess), reads)
+        first = jnp.int32(0), guess, ends, _residual(guess, ends)
+        count, after, _, residual = lax.while_loop(is_rough, better, first)
+        after = lax.cond(
+            residual <= tolerance, lambda: after, lambda: problem.loop(consts, init, reads)
+        )
+        return [after, count, residual]
+
+    solved = jax.custom_jvp(find)
+
+    @solved.defjvp
+    def push(primals: Any, tangents: Any) -> Any:
+        consts, init, reads = primals
+        d_consts, d_init, d_reads = tangents
+        after, count, residual = solved(consts, init, reads)
+        before = begun(init, after)
+
+        def ends(consts: list[Array], reads: list[Array]) -> list[Array]:
+            return problem.at(consts, before, reads)
+
+        forced = jax.jvp(ends, (consts, reads), (d_consts, d_reads))[1]
+        slopes = problem.slopes(consts, before, reads)
+        d_after = linear.bind(slopes, forced, d_init, reverse=reverse, method=problem.method)
+        none = np.zeros(count.shape, jax.dtypes.float0)
+        return [after, count, residual], [d_after, none, jnp.zeros_like(residual)]
+
+    return solved(consts, init, reads)
+
+
+def _residual(after: Sequence[Array], ends: Sequence[Array]) -> Array:
+    """Give max |h - step(h_before)| / (1 + max |h|); NaN where there is one."""
+    errors = [
+        jnp.max(jnp.abs(h - end)) / (1 + jnp.max(jnp.abs(h)))
+        for h, end in zip(after, ends, strict=True)
+    ]
+    return jnp.max(jnp.stack(errors))
