@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax.checks import check_initial_state
 from deeprnn_jax.internals import JaxprEqn, conv_general_dilated_p, convolutions_may_widen
-from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, evaluate
+from deeprnn_jax.recurrence.jaxprs import Env, accumulation_dtype, dtype_of, evaluate
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
 _PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -34,11 +34,6 @@ class Precision(NamedTuple):
 def multiplying(products: str | None) -> AbstractContextManager[Any]:
     """Trace what is inside with products of this precision, but for those with their own."""
     return nullcontext() if products is None else jax.default_matmul_precision(products)
-
-
-def accumulation_dtype(dtype: Any) -> Any:
-    """Give the dtype that sums are kept in: float32, or wider if `dtype` is."""
-    return jnp.dtype(dtype) if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
 
 
 def cast_floating(tree: Any, dtype: Any) -> Any:

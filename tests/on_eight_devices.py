@@ -22,8 +22,9 @@ from jax.sharding import PartitionSpec as P
 
 import deeprnn_jax as drnn
 from deeprnn_jax import decoding
-from deeprnn_jax.schedules import SCHEDULES, pipeline
+from deeprnn_jax.schedules import pipeline
 from experiments.pipeline import collectives, in_loops
+from tests.registry import ANY_CELL
 
 T, B, I, H = 6, 8, 4, 8  # noqa: E741
 KEY = jax.random.key(3)
@@ -185,7 +186,7 @@ def in_shard_map(name: str, schedule: str) -> None:
 
 
 for _way in WAYS:
-    for _schedule in SCHEDULES:
+    for _schedule in ANY_CELL:
         for _name in ("stacked",) if _schedule == "pipeline" else ("all", "stacked"):
             CASES[f"batch, {_way}, {_schedule}, {_name}"] = partial(
                 over_batch, _way, _name, schedule=_schedule
@@ -202,7 +203,7 @@ for _way in WAYS:
 CASES["stages, three kinds over 2"] = partial(over_stages, "automatic, set", "three kinds", 2)
 CASES["stages, narrow"] = partial(over_stages, "automatic", "narrow", 4)
 CASES["shard_map, layerwise, narrow"] = partial(in_shard_map, "narrow", "layerwise")
-for _schedule in SCHEDULES:
+for _schedule in ANY_CELL:
     CASES[f"shard_map, {_schedule}, stacked"] = partial(in_shard_map, "stacked", _schedule)
 CASES["shard_map, layerwise, all"] = partial(in_shard_map, "all", "layerwise")
 CASES["shard_map, layerwise, both"] = partial(in_shard_map, "both", "layerwise")
@@ -312,7 +313,7 @@ def shard_map_with_a_state_of_all_rows() -> None:
     params, x, *_ = data("stacked")
     state = jax.tree.map(jnp.ones_like, rnn.initial_state(params, 1))
     everywhere = jax.tree.map(lambda leaf: jnp.ones_like(leaf, shape=(len(leaf), B, H)), state)
-    for schedule in SCHEDULES:
+    for schedule in ANY_CELL:
         wanted = jax.device_get(rnn.apply(params, x, everywhere, schedule=schedule)[1])
 
         def on_each(params: Any, x: Any, state: Any, schedule: str = schedule) -> Any:

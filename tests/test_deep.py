@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
 from tests import oracle, programs, registry
 from tests.comparing import assert_close
-from tests.registry import IN, NETWORKS, B, T
+from tests.registry import ANY_CELL, IN, NETWORKS, B, T
 
 pytestmark = pytest.mark.core
 
@@ -266,7 +265,7 @@ def test_unstack_and_stack_are_inverse():
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "schedule",  # written out; as a loop "reference" is the same but for the scan
-    [name for name in sorted(SCHEDULES) if name != "reference"],
+    [name for name in sorted(ANY_CELL) if name != "reference"],
 )
 def test_layers_held_stacked_are_the_network(schedule):
     """Outputs, states, gradients and draws; and what init gives."""

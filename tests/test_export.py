@@ -8,14 +8,13 @@ import pytest
 from jax import export
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
 from tests import registry
 from tests.comparing import assert_close
 from tests.exporting import called_in_a_fresh_process, written_and_read
-from tests.registry import IN, B, T
+from tests.registry import ANY_CELL, IN, B, T
 
 
-@pytest.mark.parametrize("schedule", ["auto", *SCHEDULES])
+@pytest.mark.parametrize("schedule", ["auto", *ANY_CELL])
 def test_a_symbolic_batch(schedule):
     """Of a deep network, whose rule for "auto" asks how many rows there are."""
     rnn = drnn.deep_rnn(drnn.lstm(4), 16, output_size=2, skip="residual")
@@ -41,7 +40,7 @@ def test_a_symbolic_batch(schedule):
     ("schedule", "options", "sizes"),
     [
         ("auto", {"bidirectional": True}, (1, 7)),
-        *((name, {"dropout": 0.5}, (5,)) for name in SCHEDULES),
+        *((name, {"dropout": 0.5}, (5,)) for name in ANY_CELL),
     ],
 )
 def test_a_symbolic_length(schedule, options, sizes):

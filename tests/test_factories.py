@@ -326,7 +326,10 @@ def check_state_map(cell, declared):
     along, windows = slopes(f, state, v)
     unit, _ = slopes(f, state, jax.tree.map(np.ones_like, v))
     is_elementwise = all(
-        np.allclose(along[a, b], unit[a, b] * getattr(v, a), atol=1e-5) for a, b in along
+        np.allclose(along[a, b], unit[a, b] * getattr(v, a), atol=1e-5)
+        if along[a, b].shape == np.shape(getattr(v, a))
+        else not np.any(along[a, b])
+        for a, b in along
     )
     other = other._replace(**{w: getattr(state, w) for w in windows})
     elsewhere, _ = slopes(f, other, v)

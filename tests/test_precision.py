@@ -9,10 +9,9 @@ import pytest
 
 import deeprnn_jax as drnn
 from deeprnn_jax.layers import layer as layers
-from deeprnn_jax.schedules import SCHEDULES
 from deeprnn_jax.types import Cell
 from tests import registry
-from tests.registry import IN, B, T
+from tests.registry import ANY_CELL, IN, B, T
 
 BF16, F16, F32 = jnp.bfloat16, jnp.float16, jnp.float32
 
@@ -198,7 +197,7 @@ def precisions_of(rnn, **how):
 
 
 @pytest.mark.default_products
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ANY_CELL)
 def test_precision_is_of_all_products_and_their_derivatives(schedule):
     def make(precision):
         return drnn.deep_rnn(drnn.gru(4), 2, skip="highway", output_size=2, precision=precision)
@@ -234,7 +233,7 @@ def test_precision_without_meaning(precision):
 
 
 @pytest.mark.default_products
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ANY_CELL)
 def test_schedules_agree_as_products_do(schedule):
     """Whatever the device makes of float32: to 8 bits on a TPU, to 10 on a GPU, to all on a CPU."""
     rnn = drnn.deep_rnn(drnn.lstm(64), 3)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
 from tests import registry
 from tests.comparing import assert_close, assert_same
-from tests.registry import IN, B, T
+from tests.registry import ANY_CELL, IN, B, T
 
 SIZE = 16
 normal = jax.nn.initializers.normal()
@@ -91,7 +90,7 @@ def test_keys_of_any_implementation_draw_the_same_in_all_schedules(name, impl):
     key = jax.random.key(2, impl=impl)
     found = [
         jax.jit(lambda p, x, k, s=schedule: rnn.apply(p, x, key=k, schedule=s)[1])(params, x, key)
-        for schedule in SCHEDULES
+        for schedule in ANY_CELL
     ]
     for one in found[1:]:
         assert_close(one, found[0], 1e-5)
@@ -110,7 +109,7 @@ def test_a_layer_is_drawn_by_its_own_key_however_layers_are_held(impl):
         np.testing.assert_allclose(one.cell.w_h, other.cell.w_h, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ANY_CELL)
 def test_locked_dropout_is_one_mask_a_sequence_and_row(schedule):
     """Layers that copy their input: y is the product of the masks of all but the last."""
     rnn = drnn.deep_rnn(drnn.elman(30, lambda z: z), 3, dropout=0.3, locked_dropout=True)
@@ -162,7 +161,7 @@ def test_the_noise_of_a_cell_may_have_a_gradient():
         with jax.numpy_rank_promotion("allow"):
             return jax.jit(jax.grad(loss))(params)
 
-    found = [grads(schedule) for schedule in SCHEDULES]
+    found = [grads(schedule) for schedule in ANY_CELL]
     for one in found[1:]:
         assert_close(one, found[0], 1e-5)
     assert np.abs(found[0].layers[1].cell["sigma"]).max() > 1e-2

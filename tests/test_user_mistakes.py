@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
 from tests.comparing import assert_close
-from tests.registry import IN, B, T
+from tests.registry import ANY_CELL, IN, B, T
 
 SIZE = 4
-each_schedule = pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+each_schedule = pytest.mark.parametrize("schedule", sorted(ANY_CELL))
 
 
 class State(NamedTuple):
@@ -176,7 +175,7 @@ def counting():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "zoned"), [*((name, True) for name in SCHEDULES), ("layerwise", False)]
+    ("schedule", "zoned"), [*((name, True) for name in ANY_CELL), ("layerwise", False)]
 )
 def test_an_integer_in_the_state_works(schedule, zoned):
     """Counted are the real steps since the last reset; the gradient passes by."""

@@ -199,6 +199,11 @@ def is_inexact(var: Any) -> bool:
     return jnp.issubdtype(dtype_of(var), jnp.inexact)
 
 
+def accumulation_dtype(dtype: Any) -> Any:
+    """Give the dtype that sums are kept in: float32, or wider if `dtype` is."""
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
+
+
 def is_number(var: Any) -> bool:
     """Tell numbers and flags from typed random keys and the like."""
     return jnp.issubdtype(dtype_of(var), jnp.number) or dtype_of(var) == jnp.bool_

@@ -5,8 +5,9 @@ gradient is a and h, and the gradient is the same operation the other way round:
 
     z_t = δh_t + a_{t+1} z_{t+1},    δb_t = z_t,    δa_t = z_t h_{t-1},    δh_0 = a_1 z_1
 
-On CPU it is one loop. `lax.associative_scan`, of log₂ T levels, moves the stacks through memory
-several times over, and gains only where there are thousands of cores for it.
+but that a is the one of the step before, in the order that it goes: `late`. On CPU it is one
+loop. `lax.associative_scan`, of log₂ T levels, moves the stacks through memory several times
+over, and gains only where there are thousands of cores for it.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from jax import lax
 
 from deeprnn_jax.checks import check_flags
 from deeprnn_jax.internals import Primitive, Tracer, ad, batching, mlir
+from deeprnn_jax.recurrence.jaxprs import accumulation_dtype
 from deeprnn_jax.recurrence.loop import lax_scan, shift
 from deeprnn_jax.types import Array
 
@@ -91,6 +93,7 @@ def bind(
     *,
     reverse: bool,
     method: str | None,
+    late: bool = False,
 ) -> list[Array]:
     """Give the operation's results.
 
@@ -100,10 +103,11 @@ def bind(
       h0: K arrays `[*B]`.
       reverse: as in `linear_scan`.
       method: likewise.
+      late: h_t = p + b_t with p = h0 at the first step, then a h of the step before.
     """
     if b[0].shape[0] == 0:
         return list(b)
-    return linear_scan_p.bind(*a, *b, *h0, reverse=reverse, method=method)
+    return linear_scan_p.bind(*a, *b, *h0, reverse=reverse, method=method, late=late)
 
 
 def _checked(
@@ -123,7 +127,7 @@ def _checked(
             f"linear_scan: a, b and h0 must be floating, got {sorted(set(map(str, dtypes)))}; a "
             "complex recurrence is one of two real fields, a = ((re, -im), (im, re))"
         )
-    dtype = jnp.result_type(jnp.float32, *dtypes)
+    dtype = accumulation_dtype(max(dtypes, key=lambda one: jnp.finfo(one).bits))
     b = [jnp.asarray(one, dtype) for one in b]
     shape = b[0].shape
     if not shape or any(one.shape != shape for one in b):
@@ -176,11 +180,12 @@ def _combine(row: Sequence[Array], h: Sequence[Array], b: Array) -> Array:
     return jnp.where(cut, b, total)
 
 
-def _run(*operands: Array, reverse: bool, method: str) -> list[Array]:
+def _run(*operands: Array, reverse: bool, method: str, late: bool) -> list[Array]:
     """Run it by a method."""
     _, rows, b, h0 = _parted(operands)
     if method == "associative" and b[0].shape[0] > 1:
-        return _associative(rows, b, h0, reverse)
+        return _associative(rows, b, h0, reverse, late)
+    nothing = [jnp.zeros_like(one) for one in h0]
     varying = [[one.shape[0] > 1 or b[0].shape[0] == 1 for one in row] for row in rows]
 
     def step(h: list[Array], inputs: tuple[list[Array], list[Array]]) -> tuple[list, list]:
@@ -189,6 +194,9 @@ def _run(*operands: Array, reverse: bool, method: str) -> list[Array]:
             [next(in_turn) if varies else one[0] for one, varies in zip(*pair, strict=True)]
             for pair in zip(rows, varying, strict=True)
         ]
+        if late:
+            found = [p + one for p, one in zip(h, inputs[1], strict=True)]
+            return [_combine(row, found, one) for row, one in zip(now, nothing, strict=True)], found
         found = [_combine(row, h, one) for row, one in zip(now, inputs[1], strict=True)]
         return found, found
 
@@ -202,16 +210,20 @@ def _run(*operands: Array, reverse: bool, method: str) -> list[Array]:
 
 
 def _associative(
-    rows: list[list[Array]], b: list[Array], h0: list[Array], reverse: bool
+    rows: list[list[Array]], b: list[Array], h0: list[Array], reverse: bool, late: bool
 ) -> list[Array]:
     """Run it by `lax.associative_scan`, the first step taken in beforehand."""
     first = -1 if reverse else 0
     length = b[0].shape[0]
     full = [[jnp.broadcast_to(one, (length, *one.shape[1:])) for one in row] for row in rows]
-    starts = [
-        _combine([one[first] for one in row], h0, each[first])
-        for row, each in zip(full, b, strict=True)
-    ]
+    if late:
+        starts = [h + each[first] for h, each in zip(h0, b, strict=True)]
+        full = [[shift(one[first], one, reverse=reverse) for one in row] for row in full]
+    else:
+        starts = [
+            _combine([one[first] for one in row], h0, each[first])
+            for row, each in zip(full, b, strict=True)
+        ]
     b = [one.at[first].set(start) for one, start in zip(b, starts, strict=True)]
     full = [[jnp.broadcast_to(one, b[0].shape) for one in row] for row in full]
 
@@ -235,26 +247,26 @@ def _parted(
 
 
 @linear_scan_p.def_abstract_eval
-def _abstract(*avals: Any, reverse: bool, method: str | None) -> list[Any]:
-    del reverse, method
+def _abstract(*avals: Any, **how: Any) -> list[Any]:
+    del how
     return _parted(avals)[2]
 
 
-@partial(jax.jit, static_argnames=("reverse", "method"))
-def _jitted(operands: list[Array], reverse: bool, method: str | None) -> list[Array]:
+@partial(jax.jit, static_argnames=("reverse", "method", "late"))
+def _jitted(operands: list[Array], **how: Any) -> list[Array]:
     if not any(isinstance(operand, Tracer) for operand in operands):
-        return _run(*operands, reverse=reverse, method=method or "loop")
-    return linear_scan_p.bind(*operands, reverse=reverse, method=method)
+        return _run(*operands, **how | {"method": how["method"] or "loop"})
+    return linear_scan_p.bind(*operands, **how)
 
 
 @linear_scan_p.def_impl
-def _impl(*operands: Array, reverse: bool, method: str | None) -> list[Array]:
-    return _jitted(list(operands), reverse, method)
+def _impl(*operands: Array, **how: Any) -> list[Array]:
+    return _jitted(list(operands), **how)
 
 
 def _lower(platform: str) -> Any:
-    def run(*operands: Array, reverse: bool, method: str | None) -> list[Array]:
-        return _run(*operands, reverse=reverse, method=method or platform)
+    def run(*operands: Array, method: str | None, **how: Any) -> list[Array]:
+        return _run(*operands, method=method or platform, **how)
 
     return mlir.lower_fun(run, multiple_results=True)
 
@@ -268,14 +280,16 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **how: Any) -> tuple
     found = linear_scan_p.bind(*primals, **how)
     size, rows, _, h0 = _parted(primals)
     _, d_rows, d_b, d_h0 = _parted(tangents)
-    before = [shift(one, h, reverse=how["reverse"]) for one, h in zip(h0, found, strict=True)]
+    before = found
+    if not how["late"]:
+        before = [shift(one, h, reverse=how["reverse"]) for one, h in zip(h0, found, strict=True)]
     pushed = []
     for i in range(size):
-        total = ad.instantiate_zeros(d_b[i])
-        for d_a, h in zip(d_rows[i], before, strict=True):
-            if not isinstance(d_a, ad.Zero):
-                total = total + d_a * h
-        pushed.append(total)
+        pairs = zip(d_rows[i], before, strict=True)
+        terms = [d_a * h for d_a, h in pairs if not isinstance(d_a, ad.Zero)]
+        if how["late"]:  # they come with the step after
+            terms = [shift(jnp.zeros_like(h0[i]), one, reverse=how["reverse"]) for one in terms]
+        pushed.append(sum(terms, ad.instantiate_zeros(d_b[i])))
     a = [one for row in rows for one in row]
     return found, bind(a, pushed, list(map(ad.instantiate_zeros, d_h0)), **how)
 
@@ -283,24 +297,24 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **how: Any) -> tuple
 ad.primitive_jvps[linear_scan_p] = _jvp
 
 
-def _transpose(cotangents: Sequence[Any], *operands: Any, reverse: bool, **how: Any) -> list[Any]:
+def _transpose(
+    cotangents: Sequence[Any], *operands: Any, reverse: bool, late: bool, **how: Any
+) -> list[Any]:
     """Run it the other way round, by aᵀ of the step that comes after."""
     size, rows, b, h0 = _parted(operands)
     d_h = list(map(ad.instantiate_zeros, cotangents))
     columns = [list(column) for column in zip(*rows, strict=True)]
-    zeros = [
-        jnp.zeros(one.aval.shape if ad.is_undefined_primal(one) else one.shape, d_h[0].dtype)
-        for one in h0
-    ]
-    coming = [_coming(one, reverse) for column in columns for one in column]
-    z = bind(coming, d_h, zeros, reverse=not reverse, **how)
     first = -1 if reverse else 0
-    d_h0 = [
-        _combine(
-            [one[first] for one in column], [each[first] for each in z], jnp.zeros_like(zeros[0])
-        )
-        for column in columns
-    ]
+    zeros = [jnp.zeros_like(one[0]) for one in d_h]
+    a = [one for column in columns for one in column]
+    z = bind(a, d_h, zeros, reverse=not reverse, late=not late, **how)
+    d_h0 = [one[first] for one in z]
+    if not late:
+        coming = d_h0
+        d_h0 = [
+            _combine([one[first] for one in column], coming, zero)
+            for column, zero in zip(columns, zeros, strict=True)
+        ]
     return [
         *(None for _ in range(size * size)),
         *(one if ad.is_undefined_primal(old) else None for old, one in zip(b, z, strict=True)),
@@ -309,11 +323,6 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, reverse: bool, **how: 
 
 
 ad.primitive_transposes[linear_scan_p] = _transpose
-
-
-def _coming(a: Array, reverse: bool) -> Array:
-    """Give the a of the step after each; at the last, where nothing comes, any."""
-    return a if a.shape[0] == 1 else shift(a[0 if reverse else -1], a, reverse=not reverse)
 
 
 def _batch(axis: Any, operands: Sequence[Any], dims: Sequence[Any], **how: Any) -> Any:

@@ -35,6 +35,7 @@ from deeprnn_jax.recurrence import linear
 from deeprnn_jax.recurrence.analysis import part
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
+    accumulation_dtype,
     bodies_of,
     dtype_of,
     evaluate,
@@ -66,7 +67,7 @@ class Newton(NamedTuple):
     """When to stop."""
 
     tolerance: float | None = None  # of |h - step(h_before)| / (1 + max |h|); None: 16 ulp of 1
-    max_passes: int = 50
+    max_passes: int = 50  # 0: none; the loop is run, and only its derivative is at once
 
 
 class Passes(NamedTuple):
@@ -159,7 +160,7 @@ def _solve(
             f"from that unit alone, but {plan.mixing} mixes them; use schedule='layerwise'"
         )
     consts, init, reads = part(operands, len(one.consts), len(one.carry))
-    wide = [state.astype(jnp.promote_types(state.dtype, jnp.float32)) for state in init]
+    wide = [state.astype(accumulation_dtype(state.dtype)) for state in init]
     problem = _Problem(one, plan, own, method)
     if plan.is_affine:
         zeros = [jnp.zeros((own["length"], *h.shape), h.dtype) for h in wide]
@@ -365,6 +366,10 @@ def _newton(
         return [shift(h, end, reverse=reverse) for h, end in zip(init, after, strict=True)]
 
     def find(consts: list[Array], init: list[Array], reads: list[Array]) -> list[Any]:
+        if not newton.max_passes:
+            after = problem.loop(consts, init, reads)
+            return [after, jnp.int32(0), _residual(after, after)]
+
         def better(found: tuple) -> tuple:
             count, after, ends, _ = found
             after = problem.scan(ends, begun(init, after), consts, reads, init)

@@ -84,6 +84,7 @@ def cut(
     invariant = {*consts, *(var for eqn in fixed for var in eqn.outvars)}
     needs = _Needs(eqns, carry, ends)
     leaving = {id(eqn) for eqn in eqns if _can_leave(eqn, eqns, invariant, varying, xs, needs)}
+    leaving -= _done_inside(step.eqns, leaving)
     if not leaving and not everywhere:
         return None
     levels = needs.ranks() if everywhere else _levels(needs, eqns, leaving)
@@ -214,6 +215,28 @@ def _can_leave(
         return False
     there = sum(map(num_bytes, (*eqn.outvars, *xs)))
     return sum(num_bytes(var) for var in kept if var not in xs) <= _MOST_STACKED * there
+
+
+def _done_inside(eqns: Sequence[JaxprEqn], leaving: set[int]) -> set[int]:
+    """Give those of the operations that another one does, too, which stays in the loop.
+
+    Gates that are looked at are computed beside the step that has them, and XLA does it once.
+    """
+    if not leaving:
+        return set()
+    values: dict[Any, Any] = {}  # equal ones of equal operations
+    numbers: dict[Any, int] = {}
+    inside, found = set(), {}
+    for eqn in eqns:
+        operands = tuple(values.get(v, v) if is_var(v) else str(v) for v in eqn.invars)
+        key = (eqn.primitive.name, operands, str(eqn.params))
+        number = numbers.setdefault(key, len(numbers))
+        values.update((var, (number, place)) for place, var in enumerate(eqn.outvars))
+        if id(eqn) in leaving:
+            found[id(eqn)] = number
+        else:
+            inside.add(number)
+    return {one for one, number in found.items() if number in inside}
 
 
 def _levels(needs: _Needs, eqns: Sequence[JaxprEqn], leaving: set[int]) -> list[int]:

@@ -11,14 +11,14 @@ from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.parallel import Newton, Passes, solve
 from deeprnn_jax.recurrence.scan import scan as engine_scan
-from deeprnn_jax.schedules.layer_by_layer import ScanFn, run_layers
-from deeprnn_jax.schedules.schedule import Schedule, num_steps
+from deeprnn_jax.schedules.layer_by_layer import run_layers
+from deeprnn_jax.schedules.schedule import Ran, Schedule, num_steps
 
 
 def parallel(
     *,
     tolerance: float | None = None,
-    max_passes: int = 50,
+    max_passes: int | None = None,
     report: Callable[[Passes], None] | None = None,
 ) -> Schedule:
     """Give a schedule that does all steps of a layer at once.
@@ -32,7 +32,9 @@ def parallel(
 
     Args:
       tolerance: of |h_t - step(h_{t-1})| / (1 + max |h|); None: 16 times the dtype's epsilon.
-      max_passes: how often Newton's method may try. With `jax.vmap` all wait for the slowest.
+      max_passes: how often Newton's method may try; with 0, or None on CPU, where that is the
+        soonest, it does not: the loop is run, and its derivative alone is done for all steps at
+        once. With `jax.vmap` all wait for the slowest.
       report: called with `Passes(count, residual)` for every layer that needed Newton's method,
         each time the network is run, as `print`.
 
@@ -53,36 +55,49 @@ def parallel(
     References:
       Martin and Cundy 2018; Lim et al. 2024 (DEER); Danieli et al. 2025 (ParaRNN).
     """
-    check_size("parallel", "max_passes", max_passes)
+    if max_passes is not None and not (is_number(max_passes) and max_passes == 0):
+        check_size("parallel", "max_passes", max_passes)
     if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
         raise ValueError(f"parallel: tolerance must be a number above 0, got {tolerance!r}")
     if report is not None:
         check_callable("parallel", "report", report, "print")
-    newton = Newton(None if tolerance is None else float(tolerance), int(max_passes))
-    run = partial(run_layers, _Scans(newton, report))
-    name = "parallel" if newton == Newton() and report is None else f"parallel{tuple(newton)}"
-    return Schedule(name, run, _refuse, num_steps)
+    settings = tolerance and float(tolerance), max_passes and int(max_passes), report
+    name = "parallel" if settings == (None, None, None) else f"parallel{settings[:2]}"
+    return Schedule(name, _Run(*settings), _refuse, num_steps)
 
 
-class _Scans(NamedTuple):
-    """Gives what scans a layer; a named tuple, so that equal schedules are equal."""
+class _Run(NamedTuple):
+    """Runs a network; a named tuple, so that equal schedules are equal."""
 
-    newton: Newton
+    tolerance: float | None
+    max_passes: int | None
     report: Callable[[Passes], None] | None
 
-    def __call__(self, checkpoint_every: int | None) -> ScanFn:
-        return partial(self._scan, checkpoint_every)
+    def __call__(self, *args: Any) -> Ran:
+        passes = args[-1].rules.newton_passes if self.max_passes is None else self.max_passes
+        scan = partial(_scan, Newton(self.tolerance, passes), self.report)
+        return run_layers(lambda every: partial(scan, every), *args)
 
-    def _scan(self, every: int | None, f: Any, init: Any, xs: Any) -> tuple[Any, Any]:
-        length = jax.tree.leaves(xs)[0].shape[0]
-        return scan_in_chunks(self._solve, f, init, xs, length, False, 1, every, over=engine_scan)
 
-    def _solve(self, f: Any, init: Any, xs: Any, *_: Any) -> tuple[Any, Any]:
-        found = solve(f, init, xs, function="apply", newton=self.newton)
-        if self.report is not None:
+def _scan(
+    newton: Newton,
+    report: Callable[[Passes], None] | None,
+    every: int | None,
+    f: Any,
+    init: Any,
+    xs: Any,
+) -> tuple[Any, Any]:
+    """Scan a layer, in chunks if told so."""
+
+    def scan(f: Any, init: Any, xs: Any, *_: Any) -> tuple[Any, Any]:
+        found = solve(f, init, xs, function="apply", newton=newton)
+        if report is not None:
             for passes in found.passes:
-                jax.debug.callback(self.report, passes)
+                jax.debug.callback(report, passes)
         return found.carry, found.ys
+
+    length = jax.tree.leaves(xs)[0].shape[0]
+    return scan_in_chunks(scan, f, init, xs, length, False, 1, every, over=engine_scan)
 
 
 def _refuse(plan: Plan) -> str | None:

@@ -24,6 +24,8 @@ class Rules(NamedTuple):
     layers_written_out_of_a_step: int = 32
     # From how many layers on "auto" may go by diagonals; None: never.
     wavefront_layers: int | None = None
+    # How often "parallel" tries Newton's method, where it is not told. Not measured there.
+    newton_passes: int = 50
 
     def unrolled_layers(self, num_steps: int) -> int:
         """Give how many equal layers are written out, for a sequence of T."""
@@ -67,7 +69,7 @@ class Rules(NamedTuple):
         return num_rows >= 4 and num_rows * width <= 128 and num_steps >= 8 * num_layers
 
 
-CPU = Rules(wavefront_layers=16)
+CPU = Rules(wavefront_layers=16, newton_passes=0)
 
 
 def rules_of(*arrays: Any) -> Rules:

@@ -13,14 +13,13 @@ import pytest
 from jax.test_util import check_grads
 
 import deeprnn_jax as drnn
-from deeprnn_jax import schedules
 from tests import registry
 from tests.comparing import assert_close
 from tests.registry import IN
 
 pytestmark = pytest.mark.usefixtures("x64")
 STEPS, ROWS, SIZE = 4, 3, 3
-SCHEDULES = [name for name in schedules.SCHEDULES if name != "reference"]
+SCHEDULES = [name for name in registry.ANY_CELL if name != "reference"]
 
 
 def tower(*layers):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.schedules import SCHEDULES
-from tests.registry import IN, B, T
+from tests.registry import ANY_CELL, IN, B, T
 
 ROOT = Path(drnn.__file__).parent
 X = np.ones((T, B, IN), np.float32)
@@ -68,7 +67,7 @@ def counting(traces):
     return tanh
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ANY_CELL)
 def test_a_network_made_again_alike_compiles_nothing(schedule):
     """Sequence, step, state and chunks; of a bare call as well."""
     traces = []
@@ -133,7 +132,7 @@ def test_a_bare_gradient_compiles_once():
     assert len(traces) == count
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ANY_CELL)
 @pytest.mark.parametrize("cell", [drnn.lstm(8), drnn.gru(8), drnn.gru(8, reset_after=False)])
 def test_gates_are_looked_at_without_a_product_more(schedule, cell):
     rnn = drnn.deep_rnn(cell, 2)
