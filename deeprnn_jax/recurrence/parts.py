@@ -108,12 +108,17 @@ def cut(
         kept = choose_residuals(inside, wanted, varying, known | set(given))
         stacked = [*given, *(var for var in kept if var not in known)]
         size += sum(num_bytes(var) for var in stacked if var not in ys)
-        # A product that a later part reads as well is done once, before both.
+        # A product that a later part reads as well is done once, before both; and so is any,
+        # where a part is solved by its step's value and its derivative, which both read it.
         others = [*(end for end, one in zip(ends, levels, strict=True) if one > level), *ys]
         both = {id(eqn) for eqn in _upto(eqns, others, known | set(stacked))}
         outputs = [*(ends[index] for index in moved), *stacked]
-        shared = [eqn for eqn in _upto(eqns, outputs, known) if is_product(eqn, invariant)]
-        add([], (e.outvars[0] for e in shared if id(e) in both and e.outvars[0] not in mine))
+        ahead = [
+            eqn.outvars[0]
+            for eqn in _upto(eqns, outputs, known)
+            if is_product(eqn, invariant) and (everywhere or id(eqn) in both)
+        ]
+        add([], (var for var in ahead if var not in mine))
         order = needs.in_turn(moved)
         if order is None:
             add(moved, stacked)
