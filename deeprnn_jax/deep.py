@@ -119,7 +119,8 @@ class DeepRNN:
 
         Args:
           params: the network's parameters.
-          x: floating `[T, *B, I]`, any number of batch axes, none included.
+          x: floating `[T, *B, I]`, any number of batch axes, none included; of a network of
+            images `[T, *B, *image_shape, I]`.
           state: the state before the first step; None: the initial one.
           lengths: int `[*B]`, the real steps of each row, in [0, T]; y is zero from there
             on, and the state stops at the last real step. A NumPy array is checked, a JAX
@@ -131,8 +132,8 @@ class DeepRNN:
           key: a random key turns dropout and the modifiers' noise on.
           train: True, False, or None for "if there is a key".
           schedule: "auto", one of `schedules.SCHEDULES`, "layerwise", "wavefront", "pipeline",
-            "reference", or what `schedules.pipeline` gives. The same numbers, another order
-            of work.
+            "parallel", "reference", or what `schedules.pipeline` or `schedules.parallel` gives.
+            The same numbers, another order of work.
           checkpoint_every: keep a layer's activations only every so many steps, and
             compute them again for the gradients: an int, "sqrt" for √T, or None for
             all. The numbers are the same.
@@ -223,7 +224,7 @@ class DeepRNN:
         Args:
           params: the network's parameters.
           state: what the step before ended with, or `initial_state`.
-          x_t: floating `[*B, I]`.
+          x_t: floating `[*B, I]`, of images `[*B, *image_shape, I]`.
           key: turns dropout and the modifiers' noise on, all of it drawn from this key.
             `apply` draws dropout and zoneout at each step; locked dropout, weight_drop and
             variational_dropout once a sequence: with a key a step, these change at each

@@ -126,9 +126,15 @@ class Cell(_Functions):
     in any step.
 
     Facts about the functions are declared: `output`, the field of the state that y is;
-    `state_map`, whether unit j of the next state depends on unit j of the state alone
-    ("elementwise"), and is linear in it but for a constant ("affine"). `_replace` drops
-    them unless it is given them again.
+    `state_map`, how the next state depends on the state. Given x, and the fields that depend
+    on no other field, as a window of earlier inputs: "elementwise", unit j of each field's next
+    value is a function of unit j of the fields alone; "affine", one that is linear but for a
+    constant. The fields may be coupled, as a real and an imaginary part are. `_replace` drops
+    both unless it is given them again.
+
+    Of a cell of images, `image_shape` is what stands between `*B` and the features in x, state
+    and y: `x [T, *B, *image_shape, I]`, with `(height, width)` for one. Flags and lengths have
+    no such axes, and `batch_shape` has none; they are not batch axes. `_replace` keeps it.
 
     Cells that a factory made (`drnn.factory`) are equal if the factory and its arguments
     are; others, if their functions are the same ones.

@@ -16,8 +16,9 @@ from tests.registry import ANY_CELL, IN, B, T
 
 @pytest.mark.parametrize("schedule", ["auto", *ANY_CELL])
 def test_a_symbolic_batch(schedule):
-    """Of a deep network, whose rule for "auto" asks how many rows there are."""
-    rnn = drnn.deep_rnn(drnn.lstm(4), 16, output_size=2, skip="residual")
+    """Of a deep network, too, whose rule for "auto" asks how many rows there are."""
+    depth = 16 if schedule == "auto" else 3
+    rnn = drnn.deep_rnn(drnn.lstm(4), depth, output_size=2, skip="residual")
     params, _ = registry.shapes_of(rnn)
     (b,) = export.symbolic_shape("b")
     x = jax.ShapeDtypeStruct((T, b, IN), jnp.float32)
@@ -166,17 +167,27 @@ OWN = [
 
 
 @pytest.mark.parametrize("cell", OWN)
-@pytest.mark.parametrize("modifier", ["none", "all on"])
-def test_parameters_states_and_gates_are_written_and_read(cell, modifier):
-    modifier = registry.all_on(cell) if modifier == "all on" else modifier
-    made = registry.MODIFIERS[modifier].make(registry.CELLS[cell].make(4))
-    rnn = drnn.deep_rnn(made, 2, skip="highway", normalize_inputs=True, output_size=2)
-    if made.output_size != 4:
-        rnn = drnn.deep_rnn(made, 2, output_size=2)
+def test_parameters_states_and_gates_are_written_and_read(cell):
+    """Their trees alone, of a function that does nothing."""
+    made = registry.CELLS[cell].make(4)
+    modified = registry.MODIFIERS[registry.all_on(cell)].make(made)
+    x = jax.ShapeDtypeStruct((T, B, IN), jnp.float32)
+    for one in (made, modified):
+        options = {"skip": "highway", "normalize_inputs": True} if one.output_size == 4 else {}
+        rnn = drnn.deep_rnn(one, 2, output_size=2, **options)
+        params, state = registry.shapes_of(rnn)
+        trees = params, state, jax.eval_shape(rnn.inspect, params, x, state)
+        again = written_and_read(export.export(jax.jit(lambda *trees: trees))(*trees))
+        assert again.in_tree == jax.tree.structure((trees, {}))
+        assert again.out_tree == jax.tree.structure(trees)
+
+
+@pytest.mark.parametrize("cell", ["gru", "qrnn", "mlstm"])
+def test_programs_of_inspect_are_written_and_read(cell):
+    rnn = drnn.deep_rnn(registry.CELLS[cell].make(4), 2, output_size=2)
     params, state = registry.shapes_of(rnn)
     x = jax.ShapeDtypeStruct((T, B, IN), jnp.float32)
     again = written_and_read(export.export(jax.jit(rnn.inspect))(params, x, state))
-    assert again.in_tree == jax.tree.structure(((params, x, state), {}))
     found = jax.tree.unflatten(again.out_tree, again.out_avals)
     assert [type(one) for one in found[0]] == [type(one) for one in state]
 

@@ -108,21 +108,22 @@ def test_networks_that_no_diagonal_runs(rnn):
         rnn.apply(params, jnp.ones((6, 2, 4)), schedule=drnn.schedules.pipeline())
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 99])
-def test_any_block_gives_the_same_numbers(size):
+def test_any_block_gives_the_same_numbers():
     """Blocks that divide T and that do not, as long as T and longer, by steps and by layers."""
     params = STACKED.init(jax.random.key(0), 4)
-    x = jax.random.normal(jax.random.key(1), (7, 3, 4))
-    lengths = jnp.array([7, 0, 5])
+    x = jax.random.normal(jax.random.key(1), (6, 3, 4))
+    lengths = jnp.array([6, 0, 5])
 
     def run(schedule):
         def loss(params, x):
             state, y, layers = STACKED.inspect(params, x, lengths=lengths, schedule=schedule)
             return jnp.sum(jnp.sin(y)), (state, y, [one.state for one in layers])
 
-        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+        return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, x)
 
-    assert_close(run(drnn.schedules.pipeline(size)), run("layerwise"), 1e-5)
+    expected = run("layerwise")
+    for size in (1, 3, 4, 6, 99):
+        assert_close(run(drnn.schedules.pipeline(size)), expected, 1e-5)
 
 
 def test_pipelines_made_alike_are_equal():

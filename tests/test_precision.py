@@ -1,6 +1,7 @@
 """Which numbers are narrow and which are wide, and that narrow ones stay close."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -57,9 +58,20 @@ def check_dtypes(network, declared, schedule):
         assert (y.dtype, dtypes_of(end)) == (y_dtype, {jnp.dtype(state)})
 
 
-@pytest.mark.parametrize("cell", registry.CELLS)
+# Of cells that differ in an option the one with the most; of those for long sequences one with
+# a window, one of complex numbers, one with a matrix.
+CELLS = (
+    *("elman", "lstm_all", "gru", "gru_before", "minimal_gated", "independent", "leaky"),
+    *("deep_transition", "qrnn", "lru", "mlstm"),
+)
+
+
 @pytest.mark.parametrize(
-    ("declared", "schedule"), [("bf16 products", "reference"), ("bf16 all", "layerwise")]
+    ("cell", "declared", "schedule"),
+    [
+        *((cell, "bf16 all", "layerwise") for cell in CELLS),
+        *((cell, "bf16 products", "reference") for cell in ("lstm_all", "gru_before", "mlstm")),
+    ],
 )
 def test_every_dtype_of_a_cell_is_the_declared_one(cell, declared, schedule):
     """All modifiers with it; outputs, states, steps and gradients; strict promotion."""
@@ -203,10 +215,12 @@ def test_precision_is_of_all_products_and_their_derivatives(schedule):
         return drnn.deep_rnn(drnn.gru(4), 2, skip="highway", output_size=2, precision=precision)
 
     assert precisions_of(make("highest"), schedule=schedule) == {"HIGHEST, HIGHEST"}
-    assert precisions_of(make(jax.lax.Precision.HIGH), schedule=schedule) == {"HIGH, HIGH"}
-    assert precisions_of(make(None), schedule=schedule) == {"DEFAULT, DEFAULT"}
+    if schedule != "layerwise":
+        return
+    assert precisions_of(make(jax.lax.Precision.HIGH)) == {"HIGH, HIGH"}
+    assert precisions_of(make(None)) == {"DEFAULT, DEFAULT"}
     with jax.default_matmul_precision("highest"):
-        assert precisions_of(make(None), schedule=schedule) == {"HIGHEST, HIGHEST"}
+        assert precisions_of(make(None)) == {"HIGHEST, HIGHEST"}
 
 
 def test_precision_of_a_cell_that_says_its_own():
@@ -233,14 +247,14 @@ def test_precision_without_meaning(precision):
 
 
 @pytest.mark.default_products
-@pytest.mark.parametrize("schedule", ANY_CELL)
-def test_schedules_agree_as_products_do(schedule):
+def test_schedules_agree_as_products_do():
     """Whatever the device makes of float32: to 8 bits on a TPU, to 10 on a GPU, to all on a CPU."""
     rnn = drnn.deep_rnn(drnn.lstm(64), 3)
     params = rnn.init(jax.random.key(0), 32)
     x = jax.random.normal(jax.random.key(1), (20, 8, 32))
-    y = rnn.apply(params, x, schedule=schedule)[1]
     with jax.default_matmul_precision("highest"):
         exact = rnn.apply(params, x, schedule="reference")[1]
     tolerance = 1e-5 if jax.default_backend() == "cpu" else 2e-2
-    np.testing.assert_allclose(y, exact, atol=tolerance)
+    for schedule in ANY_CELL:
+        y = jax.jit(partial(rnn.apply, schedule=schedule))(params, x)[1]
+        np.testing.assert_allclose(y, exact, atol=tolerance, err_msg=schedule)

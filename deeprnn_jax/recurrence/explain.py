@@ -19,8 +19,10 @@ from deeprnn_jax.recurrence.jaxprs import (
     shape_of,
     variables_of,
 )
+from deeprnn_jax.recurrence.linear import linear_scan_p
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
 from deeprnn_jax.recurrence.loop import lax_scan
+from deeprnn_jax.recurrence.parts import Part, cut
 from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_of, recurrence_p
 from deeprnn_jax.recurrence.products import is_product
 
@@ -42,8 +44,9 @@ def explain(
       length: T; needed where xs is None.
 
     Returns:
-      Some lines of text. Products are given by the shapes of what varies and of what does
-      not, other operations by their names in JAX and how many there are.
+      Some lines of text; of a loop that is cut, some about each part. Products are given by the
+      shapes of what varies and of what does not, other operations by their names in JAX and how
+      many there are.
 
     Example:
       An LSTM: one product of x for all steps, one of h in the loop. Kept are four gates, as
@@ -71,7 +74,7 @@ def explain(
         kept for the gradient: 163,840 bytes a step
           4 float32[32,256] side by side, in the place of a hoisted product
           float32[32,256]
-          there anyway: float32[32,64], x_t
+          there anyway: float32[32,64], inputs
           there anyway: float32[32,256], carry, from the outputs that end it
         backward, each step
           [32,1024] · [256,1024]
@@ -88,14 +91,15 @@ def explain(
     refusal = explain_refusal(eqn)
     if refusal is not None:
         return f"Run by lax.scan: {refusal}."
-    return _text(recurrence_of(eqn)[1])
+    return "\n".join(_lines(recurrence_of(eqn)[1]))
 
 
 def explain_all(closed: Any) -> str:
     """Say what was found in each recurrence of a traced program, equal ones once."""
-    eqns = _operations_in(opened(closed))
+    tell = {recurrence_p: _text, linear_scan_p: _linear_scan}
+    eqns = (eqn for eqn in _operations_in(opened(closed)) if eqn.primitive in tell)
     with automatic(jax.sharding.get_abstract_mesh()):  # as in a network's loops
-        texts = Counter(_text(eqn.params) for eqn in eqns if eqn.primitive is recurrence_p)
+        texts = Counter(tell[eqn.primitive](eqn) for eqn in eqns)
     if not texts:
         return "No recurrence: all is run by lax.scan."
     return "\n\n".join(f"{count} x {text}" for text, count in texts.items())
@@ -110,27 +114,56 @@ def _operations_in(jaxpr: Any) -> Iterator[JaxprEqn]:
                 yield from _operations_in(body)
 
 
-def _text(params: dict[str, Any]) -> str:
-    """Say what was found in a recurrence, from its parameters."""
-    names = ("jaxpr", "num_consts", "num_carry", "length")
-    return "\n".join(_lines(*(params[name] for name in names)))
+def _text(eqn: JaxprEqn) -> str:
+    """Say what was found in a recurrence."""
+    return "\n".join(_lines(eqn.params))
 
 
-def _lines(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int) -> Iterator[str]:
-    """Give the lines about one recurrence."""
+def _linear_scan(eqn: JaxprEqn) -> str:
+    """Say what a linear recurrence carries; there is nothing to be found in it."""
+    length, starts = shape_of(eqn.outvars[0])[0], eqn.invars[-len(eqn.outvars) :]
+    return f"{length} steps, {_carry(starts)}, by linear_scan"
+
+
+def _lines(params: dict[str, Any]) -> Iterator[str]:
+    """Give the lines about one recurrence, in parts if it is cut."""
+    jaxpr, *counts = (params[name] for name in ("jaxpr", "num_consts", "num_carry"))
+    _, carry, _ = part(opened(jaxpr).invars, *counts)
+    head = f"{params['length']} steps, {_carry(carry)}"
+    parts = cut(jaxpr, *counts) if carry and not params["derived"] else None
+    if parts is None:
+        yield head
+        yield from _one(jaxpr, *counts, params["at_once"])
+        return
+    yield f"{head}, in {len(parts.parts)} parts"
+    yield from _section("once, before all parts", parts.fixed, parts.invariant)
+    yield f"  stacked for other parts: {parts.num_bytes:,} bytes a step"
+    for number, one in enumerate(parts.parts, 1):
+        yield from (f"  {line}" for line in _lines_of_part(number, one, carry))
+
+
+def _lines_of_part(number: int, one: Part, carry: Sequence[Var]) -> Iterator[str]:
+    """Give the lines about one part of a loop."""
+    if one.handed is not None:
+        yield f"part {number}, {_carry([carry[one.handed]])}, only handed on"
+        return
+    yield f"part {number}, {_carry([carry[index] for index in one.carry])}"
+    yield from _one(one.step, len(one.consts), len(one.carry), not one.carry)
+
+
+def _one(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, at_once: bool) -> Iterator[str]:
+    """Give the lines about one loop, or about what is done for all steps at once."""
     step = opened(jaxpr)
-    _, carry, _ = part(step.invars, num_consts, num_carry)
-    yield f"{length} steps, carry {_types(carry)}"
-    ops = sort_operations(step, num_consts, num_carry)
-    yield from _part("once, before the loop", ops.fixed, ops.invariant)
-    yield from _part("for all steps at once", ops.hoisted, ops.invariant)
-    yield from _part("each step", ops.loop, ops.invariant)
+    ops = sort_operations(step, num_consts, num_carry, at_once)
+    yield from _section("once" if at_once else "once, before the loop", ops.fixed, ops.invariant)
+    yield from _section("for all steps at once", ops.hoisted, ops.invariant)
+    yield from _section("each step", ops.loop, ops.invariant)
     active = tuple(is_inexact(var) for var in step.invars)
     if not any(active):
         return
     split = linearize(jaxpr, num_consts, num_carry, active)
     yield from _kept(split)
-    yield from _backward(split, active, num_consts, num_carry)
+    yield from _backward(split, active, num_consts, num_carry, at_once)
 
 
 def _kept(split: Linearized) -> Iterator[str]:
@@ -143,7 +176,7 @@ def _kept(split: Linearized) -> Iterator[str]:
     alone = [var for group in split.joined for var in group if len(group) == 1]
     if alone:
         yield f"    {_types(alone)}"
-    kinds = {"x": "x_t", "y": "outputs", "before": "carry, from the outputs that end it"}
+    kinds = {"x": "inputs", "y": "outputs", "before": "carry, from the outputs that end it"}
     for kind, name in kinds.items():
         pairs = zip(split.there, split.residuals, strict=False)
         some = [var for var, residual in pairs if residual.kind == kind]
@@ -152,7 +185,7 @@ def _kept(split: Linearized) -> Iterator[str]:
 
 
 def _backward(
-    split: Linearized, active: Sequence[bool], num_consts: int, num_carry: int
+    split: Linearized, active: Sequence[bool], num_consts: int, num_carry: int, at_once: bool
 ) -> Iterator[str]:
     """Give the lines about the backward pass."""
     d_consts, _, d_xs = (sum(some) for some in part(active, num_consts, num_carry))
@@ -160,12 +193,12 @@ def _backward(
     linear = [False] * len(opened(split.tangent).invars)
     linear[len(split.invariant) : consts] = [True] * d_consts
     linear[len(linear) - d_xs :] = [True] * d_xs
-    plan = transpose(split.tangent, consts, num_active, tuple(linear))
-    ops = plan.tangent
-    loop = sort_operations(opened(plan.step), len(plan.consts), num_active + len(plan.summed))
+    plan = transpose(split.tangent, consts, num_active, tuple(linear), at_once)
+    ops, counts = plan.tangent, (len(plan.consts), num_active + len(plan.summed))
+    loop = sort_operations(opened(plan.step), *counts, at_once)
     again = [*plan.before, *loop.hoisted]
-    yield from _part("backward, for all steps at once", again, loop.invariant | ops.invariant)
-    yield from _part("backward, each step", loop.loop, loop.invariant)
+    yield from _section("backward, for all steps at once", again, loop.invariant | ops.invariant)
+    yield from _section("backward, each step", loop.loop, loop.invariant)
     if plan.summed:
         yield f"    summed: {_types(plan.summed.values())}"
     after = [
@@ -175,11 +208,12 @@ def _backward(
     ]
     after += [f"sum {_types([var])}" for var in plan.reductions if var in plan.places]
     if after:
-        yield "  after the backward loop, for all steps at once"
+        title = "backward" if at_once and not loop.loop else "after the backward loop"
+        yield f"  {title}, for all steps at once"
         yield from (f"    {line}" for line in after)
 
 
-def _part(title: str, eqns: Sequence[JaxprEqn], invariant: set[Var]) -> Iterator[str]:
+def _section(title: str, eqns: Sequence[JaxprEqn], invariant: set[Var]) -> Iterator[str]:
     """Give the lines about some operations: products, then how many there are of the rest."""
     lines = [_product(eqn) for eqn in eqns if is_product(eqn, invariant)]
     others = Counter(eqn.primitive.name for eqn in eqns if not is_product(eqn, invariant))
@@ -201,6 +235,10 @@ def _gradient(eqn: JaxprEqn, invariant: set[Var], linear: set[Var]) -> str:
     target = next(var for var in variables_of(eqn.invars) if var in linear)
     kind = "gradient" if target in invariant else "cotangents"
     return f"{kind} {_shape(target)}: {_product(eqn)}"
+
+
+def _carry(variables: Sequence[Any]) -> str:
+    return f"carry {_types(variables)}" if variables else "no carry"
 
 
 def _types(variables: Iterable[Any]) -> str:

@@ -20,6 +20,7 @@ from jax import lax
 
 from deeprnn_jax.checks import check_flags
 from deeprnn_jax.internals import Primitive, Tracer, ad, batching, mlir
+from deeprnn_jax.meshes import vary_as
 from deeprnn_jax.recurrence.jaxprs import accumulation_dtype
 from deeprnn_jax.recurrence.loop import lax_scan, shift
 from deeprnn_jax.types import Array
@@ -38,6 +39,7 @@ def linear_scan(
     reverse: bool = False,
     resets: Array | None = None,
     method: str | None = None,
+    axis_name: str | None = None,
 ) -> Any:
     """Scan h_t = a_t ⊙ h_{t-1} + b_t over the leading axis, and give every h_t.
 
@@ -56,6 +58,11 @@ def linear_scan(
         CPU, the second elsewhere (where it was not measured yet). The same numbers, but for
         rounding; where |a| > 1 over long stretches "associative" may overflow to NaN where the
         loop does not.
+
+      axis_name: of a `jax.shard_map` over whose devices time is cut, in order; T is then that of
+        one device, and h0 the same on all. Each scans its own from zeros, what the devices
+        before it end with is gathered (K + K² arrays `[*B]` a device), and comes in by the
+        products of a. The same numbers, but for rounding.
 
     Returns:
       h `[T, *B]`, or a tuple of K.
@@ -82,8 +89,37 @@ def linear_scan(
         shape = bs[0].shape[: max(jnp.ndim(resets), 1)]
         check_flags("linear_scan", "resets", resets, shape, "True = h_{t-1} is h0 at step t")
         rows, bs = _with_resets(rows, bs, starts, jnp.asarray(resets))
-    found = bind([one for row in rows for one in row], bs, starts, reverse=reverse, method=method)
+    run = partial(_over_devices, axis_name) if axis_name is not None else bind
+    found = run([one for row in rows for one in row], bs, starts, reverse=reverse, method=method)
     return tuple(found) if several else found[0]
+
+
+def _over_devices(
+    axis: str, a: list[Array], b: list[Array], h0: list[Array], *, reverse: bool, method: str | None
+) -> list[Array]:
+    """Run it where time is cut over the devices of a mesh's axis."""
+    size, last = len(b), 0 if reverse else -1
+    nothing, none = [jnp.zeros_like(one) for one in b], [jnp.zeros_like(one) for one in h0]
+    run = partial(bind, a, reverse=reverse, method=method)
+    own = run(b, none)
+    # what each of h0's fields comes to be at every step, if it was 1
+    units = [[*none[:k], jnp.ones_like(h0[k]), *none[k + 1 :]] for k in range(size)]
+    grown = list(zip(*(run(nothing, unit) for unit in units), strict=True))
+    ends = lax.all_gather([one[last] for one in own], axis)
+    growth = lax.all_gather([[one[last] for one in row] for row in grown], axis)
+    number = ends[0].shape[0]
+    order = range(number)[::-1] if reverse else range(number)
+    begin: list[Any] = [None] * number
+    state = h0
+    for device in order:
+        begin[device] = state
+        state = [
+            _combine([one[device] for one in row], state, end[device])
+            for row, end in zip(growth, ends, strict=True)
+        ]
+    here = lax.axis_index(axis)
+    mine = [jnp.stack(each)[here] for each in zip(*begin, strict=True)]
+    return [_combine(row, mine, one) for row, one in zip(grown, own, strict=True)]
 
 
 def bind(
@@ -107,6 +143,7 @@ def bind(
     """
     if b[0].shape[0] == 0:
         return list(b)
+    a, b, h0 = vary_as((list(a), list(b), list(h0)), (list(a), list(b), list(h0)))
     return linear_scan_p.bind(*a, *b, *h0, reverse=reverse, method=method, late=late)
 
 

@@ -36,11 +36,13 @@ from deeprnn_jax.recurrence.analysis import part
 from deeprnn_jax.recurrence.jaxprs import (
     Env,
     accumulation_dtype,
+    as_function,
     bodies_of,
     dtype_of,
     evaluate,
     is_inexact,
     is_var,
+    operands_of,
     reached,
     shape_of,
     trace,
@@ -163,22 +165,23 @@ def _solve(
     wide = [state.astype(accumulation_dtype(state.dtype)) for state in init]
     problem = _Problem(one, plan, own, method)
     if plan.is_affine:
-        zeros = [jnp.zeros((own["length"], *h.shape), h.dtype) for h in wide]
-        after, info = problem.scan(problem.at(consts, zeros, reads), zeros, consts, reads, wide), []
+        slopes, offsets = problem.linear(consts, wide, reads)
+        after = linear.bind(slopes, offsets, wide, reverse=own["reverse"], method=method)
+        info = []
     else:
         after, *info = _newton(problem, newton, consts, wide, reads)
     reverse = own["reverse"]
     before = [shift(h, ends, reverse=reverse) for h, ends in zip(wide, after, strict=True)]
     last = 0 if reverse else -1
     finals = [ends[last].astype(h.dtype) for ends, h in zip(after, init, strict=True)]
-    stacked = problem.whole(consts, before, reads)[len(init) :] if one.stacked else []
+    stacked = problem.stacked(consts, before, after, reads)
     return [[*finals, *stacked], *(Passes(*info) for info in [info] if info)]
 
 
 class _Coefficients(NamedTuple):
-    """The derivative of a part's step by its carry."""
+    """The derivative of a part's step by its carry, and, where it is affine, its value at 0."""
 
-    step: Any  # (*consts, *carry, *reads) -> K x K arrays, row by row
+    step: Any  # (*consts, *carry, *reads) -> K x K slopes, row by row, and K values if affine
     is_same: list[bool]  # which of these no step changes
     is_affine: bool  # whether the carry is in none of them
     mixing: str | None  # an operation that mixes units
@@ -207,16 +210,77 @@ def _coefficients(step: ClosedJaxpr, num_consts: int, num_carry: int) -> _Coeffi
             columns.append(jax.jvp(ends, tuple(states), tuple(push))[1])
         return [column[row] for row in range(num_carry) for column in columns]
 
-    found = trace(coefficients, [var.aval for var in jaxpr.invars])
-    _, states, rest = part(found.invars, num_consts, num_carry)
-    of_states = reached(found.eqns, states)
-    varying = reached(found.eqns, [*states, *rest])
+    def both(*values: Array) -> list[Array]:
+        given, _, rest = part(values, num_consts, num_carry)
+        return [*coefficients(*values), *at_zero(jaxpr, given, rest)]
+
+    avals = [var.aval for var in jaxpr.invars]
+    found = trace(coefficients, avals)
+    of_states = reached(found.eqns, found.invars[num_consts : num_consts + num_carry])
+    is_affine = not any(is_var(var) and var in of_states for var in found.outvars)
+    if is_affine:
+        found = trace(both, avals)
+    varying = reached(found.eqns, found.invars[num_consts:])
+    is_same = [not (is_var(var) and var in varying) for var in found.outvars]
+    size = num_carry * num_carry
     return _Coefficients(
-        close(found),
-        [not (is_var(var) and var in varying) for var in found.outvars],
-        not any(is_var(var) and var in of_states for var in found.outvars),
-        None,
+        close(found), is_same[:size] + [False] * (num_carry if is_affine else 0), is_affine, None
     )
+
+
+class _Zero(NamedTuple):
+    """What is known to be zero."""
+
+    aval: Any
+
+
+# What gives zero of zero, whatever the other operand is.
+_KEEPS_ZERO = frozenset(
+    {
+        *("mul", "neg", "convert_element_type", "copy", "copy_p", "split", "slice", "reshape"),
+        *("squeeze", "expand_dims", "broadcast_in_dim", "transpose"),
+    }
+)
+
+
+def at_zero(jaxpr: Any, consts: Sequence[Array], reads: Sequence[Array]) -> list[Array]:
+    """Give the carry after a step that begins with zeros; nothing is multiplied by them.
+
+    Args:
+      jaxpr: of consts, carry, x_t; it gives the carry first.
+      consts: their values.
+      reads: x_t.
+    """
+    num_carry = len(jaxpr.invars) - len(consts) - len(reads)
+    _, carry, _ = part(jaxpr.invars, len(consts), num_carry)
+    env: dict[Any, Any] = Env()
+    env.update({var: _Zero(var.aval) for var in carry})
+    rest = [var for var in jaxpr.invars if var not in env]
+    env.update(zip(rest, [*consts, *reads], strict=True))
+
+    def value(operand: Any) -> Any:
+        found = env[operand] if is_var(operand) else None
+        if isinstance(found, _Zero):
+            return jnp.zeros(found.aval.shape, found.aval.dtype)
+        return Env(env).read([operand])[0] if found is None else found
+
+    for eqn in jaxpr.eqns:
+        is_zero = [is_var(v) and isinstance(env[v], _Zero) for v in eqn.invars]
+        name = eqn.primitive.name
+        if any(is_zero) and (name in _KEEPS_ZERO or (name == "div" and is_zero[0])):
+            env.update({var: _Zero(var.aval) for var in eqn.outvars})
+        elif (
+            any(is_zero)
+            and name in ("add", "add_any", "sub")
+            and not (name == "sub" and is_zero[0])
+        ):
+            env[eqn.outvars[0]] = value(
+                eqn.invars[is_zero.index(False)] if not all(is_zero) else eqn.invars[0]
+            )
+        else:
+            values = [value(v) for v in operands_of(eqn)]
+            env.update(zip(eqn.outvars, as_function(eqn)(*values), strict=True))
+    return [value(var) for var in jaxpr.outvars[:num_carry]]
 
 
 def _mixing(eqns: Sequence[JaxprEqn], carry: Sequence[Any], ends: Sequence[Any]) -> str | None:
@@ -302,12 +366,35 @@ class _Problem(NamedTuple):
         ends = self.whole(consts, before, reads)
         return [end.astype(h.dtype) for end, h in zip(ends, before, strict=False)]
 
-    def slopes(
-        self, consts: list[Array], before: Sequence[Array], reads: list[Array]
+    def stacked(
+        self,
+        consts: list[Array],
+        before: Sequence[Array],
+        after: Sequence[Array],
+        reads: list[Array],
     ) -> list[Array]:
-        """Give the derivative at every step, `[T, ...]`, or `[1, ...]` where it is the same."""
-        carry = _operands(self.one)[1]
+        """Give what the part stacks, from the states before and after every step."""
+        jaxpr, carry = opened(self.one.step), _operands(self.one)[1]
+        known = dict(zip(carry, before, strict=True))
+        known |= {v: h for v, h in zip(jaxpr.outvars, after, strict=False) if is_var(v)}
+        if all(var in known for var in self.one.stacked):
+            return [known[var].astype(dtype_of(var)) for var in self.one.stacked]
+        return self.whole(consts, before, reads)[len(carry) :]
+
+    def linear(
+        self, consts: list[Array], before: Sequence[Array], reads: list[Array]
+    ) -> tuple[list[Array], list[Array]]:
+        """Give the derivative at every step, and the value at 0 if the step is affine.
+
+        Args:
+          consts: of the part.
+          before: the states that steps begin with, `[T, ...]`; if the step is affine, any.
+          reads: of the part.
+        """
+        carry, length = _operands(self.one)[1], self.own["length"]
         given = [h.astype(dtype_of(var)) for h, var in zip(before, carry, strict=True)]
+        if self.plan.is_affine:  # they are not read
+            given = [jnp.broadcast_to(h, (length, *h.shape)) for h in given]
         outs = opened(self.plan.step).outvars
         varies = [var for var, same in zip(outs, self.plan.is_same, strict=True) if not same]
         fixed: list[Array] = []
@@ -315,15 +402,12 @@ class _Problem(NamedTuple):
             at_one = [one[0] for one in (*given, *reads)]
             values = evaluate(self.plan.step, [*consts, *at_one])
             fixed = [v[None] for v, same in zip(values, self.plan.is_same, strict=True) if same]
-        stacked: list[Array] = []
-        if varies:
-            jaxpr = opened(self.plan.step).replace(outvars=varies)
-            step = self.one._replace(carry=(), stacked=varies, step=close(jaxpr))
-            stacked = bind_part(step, [*consts, *given, *reads], self.own)
-        return [
-            (fixed if same else stacked).pop(0).astype(before[0].dtype)
-            for same in self.plan.is_same
-        ]
+        jaxpr = opened(self.plan.step).replace(outvars=varies)
+        step = self.one._replace(carry=(), stacked=varies, step=close(jaxpr))
+        stacked = bind_part(step, [*consts, *given, *reads], self.own) if varies else []
+        dtype, size = before[0].dtype, len(carry) ** 2
+        found = [(fixed if same else stacked).pop(0).astype(dtype) for same in self.plan.is_same]
+        return found[:size], found[size:]
 
     def scan(
         self,
@@ -334,13 +418,12 @@ class _Problem(NamedTuple):
         init: list[Array],
     ) -> list[Array]:
         """Solve the step's tangent at given states for the states after every step."""
-        slopes, size = self.slopes(consts, before, reads), len(init)
+        slopes, size = self.linear(consts, before, reads)[0], len(init)
         rows = [slopes[row * size : (row + 1) * size] for row in range(size)]
-        if not self.plan.is_affine:
-            after = [
-                end - sum((a * h for a, h in zip(row, before, strict=True)), jnp.zeros_like(end))
-                for end, row in zip(after, rows, strict=True)
-            ]
+        after = [
+            end - sum((a * h for a, h in zip(row, before, strict=True)), jnp.zeros_like(end))
+            for end, row in zip(after, rows, strict=True)
+        ]
         return linear.bind(slopes, after, init, reverse=self.own["reverse"], method=self.method)
 
     def loop(self, consts: list[Array], init: list[Array], reads: list[Array]) -> list[Array]:
@@ -401,7 +484,7 @@ def _newton(
             return problem.at(consts, before, reads)
 
         forced = jax.jvp(ends, (consts, reads), (d_consts, d_reads))[1]
-        slopes = problem.slopes(consts, before, reads)
+        slopes, _ = problem.linear(consts, before, reads)
         d_after = linear.bind(slopes, forced, d_init, reverse=reverse, method=problem.method)
         none = np.zeros(count.shape, jax.dtypes.float0)
         return [after, count, residual], [d_after, none, jnp.zeros_like(residual)]

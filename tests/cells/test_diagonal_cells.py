@@ -15,7 +15,6 @@ from tests import oracle, oracle_linear, registry
 from tests.comparing import assert_close
 from tests.registry import IN, B, H, T
 
-pytestmark = pytest.mark.core
 x64 = pytest.mark.usefixtures("x64")
 
 # cell, oracle, width of x
@@ -56,7 +55,9 @@ def network(name, time_steps=T, dtype=jnp.float64, batch_shape=(B,), **options):
 
 
 @x64
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.core] * (name in ONE_EACH)) for name in CASES]
+)
 def test_one_step(name):
     cell, expected, _ = CASES[name]
     params, state, x = draw(name)
@@ -81,12 +82,10 @@ def test_begins_with_zeros(name):
 
 
 @x64
-@pytest.mark.parametrize(
-    ("name", "bidirectional"), [*((name, False) for name in ONE_EACH), ("lru", True)]
-)
-def test_schedules_agree_under_every_flag(name, bidirectional):
+@pytest.mark.parametrize("name", ["lru", "rg_lru, heads, no W_x"])
+def test_schedules_agree_under_every_flag(name):
     """With the oracle, and with each other: values and all gradients."""
-    rnn, params, x, state = network(name, bidirectional=bidirectional)
+    rnn, params, x, state = network(name)
     lengths, mask, resets = registry.every_edge()
     flags = {"lengths": lengths, "mask": mask, "resets": resets}
     rng = registry.seed_of("weights")
@@ -105,18 +104,15 @@ def test_schedules_agree_under_every_flag(name, bidirectional):
     start = rng.bit_generator.state
     reference = run("reference")
     assert_close(run("layerwise"), reference)
-    plain = registry.OracleNetwork(
-        [CASES[name][1]], bidirectional, registry.MERGES["concat"], None, False
-    )
+    plain = registry.OracleNetwork([CASES[name][1]], False, registry.MERGES["concat"], None, False)
     expected = oracle.run(plain, params, x, state, lengths, mask, resets)
     (end, y), _ = reference
     assert_close((y, [one._asdict() for one in end]), (expected.y, expected.finals), 1e-12)
 
 
 @x64
-@pytest.mark.parametrize("name", ONE_EACH)
-def test_steps_and_chunks_are_the_whole(name):
-    rnn, params, x, state = network(name)
+def test_steps_and_chunks_are_the_whole():
+    rnn, params, x, state = network("lru")
     resets = registry.every_edge()[2]
     run = jax.jit(lambda x, state, resets: rnn.apply(params, x, state, resets=resets))
     whole = run(x, state, resets)
@@ -213,8 +209,10 @@ def test_ten_thousand_steps_in_float32(name):
     assert error < 1e-3, error
 
 
-@pytest.mark.parametrize("schedule", ["reference", "layerwise"])
-@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [("lru", "layerwise"), ("s5", "reference"), ("rg_lru, heads, no W_x", "layerwise")],
+)
 def test_a_state_that_is_no_number_ends_at_a_reset(name, schedule):
     """Forward, and in every gradient: no 0 times NaN."""
     rnn, params, x, state = network(name, dtype=jnp.float32)

@@ -19,7 +19,6 @@ from tests.comparing import assert_close
 from tests.oracle_linear import joined
 from tests.registry import IN, H, T
 
-pytestmark = pytest.mark.core
 x64 = pytest.mark.usefixtures("x64")
 
 

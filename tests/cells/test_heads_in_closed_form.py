@@ -15,7 +15,7 @@ from tests.cells.cells_with_heads import draw, run
 from tests.comparing import assert_close
 from tests.registry import IN, H
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("x64")]
+pytestmark = pytest.mark.usefixtures("x64")
 
 STEPS = 9
 
