@@ -24,7 +24,11 @@ settings.load_profile("quick")  # the other: pytest --hypothesis-profile thoroug
 
 
 def pytest_configure(config):
-    """Compile sooner, in this process and in the workers of pytest-xdist that it starts."""
+    """Compile sooner, in this process and in the workers of pytest-xdist that it starts.
+
+    And look for garbage less often: a seventh of the time went there, with 700 objects.
+    """
+    gc.set_threshold(100_000, 50, 100)
     if not hasattr(config, "workerinput"):  # a worker has the environment of who started it
         compile_sooner()
 

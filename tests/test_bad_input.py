@@ -14,6 +14,7 @@ from tests.registry import IN, B, T
 from tests.user_cells import deep_transition
 
 cell = drnn.elman(4)
+parallel = drnn.schedules.parallel
 
 
 def network(made=cell, num_layers=2, input_size=IN, **options):
@@ -86,6 +87,18 @@ FACTORIES = {
     "chrono: t_max": lambda: drnn.initializers.chrono("100"),
     "identity: needs a square matrix, got shape (3, 4)...w_h_init": lambda: (
         drnn.initializers.identity()(jax.random.key(0), (3, 4))
+    ),
+    "parallel: max_passes must be an int of...got -1": lambda: parallel(max_passes=-1),
+    "parallel: max_passes...got 2.0": lambda: parallel(max_passes=2.0),
+    "parallel: max_passes...got '20'": lambda: parallel(max_passes="20"),
+    "parallel: max_passes...got True": lambda: parallel(max_passes=True),
+    "parallel: max_passes...got False": lambda: parallel(max_passes=False),
+    "parallel: tolerance must be a number above 0, got 0": lambda: parallel(tolerance=0),
+    "parallel: tolerance...got -1.0": lambda: parallel(tolerance=-1.0),
+    "parallel: tolerance...got nan": lambda: parallel(tolerance=float("nan")),
+    "parallel: tolerance...got '1e-3'": lambda: parallel(tolerance="1e-3"),
+    "parallel: report must be a function, got True; for example print": lambda: parallel(
+        report=True
     ),
 }
 
@@ -241,9 +254,8 @@ CALLS = {
         "key": jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
     },
     "train must be True, False or None, got 'yes'": {"train": "yes"},
-    f"schedule must be 'auto', one of {list(SCHEDULES)}, or of schedules.pipeline, got 'fast'": {
-        "schedule": "fast"
-    },
+    f"schedule must be 'auto', one of {list(SCHEDULES)}, or of schedules.pipeline or "
+    "schedules.parallel, got 'fast'": {"schedule": "fast"},
     "schedule must be...None": {"schedule": None},
     "schedule must be...got ['reference']": {"schedule": ["reference"]},
 }
@@ -292,6 +304,14 @@ def test_what_cannot_go_by_diagonals_says_why(reason, options):
         jax.jit(lambda x: rnn.apply(params, x, schedule="wavefront")).trace(X)
 
 
+def test_what_reads_its_other_units_is_not_run_at_once():
+    rnn, params, _ = network([drnn.min_gru(4), cell], None)
+    with refuses("apply: schedule='parallel' cannot...layer 1, cell 'elman'...'layerwise'"):
+        rnn.apply(params, X, schedule="parallel")
+    with refuses("layer 0, cell 'lstm'...'layerwise'"):
+        network(drnn.lstm(4))[0].apply(network(drnn.lstm(4))[1], X, schedule=parallel())
+
+
 @pytest.mark.parametrize("message", [m for m in CALLS if not m.startswith(("key", "params"))])
 def test_truncated_refuses(message):
     wrong = {"params": PARAMS, "x": X} | CALLS[message]
@@ -319,6 +339,55 @@ def test_what_is_static_is_refused_while_tracing(message, wrong):
         jax.jit(lambda arrays: RNN.apply(**arrays)).trace(arrays)
     with refuses("lengths must be in [0, T=6]"):
         jax.jit(lambda x: RNN.apply(PARAMS, x, lengths=np.full(B, T + 1))).trace(X)
+
+
+# message -> what is wrong in linear_scan(a, b, ...)
+S = np.ones((T, B, IN), np.float32)
+SCANS = {
+    "method must be one of ('loop', 'associative') or None, got 'tree'": {"method": "tree"},
+    "a, b and h0 must be floating, got ['float32', 'int32']": {"a": S.astype(np.int32)},
+    "a, b and h0 must be floating, got ['bool', 'float32']": {"b": S > 0},
+    "a, b and h0 must be floating...complex64...((re, -im), (im, re))": {
+        "a": S.astype(np.complex64)
+    },
+    "a, b and h0 must be floating...int32": {"h0": np.zeros((B, IN), np.int32)},
+    "b must be [T, *B], each of one shape, got [()]": {"b": np.float32(1.0)},
+    "b must be [T, *B], each of one shape, got [(6, 5, 3), (6, 5)]": {
+        "a": ((S, S), (S, S)),
+        "b": (S, S[..., 0]),
+    },
+    "a must broadcast to b (6, 5, 3), got (5, 6, 3)": {"a": S.swapaxes(0, 1)},
+    "a must broadcast to b (6, 5, 3), got (6,)": {"a": S[:, 0, 0]},
+    "a must broadcast to b (6, 5), got (6, 5, 3)": {"b": S[..., 0]},
+    "h0 must be (5, 3) as b is, got (3,)": {"h0": S[0, 0]},
+    "h0 must be (5, 3) as b is, got (6, 5, 3)": {"h0": S},
+    "with b a tuple of 2 arrays, a must be 2 x 2 arrays and h0 2, got rows of [2] and 2": {
+        "a": ((S, S),),
+        "b": (S, S),
+    },
+    "with b a tuple of 2 arrays, a must be 2 x 2 arrays and h0 2, got rows of [2, 1] and 2": {
+        "a": ((S, S), (S,)),
+        "b": (S, S),
+    },
+    "with b a tuple of 1 arrays...and h0 1, got rows of [1] and 2": {
+        "a": ((S,),),
+        "b": (S,),
+        "h0": (S[0], S[0]),
+    },
+    "resets must be boolean, True = h_{t-1} is h0 at step t, got float32": {"resets": S[..., 0]},
+    "resets must be boolean...got list": {"resets": [True] * T},
+    "resets must be [T, *B] = (6,), got (5,)": {"resets": np.ones(B, bool)},
+    "resets must be [T, *B] = (6, 5), got (5, 6); is it batch-major?": {
+        "resets": np.ones((B, T), bool)
+    },
+    "resets must be [T, *B] = (6, 5, 3), got (6, 5, 3, 1)": {"resets": S[..., None] > 0},
+}
+
+
+@pytest.mark.parametrize("message", SCANS)
+def test_linear_scan_refuses(message):
+    with refuses(f"linear_scan: {message}"):
+        drnn.linear_scan(**({"a": S, "b": S} | SCANS[message]))
 
 
 STEPS = {

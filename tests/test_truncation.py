@@ -22,9 +22,7 @@ def case(flags):
     return NETWORK.build(), data.params, data.x, data.state, (FLAGS if flags else {})
 
 
-@pytest.mark.parametrize(
-    ("chunk_size", "flags"), [(1, True), (2, False), (4, True), (100, True)]
-)
+@pytest.mark.parametrize(("chunk_size", "flags"), [(1, True), (2, False), (4, True), (100, True)])
 def test_values_are_those_of_the_whole(chunk_size, flags):
     """With a chunk that remains, too, and with chunks longer than the sequence."""
     rnn, params, x, state, flags = case(flags)

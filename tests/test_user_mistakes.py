@@ -183,9 +183,7 @@ def counting():
     return drnn.step_cell(init, count_zeros, count_step, SIZE, name="counting", output="h")
 
 
-@pytest.mark.parametrize(
-    ("schedule", "zoned"), [(name, name != "layerwise") for name in ANY_CELL]
-)
+@pytest.mark.parametrize(("schedule", "zoned"), [(name, name != "layerwise") for name in ANY_CELL])
 def test_an_integer_in_the_state_works(schedule, zoned):
     """Counted are the real steps since the last reset; the gradient passes by."""
     cell = drnn.zoneout(counting(), 0.2) if zoned else counting()

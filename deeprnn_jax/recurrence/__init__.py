@@ -14,8 +14,8 @@ What it does
   transformation (`primitive`), and all that the rules give is made of recurrences again: so
   derivatives of any order, forward and reverse, and batches of them need nothing more.
 
-  Where each unit of the carry sees its own past alone, there need be no loop: all steps are
-  found at once (`parallel`), by one linear recurrence or several (`linear`, which is
+  Where each unit of the carry sees its own past alone (`units`), there need be no loop: all
+  steps are found at once (`parallel`), by one linear recurrence or several (`linear`, which has
   `linear_scan`). `scan` never does so by itself; a network's schedule "parallel" does.
 
 What always holds

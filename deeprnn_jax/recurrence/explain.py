@@ -19,7 +19,7 @@ from deeprnn_jax.recurrence.jaxprs import (
     shape_of,
     variables_of,
 )
-from deeprnn_jax.recurrence.linear import linear_scan_p
+from deeprnn_jax.recurrence.linear_primitive import linear_scan_p
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
 from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.recurrence.parts import Part, cut
@@ -127,7 +127,7 @@ def _linear_scan(eqn: JaxprEqn) -> str:
 
 def _lines(params: dict[str, Any]) -> Iterator[str]:
     """Give the lines about one recurrence, in parts if it is cut."""
-    jaxpr, *counts = (params[name] for name in ("jaxpr", "num_consts", "num_carry"))
+    jaxpr, counts = params["jaxpr"], (params["num_consts"], params["num_carry"])
     _, carry, _ = part(opened(jaxpr).invars, *counts)
     head = f"{params['length']} steps, {_carry(carry)}"
     parts = cut(jaxpr, *counts) if carry and not params["derived"] else None

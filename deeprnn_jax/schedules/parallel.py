@@ -12,7 +12,9 @@ from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.parallel import Newton, Passes, solve
 from deeprnn_jax.recurrence.scan import scan as engine_scan
 from deeprnn_jax.schedules.layer_by_layer import run_layers
-from deeprnn_jax.schedules.schedule import Ran, Schedule, num_steps
+from deeprnn_jax.schedules.schedule import Options, Ran, Schedule, num_steps
+from deeprnn_jax.sequences import Steps
+from deeprnn_jax.types import Array, State
 
 
 def parallel(
@@ -35,7 +37,7 @@ def parallel(
       max_passes: how often Newton's method may try; with 0, or None on CPU, where that is the
         soonest, it does not: the loop is run, and its derivative alone is done for all steps at
         once. With `jax.vmap` all wait for the slowest.
-      report: called with `Passes(count, residual)` for every layer that needed Newton's method,
+      report: called with `Passes(number, residual)` for every layer that needed Newton's method,
         each time the network is run, as `print`.
 
     Returns:
@@ -73,10 +75,20 @@ class _Run(NamedTuple):
     max_passes: int | None
     report: Callable[[Passes], None] | None
 
-    def __call__(self, *args: Any) -> Ran:
-        passes = args[-1].rules.newton_passes if self.max_passes is None else self.max_passes
+    def __call__(
+        self,
+        plan: Plan,
+        params: tuple[Any, ...],
+        x: Array,
+        state: tuple[State, ...],
+        steps: Steps,
+        key: Array | None,
+        options: Options,
+    ) -> Ran:
+        passes = options.rules.newton_passes if self.max_passes is None else self.max_passes
         scan = partial(_scan, Newton(self.tolerance, passes), self.report)
-        return run_layers(lambda every: partial(scan, every), *args)
+        each = partial(partial, scan)
+        return run_layers(each, plan, params, x, state, steps, key, options)
 
 
 def _scan(

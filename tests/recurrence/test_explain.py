@@ -156,7 +156,7 @@ def test_a_network_in_words():
 
 
 def test_a_network_whose_steps_are_done_at_once():
-    """What has no carry, and the linear recurrence between; of Newton's method, all that it may do."""
+    """What has no carry, and the linear recurrence between; of Newton's method, the loop too."""
     x = jax.ShapeDtypeStruct((6, 3, 8), jnp.float32)
 
     def parts_of(cell, schedule):
