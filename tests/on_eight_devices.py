@@ -6,6 +6,7 @@ Every case runs a network, forward and gradient, on a mesh, and compares with on
 """
 
 import contextlib
+import gc
 import json
 import math
 import sys
@@ -408,5 +409,6 @@ def run(words: list[str]) -> Iterator[tuple[str, str | None]]:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(100_000, 50, 100)  # as conftest.py says
     for result in run(sys.argv[1:]):
         print(json.dumps(result), flush=True)

@@ -17,7 +17,6 @@ from tests.registry import IN, B, T
 
 RATE = 0.3
 KEY = 7
-each_schedule = pytest.mark.parametrize("schedule", ["reference", "layerwise"])
 
 
 def linear(z):
@@ -50,8 +49,7 @@ def assert_frequency(drawn, probability, independent=None):
     assert abs(drawn.mean() - probability) < 5 * error
 
 
-@each_schedule
-def test_variational_dropout_keeps_one_mask_for_all_steps(schedule):
+def test_variational_dropout_keeps_one_mask_for_all_steps():
     """h_t = m / (1 - rate) ⊙ h_{t-1}, from h_0 = 1 on."""
     rows, size = 40, 50
     rnn = drnn.deep_rnn(drnn.variational_dropout(drnn.elman(size, linear), RATE))
@@ -61,7 +59,7 @@ def test_variational_dropout_keeps_one_mask_for_all_steps(schedule):
     )
     state = jax.tree.map(lambda a: a.astype(np.float32), state)
     x = np.zeros((T, rows, IN), np.float32)
-    _, y = run(rnn, params, x, state=state, key=jax.random.key(KEY), schedule=schedule)
+    _, y = run(rnn, params, x, state=state, key=jax.random.key(KEY))
     kept = y[0] > 0
     for t in range(T):
         np.testing.assert_allclose(y[t], kept / (1 - RATE) ** (t + 1), rtol=1e-5)
@@ -85,8 +83,7 @@ def test_variational_dropout_leaves_c_and_the_leak_of_a_gru_whole():
         np.testing.assert_array_equal(kept, np.ones_like(kept))
 
 
-@each_schedule
-def test_weight_drop_keeps_one_mask_for_all_steps_and_rows(schedule):
+def test_weight_drop_keeps_one_mask_for_all_steps_and_rows():
     """From h_0 = the unit vectors, step t shows the t-th power of the dropped matrix."""
     size = 40
     rnn = drnn.deep_rnn(drnn.weight_drop(drnn.elman(size, linear), RATE))
@@ -97,7 +94,7 @@ def test_weight_drop_keeps_one_mask_for_all_steps_and_rows(schedule):
         registry.shapes_of(rnn, batch_shape=(size,))[1],
     )
     x = np.zeros((3, size, IN), np.float32)
-    _, y = run(rnn, params, x, state=state, key=jax.random.key(KEY), schedule=schedule)
+    _, y = run(rnn, params, x, state=state, key=jax.random.key(KEY))
     dropped = y[0]  # row r of the batch is row r of the dropped matrix
     kept = dropped != 0
     np.testing.assert_allclose(dropped, np.where(kept, weights / (1 - RATE), 0), rtol=1e-5)
@@ -118,8 +115,7 @@ def test_weight_drop_of_two_weights_draws_two_masks():
     assert_frequency(w_x == w_h, 0.5)
 
 
-@each_schedule
-def test_zoneout_chooses_each_unit_and_step_anew(schedule):
+def test_zoneout_chooses_each_unit_and_step_anew():
     """With s̃_t = t, a unit that keeps its value lags behind."""
     rows, size, steps = 20, 30, 8
     cell = drnn.zoneout(drnn.elman(size, linear), RATE)
@@ -127,7 +123,7 @@ def test_zoneout_chooses_each_unit_and_step_anew(schedule):
     params = with_weights(rnn, w_x=1.0)
     x = np.zeros((steps, rows, IN), np.float32)
     x[..., 0] = np.arange(1, steps + 1)[:, None]
-    _, y = run(rnn, params, x, key=jax.random.key(KEY), schedule=schedule)
+    _, y = run(rnn, params, x, key=jax.random.key(KEY))
     previous = np.concatenate([np.zeros_like(y[:1]), y[:-1]])
     kept = y == previous
     np.testing.assert_array_equal(y[~kept], np.broadcast_to(x[..., :1], y.shape)[~kept])
@@ -158,8 +154,7 @@ def test_zoneout_draws_each_field_on_its_own_and_only_the_named():
     assert_frequency(c, 0.7)
 
 
-@each_schedule
-def test_zoneout_without_a_key_is_the_expectation(schedule):
+def test_zoneout_without_a_key_is_the_expectation():
     """The mean of many draws of one step."""
     size, rows = 6, 20000
     rnn = drnn.deep_rnn(drnn.zoneout(drnn.elman(size), {"h": RATE}))
@@ -171,14 +166,13 @@ def test_zoneout_without_a_key_is_the_expectation(schedule):
         registry.shapes_of(rnn, batch_shape=(rows,))[1],
     )
     x = np.broadcast_to(rng.normal(size=IN), (1, rows, IN)).astype(np.float32)
-    _, drawn = run(rnn, params, x, state=state, key=jax.random.key(KEY), schedule=schedule)
-    _, expected = run(rnn, params, x, state=state, schedule=schedule)
+    _, drawn = run(rnn, params, x, state=state, key=jax.random.key(KEY))
+    _, expected = run(rnn, params, x, state=state)
     assert np.ptp(expected, axis=1).max() == 0
     np.testing.assert_allclose(drawn.mean(axis=1), expected.mean(axis=1), atol=0.03)
 
 
-@each_schedule
-def test_dropout_between_layers_is_drawn_at_every_step_but_not_after_the_last(schedule):
+def test_dropout_between_layers_is_drawn_at_every_step_but_not_after_the_last():
     """Layers that copy their input: y is the product of the masks of all but the last."""
     size, rows, steps = 30, 10, 10
     cell = drnn.elman(size, linear)
@@ -191,8 +185,8 @@ def test_dropout_between_layers_is_drawn_at_every_step_but_not_after_the_last(sc
     ]
     params = params._replace(layers=(first, *copying))
     x = np.ones((steps, rows, IN), np.float32)
-    options = {"key": jax.random.key(KEY), "schedule": schedule}
-    _, y, layers = inspect(rnn, params, x, **options)
+    key = jax.random.key(KEY)
+    _, y, layers = inspect(rnn, params, x, key=key)
     np.testing.assert_allclose(layers[0].state.h, 1, rtol=1e-6)
     masks = layers[1].state.h > 0, y > 0
     np.testing.assert_allclose(layers[1].state.h, masks[0] / (1 - RATE), rtol=1e-5)
@@ -202,7 +196,7 @@ def test_dropout_between_layers_is_drawn_at_every_step_but_not_after_the_last(sc
     assert_frequency(masks[1][masks[0]], 1 - RATE)  # the second mask is not the first
     flat = masks[0].reshape(steps * rows, size)
     assert len(np.unique(flat, axis=0)) == steps * rows  # each step and row has its own
-    _, y = run(rnn, params, x, key=options["key"], train=False)
+    _, y = run(rnn, params, x, key=key, train=False)
     np.testing.assert_allclose(y, 1, rtol=1e-6)
 
 
@@ -254,8 +248,7 @@ def test_modified_cells_without_a_key_are_the_cell_itself(name, cell):
 
 
 @pytest.mark.usefixtures("x64")
-@each_schedule
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize(("both", "schedule"), [(False, "reference"), (True, "layerwise")])
 def test_learned_state_gets_its_gradient_from_the_start_and_from_resets(schedule, both):
     """The slope of a loss that sees the learned state three times."""
     cell = drnn.learned_initial_state(drnn.gru(4))

@@ -32,15 +32,11 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(params=NETWORKS)
-def network(request):
-    return NETWORKS[request.param]
-
-
-@pytest.fixture(params=["float32", "bfloat16"])
-def saved(request, network):
+@pytest.fixture(params=[("apart", "float32"), ("stacked", "bfloat16")], ids=str)
+def saved(request):
     """Give a network, random parameters and the shapes of parameters, in this dtype."""
-    rnn = network(jnp.dtype(request.param))
+    name, dtype = request.param
+    rnn = NETWORKS[name](jnp.dtype(dtype))
     shapes = jax.eval_shape(lambda: rnn.init(jax.random.key(0), IN))
     rng = registry.seed_of("saving")
     draw = lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)  # noqa: E731

@@ -13,8 +13,6 @@ from tests import oracle, programs, registry
 from tests.comparing import assert_close, assert_same
 from tests.registry import IN, B, T
 
-pytestmark = pytest.mark.core
-
 NETWORKS = {
     "forward": registry.stack_of("lstm", depth=1),
     "both": registry.stack_of("gru", depth=1, bidirectional=True, output_size=2),
@@ -72,8 +70,14 @@ def test_lengths_may_be_of_any_integer_dtype(dtype):
 
 @pytest.mark.usefixtures("x64")
 @each_network
-@each_schedule
-@pytest.mark.parametrize("given", ["", "l", "m", "r", "lr", "mr"])
+@pytest.mark.parametrize(
+    ("schedule", "given"),
+    [
+        *(("layerwise", given) for given in ("l", "m", "r", "lr")),
+        *(("reference", given) for given in ("", "lr")),
+        *(pytest.param("layerwise", given, marks=pytest.mark.core) for given in ("", "mr")),
+    ],
+)
 def test_each_flag_may_be_left_out(name, schedule, given):
     """Lengths, mask, resets: the program differs, the meaning does not."""
     network = NETWORKS[name]

@@ -176,7 +176,7 @@ def main(args: list[str]) -> None:
     """Run what is asked for, print a line a row, and write the results."""
     quick = "--quick" in args
     parts = [one for one in args if not one.startswith("-")] or ["scan", "layers", "matrix"]
-    rounds = 2 if quick else 9
+    rounds = 2 if quick else 7
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in parts:
         jobs: list[Callable[[], dict[str, Any]]] = {

@@ -10,7 +10,7 @@ from tests import registry
 from tests.comparing import assert_close
 from tests.registry import IN, B, H, T
 
-pytestmark = [pytest.mark.core, pytest.mark.usefixtures("x64")]
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def drawn(cell, name="special"):

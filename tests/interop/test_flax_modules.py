@@ -18,8 +18,6 @@ from deeprnn_jax import interop
 from deeprnn_jax.interop.nnx_cells import set_value
 from tests.interop.recorded import assert_close, random_like
 
-pytestmark = pytest.mark.core
-
 T, B, I, H = 5, 3, 3, 4  # noqa: E741
 LENGTHS = np.array([5, 2, 3])
 LSTM = drnn.deep_rnn(drnn.lstm(H))
@@ -162,6 +160,7 @@ def test_options_can_be_overridden_in_the_call(api):
     assert np.all(y[1, :2] != 0)
 
 
+@pytest.mark.core
 @FLAX
 def test_whole_network_is_run(api):
     """Two directions, skips, layer norms; two batch axes; a row without steps."""
@@ -203,6 +202,7 @@ def test_linen_names_and_shapes():
     assert {name: leaf.shape for name, leaf in readout.items()} == {"w": (H, 2), "b": (2,)}
 
 
+@pytest.mark.core
 def test_linen_init_is_the_networks():
     module = interop.linen.DeepRNN(LSTM)
     variables = jax.jit(module.init)(jax.random.key(0), jnp.ones((B, T, I)))
@@ -212,6 +212,7 @@ def test_linen_init_is_the_networks():
     np.testing.assert_allclose(gate @ gate.T, np.eye(H), atol=1e-5)  # orthogonal
 
 
+@pytest.mark.core
 def test_linen_under_vmap():
     """Two members with parameters of their own, in one module."""
     stacked = nn.vmap(
@@ -275,6 +276,7 @@ def test_nnx_rngs_that_are_none():
         model(inputs(B, T, I), rngs=3)
 
 
+@pytest.mark.core
 def test_nnx_split_merge_and_grad():
     params, x = params_of(LSTM), inputs(B, T, I)
     model = interop.nnx.DeepRNN(LSTM, I, params=params)

@@ -14,8 +14,6 @@ from tests.interop.recorded import assert_close
 from tests.interop.test_flax_modules import DROPS, FLAX, B, H, I, Linen, T, inputs, named, params_of
 from tests.test_bad_input import refuses
 
-pytestmark = pytest.mark.core
-
 LENGTHS = np.array([5, 2, 4])
 MASK = np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 0, 1]], bool)
 RESETS = np.array([[0, 0, 1, 1, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0]], bool)
@@ -91,6 +89,7 @@ def test_steps_are_the_networks(api, rnn):
     assert_close(jnp.stack(ys, 1), run("__call__", x), 1e-6)
 
 
+@pytest.mark.core
 def test_linen_carry_without_parameters():
     for rnn in (TWO, DROPS, drnn.deep_rnn(drnn.layer_norm(drnn.gru(H)), 3, stack_layers=True)):
         carry = interop.linen.DeepRNN(rnn).initialize_carry(jax.random.key(0), (2, B, I))
@@ -131,6 +130,7 @@ def test_linen_steps_inside_a_model(rnn):
     assert_close(drawn, whole, 0)
 
 
+@pytest.mark.core
 def test_dropout_of_steps():
     params, x = params_of(DROPS), inputs(B, I)
     state = DROPS.initial_state(params, B)

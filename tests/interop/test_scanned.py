@@ -16,8 +16,6 @@ from tests.interop.recorded import assert_close
 from tests.interop.test_flax_modules import B, H, I, T, inputs, named, params_of
 from tests.test_bad_input import refuses
 
-pytestmark = pytest.mark.core
-
 RESETS = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 0, 0]], bool)
 GRU = drnn.deep_rnn(drnn.gru(H))
 NETWORKS = {
@@ -40,6 +38,7 @@ def states(rnn, batch, seed=3):
     return form.unflatten([jnp.asarray(rng.normal(size=a.shape), a.dtype) for a in leaves])
 
 
+@pytest.mark.core
 def test_without_a_network_it_is_flaxs_gru():
     """Step by step, the carry zeros where an episode begins; and its gradients."""
     params, carry, ins = params_of(GRU), inputs(B, H), inputs(T, B, I)
@@ -67,6 +66,7 @@ def test_without_a_network_it_is_flaxs_gru():
     assert_close(differentiate(ours, variables_of(GRU)), expected)
 
 
+@pytest.mark.core
 def test_the_drop_in():
     """As `ppo_rnn.py` has it: the class gives the carry, resets are numbers at first."""
     carry = ScannedRNN.initialize_carry(B, H)

@@ -82,9 +82,14 @@ TOWERS = {
 }
 
 
-def in_one_worker(name, *more):
+CORE = ("unequal", "wavefront"), ("residual", "pipeline")
+
+
+def in_one_worker(name, *more, core=False):
     """Give a case whose tests share a compiled program."""
-    return pytest.param(name, *more, marks=pytest.mark.xdist_group(name))
+    return pytest.param(
+        name, *more, marks=[pytest.mark.xdist_group(name), *[pytest.mark.core] * core]
+    )
 
 
 def usual_of(name):
@@ -153,8 +158,9 @@ def test_schedules_agree(name):
     assert_close(usual(name, USUAL), usual(name, "reference"))
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("name", [in_one_worker(name) for name in TRAINED])
+@pytest.mark.parametrize(
+    "name", [in_one_worker(name, core=name == "residual-sum-both") for name in TRAINED]
+)
 def test_schedules_agree_and_draw_alike_in_training(name):
     network, data, _, weights = case(name)
     results = [
@@ -166,8 +172,9 @@ def test_schedules_agree_and_draw_alike_in_training(name):
     assert np.abs(results[0].outputs.y - evaluation.y).max() > 1e-3
 
 
-@pytest.mark.core
-@pytest.mark.parametrize(("name", "other"), [in_one_worker(*case) for case in DEEP])
+@pytest.mark.parametrize(
+    ("name", "other"), [in_one_worker(*case, core=case in CORE) for case in DEEP]
+)
 def test_other_schedules_agree(name, other):
     """In evaluation, and in training with the same draws; whatever is in the padding."""
     network, data, _, weights = case(name)
