@@ -216,8 +216,8 @@ FAULTS = (
     Fault(
         "bfloat16: sums of the cells' products are narrow",
         "deeprnn_jax/precision.py",
-        '"preferred_element_type": dtype_of(eqn.outvars[0])',
-        '"preferred_element_type": dtype',
+        '"preferred_element_type": wide}',
+        '"preferred_element_type": dtype}',
         "test_precision.py",
         "close",
     ),

@@ -385,6 +385,38 @@ def decoding_on_meshes() -> None:
             assert leaf.sharding.shard_shape(leaf.shape)[0] == 1, leaf.sharding
 
 
+@case("time over devices")
+def linear_scan_over_devices() -> None:
+    """Time is cut over eight devices: values and gradients are those of one."""
+    mesh = mesh_of(AxisType.Auto, ("time", 8))
+    k_a, k_b, k_h = jax.random.split(jax.random.key(0), 3)
+    a = jax.random.uniform(k_a, (16, 3), minval=-1.0)
+    b, h0 = jax.random.normal(k_b, (16, 3)), jax.random.normal(k_h, (3,))
+    resets = jnp.arange(16) % 5 == 2
+
+    def scan(how: dict[str, Any], a: Any, b: Any, h0: Any, resets: Any) -> Any:
+        one = drnn.linear_scan(a, b, h0, resets=resets, **how)
+        return one, drnn.linear_scan(((a, -b), (b, a)), (b, a), (h0, h0), **how)
+
+    def loss(run: Callable[..., Any], a: Any, b: Any, h0: Any) -> Any:
+        found = run(a, b, h0, resets)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(found)), found
+
+    for reverse in (False, True):
+        how = {"reverse": reverse}
+        over = jax.shard_map(
+            partial(scan, how | {"axis_name": "time"}),
+            mesh=mesh,
+            in_specs=(P("time"), P("time"), P(), P("time")),
+            out_specs=P("time"),
+        )
+        grads = [
+            jax.jit(jax.grad(partial(loss, run), argnums=(0, 1, 2), has_aux=True))(a, b, h0)
+            for run in (partial(scan, how), over)
+        ]
+        assert_close(jax.device_get(grads[1]), jax.device_get(grads[0]))
+
+
 @case("step, explicit, set")
 def step_on_an_explicit_mesh() -> None:
     mesh = mesh_of(AxisType.Explicit, ("data", 8))

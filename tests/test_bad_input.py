@@ -375,7 +375,6 @@ SCANS = {
         "h0": (S[0], S[0]),
     },
     "resets must be boolean, True = h_{t-1} is h0 at step t, got float32": {"resets": S[..., 0]},
-    "resets must be boolean...got list": {"resets": [True] * T},
     "resets must be [T, *B] = (6,), got (5,)": {"resets": np.ones(B, bool)},
     "resets must be [T, *B] = (6, 5), got (5, 6); is it batch-major?": {
         "resets": np.ones((B, T), bool)
@@ -388,6 +387,11 @@ SCANS = {
 def test_linear_scan_refuses(message):
     with refuses(f"linear_scan: {message}"):
         drnn.linear_scan(**({"a": S, "b": S} | SCANS[message]))
+
+
+def test_linear_scan_refuses_a_list_of_resets():
+    with refuses("linear_scan: resets must be boolean...got list"):
+        drnn.linear_scan(S, S, resets=[True] * T)
 
 
 STEPS = {

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from deeprnn_jax.checks import check_flags
@@ -51,7 +52,6 @@ def linear_scan(
         CPU, the second elsewhere (where it was not measured yet). The same numbers, but for
         rounding; where |a| > 1 over long stretches "associative" may overflow to NaN where the
         loop does not.
-
       axis_name: of a `jax.shard_map` over whose devices time is cut, in order; T is then that of
         one device, and h0 the same on all. Each scans its own from zeros, what the devices
         before it end with is gathered (K + K² arrays `[*B]` a device), and comes in by the
@@ -79,7 +79,7 @@ def linear_scan(
     if method not in (None, *METHODS):
         raise ValueError(f"linear_scan: method must be one of {METHODS} or None, got {method!r}")
     if resets is not None:
-        shape = bs[0].shape[: max(jnp.ndim(resets), 1)]
+        shape = bs[0].shape[: max(np.ndim(resets), 1)]
         check_flags("linear_scan", "resets", resets, shape, "True = h_{t-1} is h0 at step t")
         rows, bs = _with_resets(rows, bs, starts, jnp.asarray(resets))
     run = partial(_over_devices, axis_name) if axis_name is not None else bind
@@ -126,7 +126,8 @@ def _checked(
             f"h0 {size}, got rows of {[len(row) for row in rows]} and {len(h0)}"
         )
     given = [*b, *(one for row in rows for one in row), *(one for one in h0 if one is not None)]
-    dtypes = [jnp.result_type(one) for one in given]
+    # a number of Python's own takes the dtype of the rest
+    dtypes = [jnp.result_type(one) for one in given if not isinstance(one, int | float)]
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
         raise ValueError(
             f"linear_scan: a, b and h0 must be floating, got {sorted(set(map(str, dtypes)))}; a "
@@ -168,7 +169,8 @@ def _with_resets(
         [jnp.broadcast_to(one, (*b[0].shape[:1], *one.shape[1:])) for one in row] for row in rows
     ]
     fresh = [
-        one + sum((a * start for a, start in zip(row, h0, strict=True)), jnp.zeros_like(one[:1]))
+        one
+        + sum((a * start[None] for a, start in zip(row, h0, strict=True)), jnp.zeros_like(one[:1]))
         for row, one in zip(rows, b, strict=True)
     ]
     cut = [[jnp.where(flags, jnp.zeros_like(one), one) for one in row] for row in full]

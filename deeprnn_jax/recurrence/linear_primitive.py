@@ -55,10 +55,13 @@ def combine(row: Sequence[Array], h: Sequence[Array], b: Array) -> Array:
 def _run(*operands: Array, reverse: bool, method: str, late: bool) -> list[Array]:
     """Run it by a method."""
     _, rows, b, h0 = _parted(operands)
-    if method == "associative" and b[0].shape[0] > 1:
+    if b[0].shape[0] == 1 and not late:
+        columns = zip(rows, b, strict=True)
+        return [combine([one[0] for one in row], h0, each[0])[None] for row, each in columns]
+    if method == "associative" and b[0].shape[0] != 1:
         return _associative(rows, b, h0, reverse, late)
     nothing = [jnp.zeros_like(one) for one in h0]
-    varying = [[one.shape[0] > 1 or b[0].shape[0] == 1 for one in row] for row in rows]
+    varying = [[one.shape[0] == b[0].shape[0] for one in row] for row in rows]
 
     def step(h: list[Array], inputs: tuple[list[Array], list[Array]]) -> tuple[list, list]:
         in_turn = iter(inputs[0])
@@ -182,11 +185,11 @@ def _transpose(
     z = bind(a, d_h, zeros, reverse=not reverse, late=not late, **how)
     d_h0 = [one[first] for one in z]
     if not late:
-        coming = d_h0
-        d_h0 = [
-            combine([one[first] for one in column], coming, zero)
-            for column, zero in zip(columns, zeros, strict=True)
-        ]
+        # by the operation itself, whose slope by a is right where a is 0, too
+        ends = slice(-1, None) if reverse else slice(1)
+        at_first = [one[ends] for one in a]
+        nothing = [zero[None] for zero in zeros]
+        d_h0 = [one[0] for one in bind(at_first, nothing, d_h0, reverse=reverse, **how)]
     return [
         *(None for _ in range(size * size)),
         *(one if ad.is_undefined_primal(old) else None for old, one in zip(b, z, strict=True)),
@@ -199,6 +202,9 @@ ad.primitive_transposes[linear_scan_p] = _transpose
 
 def _batch(axis: Any, operands: Sequence[Any], dims: Sequence[Any], **how: Any) -> Any:
     """Put the new axis behind time."""
+    if all(dim is None for dim in dims):  # JAX asks of that too
+        found = linear_scan_p.bind(*operands, **how)
+        return found, [None] * len(found)
     size, rows, b, h0 = _parted(list(zip(operands, dims, strict=True)))
 
     def move(pair: tuple[Any, Any], place: int, full: bool) -> Array:

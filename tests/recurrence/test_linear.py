@@ -142,7 +142,7 @@ def drawn_for(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES])
 def test_numbers_and_gradient(name):
     case, operands, _, weights = drawn_for(name)
     plain = Scan(partial(by_lax, **case.options), weights, apart=False)
@@ -154,7 +154,13 @@ def test_numbers_and_gradient(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["two steps", "an a of units", "a pair, resets"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two steps",
+        *["an a of units", "a pair, resets"],
+    ],
+)
 def test_forward_mode(name):
     """Outputs, the gradient, and the derivatives of both along a direction."""
     case, operands, direction, weights = drawn_for(name)

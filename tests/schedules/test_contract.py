@@ -100,7 +100,7 @@ def usual_of(name):
 
 each_network_and_schedule = pytest.mark.parametrize(
     ("name", "schedule"),
-    [in_one_worker(name, usual_of(name)) for name in EVALUATED]
+    [in_one_worker(name, usual_of(name), core=name == "lru, long") for name in EVALUATED]
     + [in_one_worker(name, "reference") for name in REFERENCE],
 )
 

@@ -200,7 +200,7 @@ def test_on_cpu_the_loop_is_run_and_its_gradient_is_a_linear_scan():
     assert loops_in("independent", "parallel") == (1, 0)
     assert loops_in("independent", "parallel", of_gradient=True) == (1, 1)
     seen = reported("independent", None)
-    assert [(int(one.count), float(one.residual)) for one in seen] == [(0, 0.0)]
+    assert [(int(one.number), float(one.residual)) for one in seen] == [(0, 0.0)]
 
 
 def reported(name, max_passes, rnn=None, params=None, x=None, **options):
@@ -219,7 +219,7 @@ def test_a_report_of_newtons_passes():
     """Each pass squares the error: many are not needed, and fewer for a larger tolerance."""
     (exact,) = reported("independent", 50)
     (rough,) = reported("independent", 50, tolerance=0.01)
-    assert 1 <= rough.count < exact.count <= 8
+    assert 1 <= rough.number < exact.number <= 8
     assert exact.residual <= 16 * np.finfo(np.float64).eps < rough.residual <= 0.01
     assert reported("min_gru", 50) == []
 
@@ -239,7 +239,7 @@ def test_what_does_not_contract_is_run_by_the_loop(name):
     params = params._replace(layers=(layer._replace(cell=cell),))
     x = np.random.default_rng(0).normal(size=(6, 2, IN))
     (passes,) = reported(None, 2, rnn, params, x)
-    assert passes.count == 2
+    assert passes.number == 2
     assert not passes.residual < 1e-3
 
     def gradient(schedule):
