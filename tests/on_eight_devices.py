@@ -396,7 +396,9 @@ def linear_scan_over_devices() -> None:
 
     def scan(how: dict[str, Any], a: Any, b: Any, h0: Any, resets: Any) -> Any:
         one = drnn.linear_scan(a, b, h0, resets=resets, **how)
-        return one, drnn.linear_scan(((a, -b), (b, a)), (b, a), (h0, h0), **how)
+        turned = a / 2
+        pair = ((turned, -turned), (turned, turned))
+        return one, drnn.linear_scan(pair, (b, a), (h0, h0), **how)
 
     def loss(run: Callable[..., Any], a: Any, b: Any, h0: Any) -> Any:
         found = run(a, b, h0, resets)
