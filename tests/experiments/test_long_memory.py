@@ -239,7 +239,9 @@ def test_numbers_and_the_mean_of_all_outputs_are_read():
     np.testing.assert_allclose(mean, of_each.mean(axis=0, keepdims=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("examples", [draw_parity, draw_adding, draw_mqar], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "examples", [draw_parity, draw_adding, draw_mqar], ids=lambda one: one.__name__
+)
 def test_scores_are_of_every_row_once(examples, monkeypatch):
     """In parts of few rows, the last one filled up."""
     monkeypatch.setattr("experiments.long_memory.problem._STEPS_AT_ONCE", 16 * 20)
