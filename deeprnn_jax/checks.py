@@ -30,9 +30,16 @@ def check_cell(function: str, argument: str, value: Any) -> None:
         )
 
 
+def is_int(value: Any, at_least: int = 1) -> bool:
+    """Tell whether `value` is an int of so much or more, which True is not taken for."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return bool(value >= at_least)
+
+
 def check_size(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is a positive int."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_int(value):
         raise ValueError(f"{function}: {argument} must be an int of 1 or more, got {value!r}")
 
 
@@ -79,6 +86,19 @@ def check_bias(function: str, argument: str, value: Any) -> None:
             f"{function}: {argument} must be a number or an initialiser, got {value!r}; for "
             "example 1.0 or drnn.initializers.chrono(100)"
         )
+
+
+def one_of(*choices: Any) -> Callable[[str, str, Any], None]:
+    """Make the check of an argument that must be one of a few values, for an annotation."""
+    names = [repr(choice) for choice in choices]
+    expected = f"{', '.join(names[:-1])} or {names[-1]}"
+
+    def check(function: str, argument: str, value: Any) -> None:
+        # by repr: an array would be compared element by element
+        if repr(value) not in names:
+            raise ValueError(f"{function}: {argument} must be {expected}, got {value!r}")
+
+    return check
 
 
 # What `factories.factory` looks for in annotations.

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deeprnn_jax.recurrence import forward as forward_pass
 from deeprnn_jax.recurrence.jaxprs import Env
-from deeprnn_jax.recurrence.primitive import recurrence_p
+from deeprnn_jax.recurrence.primitive import recurrence_p, run_by_rules
 from deeprnn_jax.recurrence.rules import CPU
 from tests.jaxprs import eqns_of
 from tests.oracle import Outputs
@@ -41,7 +40,7 @@ def _run_as_if_large(closed, operands):
         values = env.read(eqn.invars)
         inner = eqn.params.get("jaxpr")
         if eqn.primitive is recurrence_p:
-            env.assign(eqn.outvars, forward_pass.run(*values, rules=AS_IF_LARGE, **eqn.params))
+            env.assign(eqn.outvars, run_by_rules(*values, rules=AS_IF_LARGE, **eqn.params))
         elif eqn.primitive.name in ("jit", "pjit"):
             env.assign(eqn.outvars, _run_as_if_large(inner, values))
         elif eqn.primitive.name == "scan" and _has_recurrences(inner):

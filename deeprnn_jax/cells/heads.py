@@ -1,32 +1,19 @@
 """What cells with heads have in common: blocks of units, matrix memories, their decay."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deeprnn_jax.cells.units import add_bias, scale_units, standardize
-from deeprnn_jax.checks import Initializer
+from deeprnn_jax.cells.units import add_bias, normalize, scale_units
+from deeprnn_jax.checks import Initializer, one_of
 from deeprnn_jax.types import Array, exported
 
 _EPSILON = 1e-5  # of the normalisation of a head's output
-
-
-def one_of(*choices: Any) -> Callable[[str, str, Any], None]:
-    """Make the check of an argument that must be one of a few values, for an annotation."""
-    names = [repr(choice) for choice in choices]
-    expected = f"{', '.join(names[:-1])} or {names[-1]}"
-
-    def check(function: str, argument: str, value: Any) -> None:
-        # by repr: an array would be compared element by element
-        if repr(value) not in names:
-            raise ValueError(f"{function}: {argument} must be {expected}, got {value!r}")
-
-    return check
 
 
 OutputNorm = Annotated[Literal["rms", "layer"] | None, one_of(None, "rms", "layer")]
@@ -91,11 +78,7 @@ def normalize_heads(norm: str | None, gain: Array | None, y: Array) -> Array:
     """
     if norm is None or gain is None:
         return join_heads(y)
-    if norm == "layer":
-        y = standardize(y, _EPSILON)
-    else:
-        y = y * lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + _EPSILON)
-    return scale_units(gain, join_heads(y))
+    return scale_units(gain, join_heads(normalize(norm, y, _EPSILON)))
 
 
 @exported

@@ -3,9 +3,9 @@
 import math
 from typing import Annotated, Any
 
-import numpy as np
 from jax import lax
 
+from deeprnn_jax.checks import is_int
 from deeprnn_jax.types import Array
 
 
@@ -35,13 +35,9 @@ def convolve(x: Array, w: Array) -> Array:
     return found.reshape(*batch_shape, *found.shape[1:])
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)
-
-
 def check_image_shape(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is one to three sizes."""
-    if not isinstance(value, tuple) or not 1 <= len(value) <= 3 or not all(map(_is_size, value)):
+    if not isinstance(value, tuple) or not 1 <= len(value) <= 3 or not all(map(is_int, value)):
         raise ValueError(
             f"{function}: {argument} must be a tuple of 1 to 3 ints of 1 or more, got {value!r}; "
             "for example (height, width), or (length,)"
@@ -51,7 +47,7 @@ def check_image_shape(function: str, argument: str, value: Any) -> None:
 def check_kernel_size(function: str, argument: str, value: Any) -> None:
     """Raise ValueError unless `value` is an odd size, or a tuple of them."""
     sizes = value if isinstance(value, tuple) else (value,)
-    if not sizes or not all(_is_size(size) and size % 2 for size in sizes):
+    if not sizes or not all(is_int(size) and size % 2 for size in sizes):
         raise ValueError(
             f"{function}: {argument} must be an odd int of 1 or more, or a tuple of them, got "
             f"{value!r}; an even kernel has no middle"

@@ -14,14 +14,13 @@ from deeprnn_jax.cells.heads import (
     head_size,
     init_decay,
     normalize_heads,
-    one_of,
     outer,
     read,
     split_heads,
     split_widths,
 )
 from deeprnn_jax.cells.units import add_bias, zeros_state
-from deeprnn_jax.checks import Flag, Initializer, Size
+from deeprnn_jax.checks import Flag, Initializer, Size, one_of
 from deeprnn_jax.factories import factory, step_cell
 from deeprnn_jax.types import Array, Cell, exported
 

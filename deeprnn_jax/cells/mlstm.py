@@ -11,14 +11,13 @@ from deeprnn_jax.cells.heads import (
     draw_widths,
     head_size,
     normalize_heads,
-    one_of,
     outer,
     read,
     split_heads,
     split_widths,
 )
 from deeprnn_jax.cells.units import add_bias, zeros_state
-from deeprnn_jax.checks import Bias, Initializer, Size
+from deeprnn_jax.checks import Bias, Initializer, Size, one_of
 from deeprnn_jax.factories import factory, step_cell
 from deeprnn_jax.types import Array, Cell, exported
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax import initializers
 from deeprnn_jax.cells.diagonal import check_ring, draw_ring
+from deeprnn_jax.cells.heads import join_heads, split_heads
 from deeprnn_jax.cells.units import add_bias, scale_units, zeros_state
 from deeprnn_jax.checks import Initializer, Size
 from deeprnn_jax.factories import factory, step_cell
@@ -119,10 +120,10 @@ def rg_lru(
         return x if params.w_x is None else x @ params.w_x
 
     def open_gates(params: RGLRUParams, u: Array) -> RGLRUGates:
-        heads = u.reshape(*u.shape[:-1], num_heads, width)
+        heads = split_heads(u, num_heads)
         z = add_bias(jnp.einsum("...hk,hkg->...hg", heads, params.w_g), params.b_g)
         i, r = jnp.split(jax.nn.sigmoid(z), 2, axis=-1)
-        return RGLRUGates(i.reshape(u.shape), r.reshape(u.shape))
+        return RGLRUGates(join_heads(i), join_heads(r))
 
     def gates(params: RGLRUParams, state: RGLRUState, x_proj: Array, h_proj: None) -> RGLRUGates:
         del state, h_proj

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from deeprnn_jax import initializers
-from deeprnn_jax.cells.heads import head_size, one_of, split_heads
+from deeprnn_jax.cells.heads import head_size, split_heads
 from deeprnn_jax.cells.units import add_bias, zeros_state
-from deeprnn_jax.checks import Bias, Initializer, Size, is_number
+from deeprnn_jax.checks import Bias, Initializer, Size, is_number, one_of
 from deeprnn_jax.factories import factory, split_cell
 from deeprnn_jax.made import made_function
 from deeprnn_jax.types import Array, Cell, exported

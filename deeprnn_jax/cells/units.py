@@ -43,6 +43,13 @@ def standardize(z: Array, epsilon: float) -> Array:
     return centred * lax.rsqrt(variance + epsilon)
 
 
+def normalize(norm: str, z: Array, epsilon: float) -> Array:
+    """Give z [..., N] over the root of its mean square ("rms"), or standardised ("layer")."""
+    if norm == "layer":
+        return standardize(z, epsilon)
+    return z * lax.rsqrt(jnp.mean(jnp.square(z), axis=-1, keepdims=True) + epsilon)
+
+
 def scale_units(gain: Array, z: Array) -> Array:
     """Multiply z [..., N] by gain [N], each unit by its own."""
     return lax.broadcast_to_rank(gain, z.ndim) * z

@@ -119,9 +119,7 @@ def causal_conv(
         x_proj = convolve(params, (x, *state.window))
         return cell_gates(params.cell, state.cell, x_proj, h_proj)
 
-    lifted = lift_params(
-        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
-    )
+    lifted = lift_params(cell)
     # y is a field of the state inside, if of any; the window depends on the input alone
     return lifted._replace(
         init=init,

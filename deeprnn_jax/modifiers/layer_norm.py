@@ -97,9 +97,7 @@ def layer_norm(cell: CellArgument, *, epsilon: float = 1e-5) -> Cell:
             return h_proj._replace(gates=normalised)
         return normalised
 
-    lifted = lift_params(
-        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
-    )
+    lifted = lift_params(cell)
     # not state_map: the mean is over all units
     return lifted._replace(
         init=init,

@@ -62,9 +62,7 @@ def learned_initial_state(cell: CellArgument) -> Cell:
             like,
         )
 
-    lifted = lift_params(
-        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
-    )
+    lifted = lift_params(cell)
     return lifted._replace(
         init=init, initial_state=initial_state, output=cell.output, state_map=cell.state_map
     )

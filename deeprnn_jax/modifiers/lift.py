@@ -6,8 +6,18 @@ from typing import Any
 from deeprnn_jax.types import Array, Cell, Noise, Params
 
 
+def _get_cell(params: Any) -> Params:
+    return params.cell
+
+
+def _put_cell(params: Any, own: Params) -> Params:
+    return params._replace(cell=own)
+
+
 def lift_params(
-    cell: Cell, inner: Callable[[Params], Params], put: Callable[[Params, Params], Params]
+    cell: Cell,
+    inner: Callable[[Params], Params] = _get_cell,
+    put: Callable[[Params, Params], Params] = _put_cell,
 ) -> Cell:
     """Make the cell whose functions see `inner(params)`.
 
@@ -16,7 +26,7 @@ def lift_params(
 
     Args:
       cell: the cell to look into.
-      inner: gives the cell's own parameters from the new ones.
+      inner: gives the cell's own parameters from the new ones; else their field `cell`.
       put: gives the new ones with others of the cell's own, `(params, own) -> params`.
 
     Returns:

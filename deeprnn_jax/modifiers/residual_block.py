@@ -1,14 +1,13 @@
 """A residual block around a cell: norm, cell, gate, and a feed-forward behind it."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from deeprnn_jax.cells.units import scale_units, standardize
-from deeprnn_jax.checks import Activation, CellArgument, Initializer, Rate, Size
+from deeprnn_jax.cells.units import normalize, scale_units
+from deeprnn_jax.checks import Activation, CellArgument, Initializer, Rate, Size, one_of
 from deeprnn_jax.factories import factory
 from deeprnn_jax.modifiers.lift import draw_of, lift_params
 from deeprnn_jax.types import (
@@ -24,6 +23,8 @@ from deeprnn_jax.types import (
 )
 
 _EPSILON = 1e-5  # under a norm's root
+FeedForward = Annotated[Literal["glu", "mlp"] | None, one_of("glu", "mlp", None)]
+Norm = Annotated[Literal["rms", "layer"], one_of("rms", "layer")]
 _FACTORS = {"glu": 3, "mlp": 4}  # width of the feed-forward's hidden layer, over D
 
 
@@ -64,10 +65,10 @@ def residual_block(
     *,
     inner_size: Size | None = None,
     gate: Activation | None = None,
-    feed_forward: Literal["glu", "mlp"] | None = "glu",
+    feed_forward: FeedForward = "glu",
     feed_forward_size: Size | None = None,
     activation: Activation = jax.nn.gelu,
-    norm: Literal["rms", "layer"] = "rms",
+    norm: Norm = "rms",
     dropout: Rate = 0.0,
     num_blocks: Size = 1,
     w_init: Initializer = jax.nn.initializers.lecun_normal(),
@@ -124,8 +125,6 @@ def residual_block(
       Deviations: no biases; no norm after the last block, whose y is to be normalised before a
       readout. `experiments/blocks.py` has the blocks of both papers, and says where they differ.
     """
-    _check_choice("feed_forward", feed_forward, ("glu", "mlp", None))
-    _check_choice("norm", norm, ("rms", "layer"))
     hidden = cell.output_size
     num_branches = 1 if feed_forward is None else 2
     if feed_forward is None and feed_forward_size is not None:
@@ -169,7 +168,7 @@ def residual_block(
                 f"residual_block: x must end in I={size} features, as the parameters were "
                 f"initialised for, got {x.shape}"
             )
-        u = _normalize(norm, x, params.norm)
+        u = scale_units(params.norm, normalize(norm, x, _EPSILON))
         v = u if params.w_v is None else u @ params.w_v
         return x, u, cell.project_input(params.cell, v)
 
@@ -179,7 +178,7 @@ def residual_block(
         return x + branch
 
     def feed(params: FeedForwardParams, x: Array) -> Array:
-        v = _normalize(norm, x, params.norm)
+        v = scale_units(params.norm, normalize(norm, x, _EPSILON))
         z = activation(v @ params.w_1)
         return (z if params.w_2 is None else z * (v @ params.w_2)) @ params.w_d
 
@@ -215,9 +214,7 @@ def residual_block(
         assert cell_gates is not None
         return cell_gates(params.cell, state, enter(params, x)[2], h_proj)
 
-    lifted = lift_params(
-        cell, lambda params: params.cell, lambda params, own: params._replace(cell=own)
-    )
+    lifted = lift_params(cell)
     return lifted._replace(
         output_size=size,
         init=init,
@@ -228,19 +225,3 @@ def residual_block(
         output=False,
         state_map=cell.state_map,
     )
-
-
-def _normalize(norm: str, x: Array, scale: Array) -> Array:
-    """Normalise x over its features, and scale each."""
-    if norm == "layer":
-        return scale_units(scale, standardize(x, _EPSILON))
-    mean = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-    return scale_units(scale, x * lax.rsqrt(mean + _EPSILON))
-
-
-def _check_choice(argument: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if (value is not None and not isinstance(value, str)) or value not in choices:
-        said = ", ".join(map(repr, choices[:-1]))
-        raise ValueError(
-            f"residual_block: {argument} must be {said} or {choices[-1]!r}, got {value!r}"
-        )

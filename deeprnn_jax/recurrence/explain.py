@@ -22,8 +22,13 @@ from deeprnn_jax.recurrence.jaxprs import (
 from deeprnn_jax.recurrence.linear_primitive import linear_scan_p
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
 from deeprnn_jax.recurrence.loop import lax_scan
-from deeprnn_jax.recurrence.parts import Part, cut
-from deeprnn_jax.recurrence.primitive import explain_refusal, recurrence_of, recurrence_p
+from deeprnn_jax.recurrence.parts import Part
+from deeprnn_jax.recurrence.primitive import (
+    explain_refusal,
+    parts_of,
+    recurrence_of,
+    recurrence_p,
+)
 from deeprnn_jax.recurrence.products import is_product
 
 
@@ -130,7 +135,7 @@ def _lines(params: dict[str, Any]) -> Iterator[str]:
     jaxpr, counts = params["jaxpr"], (params["num_consts"], params["num_carry"])
     _, carry, _ = part(opened(jaxpr).invars, *counts)
     head = f"{params['length']} steps, {_carry(carry)}"
-    parts = cut(jaxpr, *counts) if carry and not params["derived"] else None
+    parts = parts_of(params)
     if parts is None:
         yield head
         yield from _one(jaxpr, *counts, params["at_once"])

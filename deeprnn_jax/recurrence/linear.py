@@ -19,7 +19,8 @@ from jax import lax
 
 from deeprnn_jax.checks import check_flags
 from deeprnn_jax.recurrence.jaxprs import accumulation_dtype
-from deeprnn_jax.recurrence.linear_primitive import bind, combine
+from deeprnn_jax.recurrence.linear_primitive import bind
+from deeprnn_jax.recurrence.loop import shift
 from deeprnn_jax.types import Array
 
 METHODS = ("loop", "associative")
@@ -53,9 +54,9 @@ def linear_scan(
         rounding; where |a| > 1 over long stretches "associative" may overflow to NaN where the
         loop does not.
       axis_name: of a `jax.shard_map` over whose devices time is cut, in order; T is then that of
-        one device, and h0 the same on all. Each scans its own from zeros, what the devices
-        before it end with is gathered (K + K² arrays `[*B]` a device), and comes in by the
-        products of a. The same numbers, but for rounding.
+        one device, and h0 the same on all. Each scans its own from zeros, what that ends with
+        and the products of a are gathered (K + K² arrays `[*B]` a device), and each scans again
+        from what the devices before it end with. The same numbers, but for rounding.
 
     Returns:
       h `[T, *B]`, or a tuple of K.
@@ -91,28 +92,18 @@ def _over_devices(
     axis: str, a: list[Array], b: list[Array], h0: list[Array], *, reverse: bool, method: str | None
 ) -> list[Array]:
     """Run it where time is cut over the devices of a mesh's axis."""
-    size, last = len(b), 0 if reverse else -1
+    run, last = partial(bind, reverse=reverse, method=method), 0 if reverse else -1
     nothing, none = [jnp.zeros_like(one) for one in b], [jnp.zeros_like(one) for one in h0]
-    run = partial(bind, a, reverse=reverse, method=method)
-    own = run(b, none)
-    # what each of h0's fields comes to be at every step, if it was 1
-    units = [[*none[:k], jnp.ones_like(h0[k]), *none[k + 1 :]] for k in range(size)]
-    grown = list(zip(*(run(nothing, unit) for unit in units), strict=True))
-    ends = lax.all_gather([one[last] for one in own], axis)
-    growth = lax.all_gather([[one[last] for one in row] for row in grown], axis)
-    number = ends[0].shape[0]
-    order = range(number)[::-1] if reverse else range(number)
-    begin: list[Any] = [None] * number
-    state = h0
-    for device in order:
-        begin[device] = state
-        state = [
-            combine([one[device] for one in row], state, end[device])
-            for row, end in zip(growth, ends, strict=True)
-        ]
+    ends = [one[last] for one in run(a, b, none)]
+    # What each of h0's fields comes to be at the end, if it was 1: a column of the devices' own a.
+    units = [[*none[:k], jnp.ones_like(h0[k]), *none[k + 1 :]] for k in range(len(b))]
+    columns = [[one[last] for one in run(a, nothing, unit)] for unit in units]
+    rows = [one for row in zip(*columns, strict=True) for one in row]
+    # A device is a step. Each begins with what the one before it ends with.
+    after = run(lax.all_gather(rows, axis), lax.all_gather(ends, axis), h0)
     here = lax.axis_index(axis)
-    mine = [jnp.stack(each)[here] for each in zip(*begin, strict=True)]
-    return [combine(row, mine, one) for row, one in zip(grown, own, strict=True)]
+    before = [shift(h, one, reverse=reverse)[here] for h, one in zip(h0, after, strict=True)]
+    return run(a, b, before)
 
 
 def _checked(

@@ -42,7 +42,7 @@ def bind(
     return linear_scan_p.bind(*a, *b, *h0, reverse=reverse, method=method, late=late)
 
 
-def combine(row: Sequence[Array], h: Sequence[Array], b: Array) -> Array:
+def _combine(row: Sequence[Array], h: Sequence[Array], b: Array) -> Array:
     """Give Σ_j a_j h_j + b; where all a are 0, b, whatever h is."""
     total, cut = b, None
     for a, one in zip(row, h, strict=True):
@@ -52,13 +52,22 @@ def combine(row: Sequence[Array], h: Sequence[Array], b: Array) -> Array:
     return jnp.where(cut, b, total)
 
 
+def _after(
+    rows: Sequence[Sequence[Array]], h: Sequence[Array], b: Sequence[Array], late: bool
+) -> list[Array]:
+    """Give h_t of one step, from what is carried to it."""
+    if late:
+        return [p + one for p, one in zip(h, b, strict=True)]
+    return [_combine(row, h, one) for row, one in zip(rows, b, strict=True)]
+
+
 def _run(*operands: Array, reverse: bool, method: str, late: bool) -> list[Array]:
     """Run it by a method."""
     _, rows, b, h0 = _parted(operands)
-    if b[0].shape[0] == 1 and not late:
-        columns = zip(rows, b, strict=True)
-        return [combine([one[0] for one in row], h0, each[0])[None] for row, each in columns]
-    if method == "associative" and b[0].shape[0] != 1:
+    if b[0].shape[0] == 1:
+        first = [[one[0] for one in row] for row in rows]
+        return [one[None] for one in _after(first, h0, [one[0] for one in b], late)]
+    if method == "associative":
         return _associative(rows, b, h0, reverse, late)
     nothing = [jnp.zeros_like(one) for one in h0]
     varying = [[one.shape[0] == b[0].shape[0] for one in row] for row in rows]
@@ -69,11 +78,8 @@ def _run(*operands: Array, reverse: bool, method: str, late: bool) -> list[Array
             [next(in_turn) if varies else one[0] for one, varies in zip(*pair, strict=True)]
             for pair in zip(rows, varying, strict=True)
         ]
-        if late:
-            found = [p + one for p, one in zip(h, inputs[1], strict=True)]
-            return [combine(row, found, one) for row, one in zip(now, nothing, strict=True)], found
-        found = [combine(row, h, one) for row, one in zip(now, inputs[1], strict=True)]
-        return found, found
+        found = _after(now, h, inputs[1], late)
+        return _after(now, found, nothing, False) if late else found, found
 
     read = [
         one
@@ -91,22 +97,18 @@ def _associative(
     first = -1 if reverse else 0
     length = b[0].shape[0]
     full = [[jnp.broadcast_to(one, (length, *one.shape[1:])) for one in row] for row in rows]
+    at_first = [[one[first] for one in row] for row in full]
+    starts = _after(at_first, h0, [one[first] for one in b], late)
     if late:
-        starts = [h + each[first] for h, each in zip(h0, b, strict=True)]
         full = [[shift(one[first], one, reverse=reverse) for one in row] for row in full]
-    else:
-        starts = [
-            combine([one[first] for one in row], h0, each[first])
-            for row, each in zip(full, b, strict=True)
-        ]
     b = [one.at[first].set(start) for one, start in zip(b, starts, strict=True)]
     full = [[jnp.broadcast_to(one, b[0].shape) for one in row] for row in full]
 
     def join(early: Any, late: Any) -> Any:
         (a_1, b_1), (a_2, b_2) = early, late
         columns = list(zip(*a_1, strict=True))
-        a = [[combine(row, column, jnp.zeros_like(row[0])) for column in columns] for row in a_2]
-        return a, [combine(row, b_1, one) for row, one in zip(a_2, b_2, strict=True)]
+        a = [[_combine(row, column, jnp.zeros_like(row[0])) for column in columns] for row in a_2]
+        return a, [_combine(row, b_1, one) for row, one in zip(a_2, b_2, strict=True)]
 
     return lax.associative_scan(join, (full, b), reverse=reverse)[1]
 

@@ -33,7 +33,6 @@ from jax import lax
 from deeprnn_jax.internals import close, opened
 from deeprnn_jax.recurrence.analysis import part
 from deeprnn_jax.recurrence.jaxprs import (
-    Env,
     accumulation_dtype,
     dtype_of,
     evaluate,
@@ -42,8 +41,8 @@ from deeprnn_jax.recurrence.jaxprs import (
 )
 from deeprnn_jax.recurrence.linear_primitive import bind
 from deeprnn_jax.recurrence.loop import lax_scan, shift
-from deeprnn_jax.recurrence.parts import Part, cut, run_in_parts
-from deeprnn_jax.recurrence.primitive import bind_part, explain_refusal, recurrence_of
+from deeprnn_jax.recurrence.parts import Part, cut
+from deeprnn_jax.recurrence.primitive import bind_part, bind_parts, swap_scans
 from deeprnn_jax.recurrence.units import Slopes, slopes_of
 from deeprnn_jax.types import Array
 
@@ -93,29 +92,22 @@ def solve(
       ValueError: if the step mixes units of the carry.
     """
     closed, shapes = jax.make_jaxpr(partial(lax_scan, f), return_shape=True)(init, xs)
-    flat, passes = jax.tree.leaves((init, xs)), []
-    env = Env(zip(opened(closed).constvars, closed.consts, strict=True))
-    env.assign(opened(closed).invars, flat)
-    for eqn in opened(closed).eqns:
-        if eqn.primitive.name != "scan" or explain_refusal(eqn) is not None:
-            env.do(eqn)  # by `lax.scan`: the same numbers
-            continue
-        consts, own = recurrence_of(eqn)
-        names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
-        parts = cut(own["jaxpr"], own["num_consts"], own["num_carry"], everywhere=True)
+    passes: list[Passes] = []
+
+    def run_one(one: Part, operands: list[Array], params: dict[str, Any]) -> list[Array]:
+        if not one.carry or not _is_inexact(one):
+            return bind_part(one, operands, params)
+        found, tried = _solve(one, operands, params, function, newton, method)
+        passes.extend(tried)
+        return found
+
+    def run(operands: list[Array], **params: Any) -> list[Array]:
+        counts = params["num_consts"], params["num_carry"]
+        parts = cut(params["jaxpr"], *counts, everywhere=True)
         assert parts is not None
+        return bind_parts(parts, operands, params, run_one)
 
-        def run_one(one: Part, operands: list[Array], own: dict[str, Any] = own) -> list[Array]:
-            if not one.carry or not _is_inexact(one):
-                return bind_part(one, operands, own)
-            solved = _solve(one, operands, own, function, newton, method)
-            passes.extend(solved[1:])
-            return solved[0]
-
-        settings = {name: own[name] for name in names}
-        found = run_in_parts(parts, run_one, *consts, *env.read(eqn.invars), **settings)
-        env.assign(eqn.outvars, found)
-    found = env.read(opened(closed).outvars)
+    found = swap_scans(closed, jax.tree.leaves((init, xs)), run)
     carry, ys = jax.tree.unflatten(jax.tree.structure(shapes), found)
     return Solution(carry, ys, passes)
 
@@ -133,11 +125,11 @@ def _operands(one: Part) -> tuple[list, list, list]:
 def _solve(
     one: Part,
     operands: list[Array],
-    own: dict[str, Any],
+    params: dict[str, Any],
     function: str,
     newton: Newton,
     method: str | None,
-) -> list[Any]:
+) -> tuple[list[Array], list[Passes]]:
     """Give the outputs of a part, and what Newton's method did, if it was needed."""
     plan = slopes_of(one.step, len(one.consts), len(one.carry))
     if plan.mixing is not None:
@@ -147,19 +139,18 @@ def _solve(
         )
     consts, init, reads = part(operands, len(one.consts), len(one.carry))
     wide = [state.astype(accumulation_dtype(state.dtype)) for state in init]
-    problem = _Problem(one, plan, own, method)
+    problem = _Problem(one, plan, params, method)
+    passes: list[Passes] = []
     if plan.is_affine:
         slopes, offsets = problem.linear(consts, wide, reads)
-        after = bind(slopes, offsets, wide, reverse=own["reverse"], method=method)
-        info = []
+        after = problem.scan(slopes, offsets, wide)
     else:
-        after, *info = _newton(problem, newton, consts, wide, reads)
-    reverse = own["reverse"]
-    before = [shift(h, ends, reverse=reverse) for h, ends in zip(wide, after, strict=True)]
-    last = 0 if reverse else -1
+        after, tried = _newton(problem, newton, consts, wide, reads)
+        passes.append(tried)
+    last = 0 if params["reverse"] else -1
     finals = [ends[last].astype(h.dtype) for ends, h in zip(after, init, strict=True)]
-    stacked = problem.stacked(consts, before, after, reads)
-    return [[*finals, *stacked], *(Passes(*info) for info in [info] if info)]
+    stacked = problem.stacked(consts, problem.begun(wide, after), after, reads)
+    return [*finals, *stacked], passes
 
 
 class _Problem(NamedTuple):
@@ -167,17 +158,33 @@ class _Problem(NamedTuple):
 
     one: Part
     plan: Slopes
-    own: dict[str, Any]
+    params: dict[str, Any]  # of the recurrence that it is a part of
     method: str | None
+
+    @property
+    def carry(self) -> list[Any]:
+        """The variables of the part's carry."""
+        return _operands(self.one)[1]
+
+    def given(self, states: Sequence[Array]) -> list[Array]:
+        """Give states in the dtypes that the step has them in."""
+        return [h.astype(dtype_of(var)) for h, var in zip(states, self.carry, strict=True)]
+
+    def begun(self, init: Sequence[Array], after: Sequence[Array]) -> list[Array]:
+        """Give the states that steps begin with, from those that they end with."""
+        reverse = self.params["reverse"]
+        return [shift(h, ends, reverse=reverse) for h, ends in zip(init, after, strict=True)]
+
+    def scan(self, slopes: list[Array], offsets: Sequence[Array], init: list[Array]) -> list[Array]:
+        """Give the states after every step of the linear recurrence."""
+        return bind(slopes, offsets, init, reverse=self.params["reverse"], method=self.method)
 
     def whole(
         self, consts: list[Array], before: Sequence[Array], reads: list[Array]
     ) -> list[Array]:
         """Give what every step gives, begun with given states `[T, ...]`."""
         step = self.one._replace(carry=(), stacked=opened(self.one.step).outvars)
-        carry = _operands(self.one)[1]
-        given = [h.astype(dtype_of(var)) for h, var in zip(before, carry, strict=True)]
-        return bind_part(step, [*consts, *given, *reads], self.own)
+        return bind_part(step, [*consts, *self.given(before), *reads], self.params)
 
     def at(self, consts: list[Array], before: Sequence[Array], reads: list[Array]) -> list[Array]:
         """Give the states after every step, as wide as they are solved in."""
@@ -192,7 +199,7 @@ class _Problem(NamedTuple):
         reads: list[Array],
     ) -> list[Array]:
         """Give what the part stacks, from the states before and after every step."""
-        jaxpr, carry = opened(self.one.step), _operands(self.one)[1]
+        jaxpr, carry = opened(self.one.step), self.carry
         known = dict(zip(carry, before, strict=True))
         known |= {v: h for v, h in zip(jaxpr.outvars, after, strict=False) if is_var(v)}
         if all(var in known for var in self.one.stacked):
@@ -209,10 +216,9 @@ class _Problem(NamedTuple):
           before: the states that steps begin with, `[T, ...]`; if the step is affine, any.
           reads: of the part.
         """
-        carry, length = _operands(self.one)[1], self.own["length"]
-        given = [h.astype(dtype_of(var)) for h, var in zip(before, carry, strict=True)]
+        given = self.given(before)
         if self.plan.is_affine:  # they are not read
-            given = [jnp.broadcast_to(h, (length, *h.shape)) for h in given]
+            given = [jnp.broadcast_to(h, (self.params["length"], *h.shape)) for h in given]
         outs = opened(self.plan.step).outvars
         varies = [var for var, same in zip(outs, self.plan.is_same, strict=True) if not same]
         fixed: list[Array] = []
@@ -222,49 +228,45 @@ class _Problem(NamedTuple):
             fixed = [v[None] for v, same in zip(values, self.plan.is_same, strict=True) if same]
         jaxpr = opened(self.plan.step).replace(outvars=varies)
         step = self.one._replace(carry=(), stacked=varies, step=close(jaxpr))
-        stacked = bind_part(step, [*consts, *given, *reads], self.own) if varies else []
-        dtype, size = before[0].dtype, len(carry) ** 2
+        stacked = bind_part(step, [*consts, *given, *reads], self.params) if varies else []
+        dtype, size = before[0].dtype, len(before) ** 2
         found = [(fixed if same else stacked).pop(0).astype(dtype) for same in self.plan.is_same]
         return found[:size], found[size:]
 
-    def scan(
+    def improve(
         self,
-        after: list[Array],
+        ends: list[Array],
         before: Sequence[Array],
         consts: list[Array],
         reads: list[Array],
         init: list[Array],
     ) -> list[Array]:
-        """Solve the step's tangent at given states for the states after every step."""
+        """Solve the step's tangent at given states, which it ends as `ends`."""
         slopes, size = self.linear(consts, before, reads)[0], len(init)
         rows = [slopes[row * size : (row + 1) * size] for row in range(size)]
-        after = [
+        offsets = [
             end - sum((a * h for a, h in zip(row, before, strict=True)), jnp.zeros_like(end))
-            for end, row in zip(after, rows, strict=True)
+            for end, row in zip(ends, rows, strict=True)
         ]
-        return bind(slopes, after, init, reverse=self.own["reverse"], method=self.method)
+        return self.scan(slopes, offsets, init)
 
     def loop(self, consts: list[Array], init: list[Array], reads: list[Array]) -> list[Array]:
         """Give the states after every step by the loop."""
-        carry, jaxpr = _operands(self.one)[1], opened(self.one.step)
-        ends = jaxpr.outvars[: len(carry)]
+        jaxpr = opened(self.one.step)
+        ends = jaxpr.outvars[: len(init)]
         step = self.one._replace(step=close(jaxpr.replace(outvars=[*ends, *ends])), stacked=ends)
-        given = [h.astype(dtype_of(var)) for h, var in zip(init, carry, strict=True)]
-        found = bind_part(step, [*consts, *given, *reads], self.own)[len(carry) :]
+        found = bind_part(step, [*consts, *self.given(init), *reads], self.params)[len(init) :]
         return [end.astype(h.dtype) for end, h in zip(found, init, strict=True)]
 
 
 def _newton(
     problem: _Problem, newton: Newton, consts: list[Array], init: list[Array], reads: list[Array]
-) -> list[Any]:
-    """Give the states after every step, how many passes that took, and the last residual."""
-    reverse, length = problem.own["reverse"], problem.own["length"]
+) -> tuple[list[Array], Passes]:
+    """Give the states after every step, and what it took."""
+    length, begun = problem.params["length"], problem.begun
     tolerance = newton.tolerance
     if tolerance is None:
         tolerance = 16 * float(jnp.finfo(init[0].dtype).eps)
-
-    def begun(init: list[Array], after: Sequence[Array]) -> list[Array]:
-        return [shift(h, end, reverse=reverse) for h, end in zip(init, after, strict=True)]
 
     def find(consts: list[Array], init: list[Array], reads: list[Array]) -> list[Any]:
         if not newton.max_passes:
@@ -273,7 +275,7 @@ def _newton(
 
         def better(found: tuple) -> tuple:
             count, after, ends, _ = found
-            after = problem.scan(ends, begun(init, after), consts, reads, init)
+            after = problem.improve(ends, begun(init, after), consts, reads, init)
             ends = problem.at(consts, begun(init, after), reads)
             return count + 1, after, ends, _residual(after, ends)
 
@@ -303,11 +305,12 @@ def _newton(
 
         forced = jax.jvp(ends, (consts, reads), (d_consts, d_reads))[1]
         slopes, _ = problem.linear(consts, before, reads)
-        d_after = bind(slopes, forced, d_init, reverse=reverse, method=problem.method)
+        d_after = problem.scan(slopes, forced, d_init)
         none = np.zeros(count.shape, jax.dtypes.float0)
         return [after, count, residual], [d_after, none, jnp.zeros_like(residual)]
 
-    return solved(consts, init, reads)
+    after, number, residual = solved(consts, init, reads)
+    return after, Passes(number, residual)
 
 
 def _residual(after: Sequence[Array], ends: Sequence[Array]) -> Array:

@@ -163,7 +163,7 @@ class _Needs:
         for eqn in eqns:
             found = frozenset().union(*(self.of.get(v, ()) for v in variables_of(eqn.invars)))
             self.of.update(dict.fromkeys(eqn.outvars, found))
-        self.ends = ends
+        self.eqns, self.ends = eqns, ends
         # what ends a carry needs, at this step, and at any before it
         self.direct = [self.of.get(v, frozenset()) if is_var(v) else frozenset() for v in ends]
         self.all = list(self.direct)
@@ -193,6 +193,11 @@ class _Needs:
             found += ready
         return found
 
+    def fed_by(self, eqn: JaxprEqn) -> set[int]:
+        """Give those of the carry whose ends need an operation."""
+        reads = reached(self.eqns, eqn.outvars)
+        return {i for i, end in enumerate(self.ends) if is_var(end) and end in reads}
+
     def closure(self, var: Var) -> frozenset[int]:
         """Give all of the carry that a value needs, at any step."""
         found = self.of.get(var, frozenset())
@@ -210,9 +215,7 @@ def _can_leave(
     """Tell whether a product needs some of the carry that does not need it, and pays there."""
     if not is_product(eqn, invariant) or not needs.of[eqn.outvars[0]]:
         return False
-    closure = needs.closure(eqn.outvars[0])
-    reads = reached(eqns, eqn.outvars)
-    if any(is_var(needs.ends[index]) and needs.ends[index] in reads for index in closure):
+    if needs.closure(eqn.outvars[0]) & needs.fed_by(eqn):
         return False
     rows = [var for var in variables_of(eqn.invars) if var not in invariant]
     kept = choose_residuals(eqns, rows, varying, set(xs))
@@ -250,10 +253,8 @@ def _levels(needs: _Needs, eqns: Sequence[JaxprEqn], leaving: set[int]) -> list[
     ways: list[dict[int, int]] = [dict.fromkeys(needs.direct[index], 0) for index in range(num)]
     for eqn in eqns:
         if id(eqn) in leaving:
-            reads = reached(eqns, eqn.outvars)
-            for index, end in enumerate(needs.ends):
-                if is_var(end) and end in reads:
-                    ways[index] |= dict.fromkeys(needs.of[eqn.outvars[0]], 1)
+            for index in needs.fed_by(eqn):
+                ways[index] |= dict.fromkeys(needs.of[eqn.outvars[0]], 1)
     levels = [0] * num
     while True:
         found = [

@@ -43,6 +43,9 @@ from deeprnn_jax.types import Array
 recurrence_p = Primitive("recurrence")
 recurrence_p.multiple_results = True
 
+# Parameters of `bind` that a `lax.scan` has not.
+_OWN = ("overwrite", "shown", "derived", "at_once", "whole")
+
 
 def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
     """Give the recurrence's outputs.
@@ -53,13 +56,13 @@ def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
         `length`, T; `reverse`, `unroll`; `overwrite`, which of xs nobody reads after;
         `shown`, how many of the outputs, the first, are read by others than a backward pass;
         `derived`, whether this is a part of a derivative; `at_once`, whether all that needs no
-        carry is done for all steps at once.
+        carry is done for all steps at once; `whole`, whether it is never cut in parts.
     """
     return recurrence_p.bind(*operands, **params)
 
 
 def _plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
-    for name in ("overwrite", "shown", "derived", "at_once"):
+    for name in _OWN:
         del params[name]
     return run_plainly(opened(jaxpr), operands, **params)
 
@@ -85,13 +88,6 @@ def _impl(*operands: Array, **params: Any) -> list[Array]:
     return _jitted(tuple(params.items()), list(operands))
 
 
-def _in_parts(operands: Sequence[Array], parts: Parts, params: dict[str, Any]) -> list[Array]:
-    """Run the parts of a recurrence, each as one."""
-    names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
-    settings = {name: params[name] for name in names}
-    return run_in_parts(parts, partial(bind_part, params=params), *operands, **settings)
-
-
 def bind_part(one: Part, operands: Sequence[Array], params: dict[str, Any]) -> list[Array]:
     """Give the outputs of a part of a recurrence.
 
@@ -111,22 +107,47 @@ def bind_part(one: Part, operands: Sequence[Array], params: dict[str, Any]) -> l
     return bind(operands, **params | own)
 
 
-def _parts_of(params: dict[str, Any]) -> Parts | None:
-    """Cut a recurrence, but not what is a part of a derivative already."""
-    if params["derived"] or not params["num_carry"]:
+def bind_parts(
+    parts: Parts,
+    operands: Sequence[Array],
+    params: dict[str, Any],
+    bind_one: Callable[[Part, list[Array], dict[str, Any]], list[Array]] = bind_part,
+) -> list[Array]:
+    """Give the outputs of a recurrence from those of its parts.
+
+    Args:
+      parts: of `cut`.
+      operands: of the whole.
+      params: of the whole.
+      bind_one: gives the outputs of a part, as `bind_part` does.
+    """
+    names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
+    settings = {name: params[name] for name in names}
+
+    def run_one(one: Part, given: list[Array]) -> list[Array]:
+        return bind_one(one, given, params)
+
+    return run_in_parts(parts, run_one, *operands, **settings)
+
+
+def parts_of(params: dict[str, Any]) -> Parts | None:
+    """Cut a recurrence, but not one that is to stay whole, or a part of a derivative."""
+    if params["derived"] or params["whole"] or not params["num_carry"]:
         return None
     return cut(params["jaxpr"], params["num_consts"], params["num_carry"])
 
 
-def _run(*operands: Array, rules: Rules, **params: Any) -> list[Array]:
-    parts = _parts_of(params)
+def run_by_rules(*operands: Array, rules: Rules, **params: Any) -> list[Array]:
+    """Give the recurrence's outputs, part by part unless what is stacked for that is large."""
+    parts = parts_of(params)
     if parts is not None and parts.num_bytes * params["length"] <= rules.large_stacks:
-        return _in_parts(operands, parts, params)
+        return bind_parts(parts, operands, params)
+    del params["whole"]
     return run(*operands, rules=rules, **params)
 
 
 def _lower(rules: Rules) -> Any:
-    return mlir.lower_fun(partial(_run, rules=rules), multiple_results=True)
+    return mlir.lower_fun(partial(run_by_rules, rules=rules), multiple_results=True)
 
 
 mlir.register_lowering(recurrence_p, _lower(Rules()))
@@ -137,7 +158,7 @@ def _jvp(
     primals: Sequence[Array], tangents: Sequence[Any], **params: Any
 ) -> tuple[list[Array], list[Any]]:
     """Give the derivative of the parts, each by its own rule, or of the whole."""
-    parts = _parts_of(params)
+    parts = parts_of(params)
     if parts is None:
         return _jvp_of_one(primals, tangents, **params)
     active = [not isinstance(tangent, ad.Zero) for tangent in tangents]
@@ -145,7 +166,7 @@ def _jvp(
     def push(*given: Array) -> list[Array]:
         rest = iter(given)
         operands = [next(rest) if one else p for one, p in zip(active, primals, strict=True)]
-        return _in_parts(operands, parts, params)
+        return bind_parts(parts, operands, params)
 
     given = tuple(compress(primals, active)), tuple(compress(tangents, active))
     found, pushed = jax.jvp(push, *given)
@@ -321,7 +342,7 @@ def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: 
     avals = tuple(map(jax.typeof, operands))
     names = (axis.size, axis.name, axis.spmd_name)
     closed = _trace_batched(fixed, tuple(dims), tuple(out_dims), avals, names)
-    kept = {name: params[name] for name in ("overwrite", "shown", "derived", "at_once")}
+    kept = {name: params[name] for name in _OWN}
     return swap_scans(closed, operands, **kept), out_dims
 
 
@@ -345,12 +366,18 @@ def _trace_batched(
 batching.fancy_primitive_batchers[recurrence_p] = _batch
 
 
-def swap_scans(closed: Any, operands: Sequence[Array], **params: Any) -> list[Array]:
+def swap_scans(
+    closed: Any,
+    operands: Sequence[Array],
+    run: Callable[..., list[Array]] = bind,
+    **params: Any,
+) -> list[Array]:
     """Evaluate a jaxpr, with a recurrence in the place of each `lax.scan` that can be one.
 
     Args:
       closed: the jaxpr.
       operands: of it.
+      run: what runs a recurrence, as `bind`.
       **params: of `bind`, in place of those that a `lax.scan` has.
     """
     env = Env(zip(opened(closed).constvars, closed.consts, strict=True))
@@ -358,7 +385,7 @@ def swap_scans(closed: Any, operands: Sequence[Array], **params: Any) -> list[Ar
     for eqn in opened(closed).eqns:
         if eqn.primitive.name == "scan" and explain_refusal(eqn) is None:
             consts, own = recurrence_of(eqn)
-            env.assign(eqn.outvars, bind([*consts, *env.read(eqn.invars)], **own | params))
+            env.assign(eqn.outvars, run([*consts, *env.read(eqn.invars)], **own | params))
         else:
             env.do(eqn)
     return env.read(opened(closed).outvars)
@@ -399,4 +426,5 @@ def recurrence_of(eqn: Any) -> tuple[list[Any], dict[str, Any]]:
         "shown": len(eqn.outvars) - num_carry,
         "derived": False,
         "at_once": False,
+        "whole": False,
     }

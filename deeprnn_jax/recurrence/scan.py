@@ -24,6 +24,7 @@ def scan(
     _split_transpose: bool = False,
     *,
     checkpoint_every: int | str | None = None,
+    _whole: bool = False,
 ) -> tuple[Any, Any]:
     """Scan a function over leading axes while carrying state, with sooner gradients.
 
@@ -52,6 +53,8 @@ def scan(
       _split_transpose: as in `lax.scan`, where it is private; it changes no number.
       checkpoint_every: keep the carry only every so many steps, and compute the rest again
         for the gradient: an int, "sqrt" for √T, or None to keep all. Changes no number.
+      _whole: private: whether the loop is never cut in parts, as where layers are to run side
+        by side, each some steps behind the one below.
 
     Returns:
       The last carry, and the stacked outputs `[T, ...]` in the order of time.
@@ -81,17 +84,19 @@ def scan(
         num_steps = next((length for length in lengths if length != 0), 1)
         every = choose_checkpoints("scan", checkpoint_every, num_steps)
         if num_steps > 1:
-            return scan_in_chunks(scan, f, init, xs, num_steps, reverse, unroll, every)
-    return with_recurrences(plain)(init, xs)
+            one = partial(scan, _whole=_whole)
+            return scan_in_chunks(one, f, init, xs, num_steps, reverse, unroll, every)
+    return with_recurrences(plain, whole=_whole)(init, xs)
 
 
-def with_recurrences(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_recurrences(function: Callable[..., Any], **params: Any) -> Callable[..., Any]:
     """Run what a function does by `jax.lax.scan` as recurrences.
 
     JAX checks its arguments and traces its steps, and the engine runs what it found.
 
     Args:
       function: of trees of arrays; it may change nothing outside itself.
+      **params: of `primitive.bind`, in place of those that a `lax.scan` has.
 
     Returns:
       The function, with the same results.
@@ -102,7 +107,7 @@ def with_recurrences(function: Callable[..., Any]) -> Callable[..., Any]:
         if config.jax_disable_jit:
             return function(*args, **kwargs)
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
-        found = swap_scans(closed, jax.tree.leaves((args, kwargs)))
+        found = swap_scans(closed, jax.tree.leaves((args, kwargs)), **params)
         return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
     return run

@@ -135,7 +135,8 @@ class Diagonals:
         ) -> Any:
             step = partial(_step, ring, run, plan, options.want_states, groups)
             every = options.checkpoint_every
-            carry, (y, states) = scan(step, carry, (x, inputs), checkpoint_every=every)
+            # whole: in parts the layers would run one after the other
+            carry, (y, states) = scan(step, carry, (x, inputs), checkpoint_every=every, _whole=True)
             return carry, (y[num_layers - 1 :], states)
 
         groups, inputs = zip(*ready, strict=True)

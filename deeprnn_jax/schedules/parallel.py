@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from deeprnn_jax.checks import check_callable, is_number
+from deeprnn_jax.checks import check_callable, is_int, is_number
 from deeprnn_jax.layers.plan import Plan
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.parallel import Newton, Passes, solve
@@ -57,7 +57,7 @@ def parallel(
     References:
       Martin and Cundy 2018; Lim et al. 2024 (DEER); Danieli et al. 2025 (ParaRNN).
     """
-    if max_passes is not None and (not isinstance(max_passes, int) or max_passes < 0):
+    if max_passes is not None and not is_int(max_passes, at_least=0):
         raise ValueError(f"parallel: max_passes must be an int of 0 or more, got {max_passes!r}")
     if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
         raise ValueError(f"parallel: tolerance must be a number above 0, got {tolerance!r}")

@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ CELLS: dict[str, Callable[[int], drnn.Cell]] = {
     "sru": drnn.sru,
     "diagonal_lstm": drnn.diagonal_lstm,
 }
+ASSOCIATIVE = ("min_gru", "lru", "rg_lru")  # those that `associative_layer` has
 MATRIX = ((256, 8, 64), (1024, 4, 64))  # (T, B, H), 4 heads of 16 keys
 MATRIX_CELLS: dict[str, Callable[[int], drnn.Cell]] = {
     "mlstm": lambda size: drnn.mlstm(size, 4),
@@ -139,16 +140,23 @@ def scan_row(steps: int, width: int, rounds: int) -> dict[str, Any]:
     return row
 
 
-def layer_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict[str, Any]:
-    """Time a row of `layers`."""
-    rnn = drnn.deep_rnn(CELLS[name](size), num_layers=2)
+def step_row(
+    rnn: drnn.DeepRNN,
+    name: str,
+    schedules: Sequence[str],
+    steps: int,
+    batch: int,
+    size: int,
+    rounds: int,
+) -> dict[str, Any]:
+    """Time a train step of a network by several schedules."""
     params = rnn.init(jax.random.key(0), size)
     x = jax.random.normal(jax.random.key(1), (steps, batch, size))
     calls = {
         schedule: (train_step(lambda p, x, s=schedule: rnn.apply(p, x, schedule=s)[1]), (params, x))
-        for schedule in ("layerwise", "parallel", "reference")
+        for schedule in schedules
     }
-    if name in ("min_gru", "lru", "rg_lru"):
+    if name in ASSOCIATIVE:
 
         def apply(params: Any, x: Any) -> Any:
             for layer in params.layers:
@@ -160,16 +168,16 @@ def layer_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict
     return {"cell": name, "T": steps, "B": batch, "H": size, "train_step_ms": ratios(calls, rounds)}
 
 
-def matrix_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict[str, Any]:
+def layer_row(name: str, *sizes: int) -> dict[str, Any]:
+    """Time a row of `layers`."""
+    rnn = drnn.deep_rnn(CELLS[name](sizes[2]), num_layers=2)
+    return step_row(rnn, name, ("layerwise", "parallel", "reference"), *sizes)
+
+
+def matrix_row(name: str, *sizes: int) -> dict[str, Any]:
     """Time a row of `matrix`."""
-    rnn = drnn.deep_rnn(MATRIX_CELLS[name](size))
-    params = rnn.init(jax.random.key(0), size)
-    x = jax.random.normal(jax.random.key(1), (steps, batch, size))
-    calls = {
-        schedule: (train_step(lambda p, x, s=schedule: rnn.apply(p, x, schedule=s)[1]), (params, x))
-        for schedule in ("layerwise", "reference")
-    }
-    return {"cell": name, "T": steps, "B": batch, "H": size, "train_step_ms": ratios(calls, rounds)}
+    rnn = drnn.deep_rnn(MATRIX_CELLS[name](sizes[2]))
+    return step_row(rnn, name, ("layerwise", "reference"), *sizes)
 
 
 def main(args: list[str]) -> None:

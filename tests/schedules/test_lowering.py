@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
-from deeprnn_jax.recurrence.forward import run
-from deeprnn_jax.recurrence.primitive import recurrence_p
+from deeprnn_jax.recurrence.primitive import recurrence_p, run_by_rules
 from tests import registry
 from tests.jaxprs import eqns_of, jaxprs_in
 from tests.programs import AS_IF_LARGE, as_if_large
@@ -121,7 +120,7 @@ def products_in_loops(function, shapes):
         if eqn.primitive is recurrence_p
     ]
     lowered = [
-        jax.make_jaxpr(partial(run, rules=AS_IF_LARGE, **eqn.params))(
+        jax.make_jaxpr(partial(run_by_rules, rules=AS_IF_LARGE, **eqn.params))(
             *(jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars)
         ).jaxpr
         for eqn in recurrences

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from deeprnn_jax.recurrence.explain import explain_all
 from tests.registry import ANY_CELL, IN, B, T
 
 ROOT = Path(drnn.__file__).parent
@@ -130,6 +131,16 @@ def test_a_bare_gradient_compiles_once():
     assert count > 0
     use()
     assert len(traces) == count
+
+
+def test_the_layers_of_a_wavefront_run_side_by_side():
+    # two cells: the carries do not need each other, and the engine would run them in turn
+    rnn = drnn.deep_rnn([drnn.lstm(8), drnn.gru(8)])
+    params = rnn.init(jax.random.key(0), IN)
+    closed = jax.make_jaxpr(lambda params: rnn.apply(params, X, schedule="wavefront"))(params)
+    text = explain_all(closed)
+    assert f"{T + 1} steps" in text
+    assert "parts" not in text
 
 
 @pytest.mark.parametrize("schedule", ANY_CELL)
