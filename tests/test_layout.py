@@ -35,6 +35,7 @@ ORDER = (
     "deep",
     "partition",
     "truncation",
+    "analysis",
     "decoding",
     "interop",
 )

@@ -23,13 +23,9 @@ from deeprnn_jax.recurrence.linear_primitive import linear_scan_p
 from deeprnn_jax.recurrence.linearize import Linearized, linearize
 from deeprnn_jax.recurrence.loop import lax_scan
 from deeprnn_jax.recurrence.parts import Part
-from deeprnn_jax.recurrence.primitive import (
-    explain_refusal,
-    parts_of,
-    recurrence_of,
-    recurrence_p,
-)
+from deeprnn_jax.recurrence.primitive import parts_of, recurrence_p
 from deeprnn_jax.recurrence.products import is_product
+from deeprnn_jax.recurrence.swap import explain_refusal, recurrence_of
 
 
 def explain(

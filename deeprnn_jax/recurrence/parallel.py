@@ -42,7 +42,8 @@ from deeprnn_jax.recurrence.jaxprs import (
 from deeprnn_jax.recurrence.linear_primitive import bind
 from deeprnn_jax.recurrence.loop import lax_scan, shift
 from deeprnn_jax.recurrence.parts import Part, cut
-from deeprnn_jax.recurrence.primitive import bind_part, bind_parts, swap_scans
+from deeprnn_jax.recurrence.primitive import bind_part, bind_parts
+from deeprnn_jax.recurrence.swap import swap_scans
 from deeprnn_jax.recurrence.units import Slopes, slopes_of
 from deeprnn_jax.types import Array
 

@@ -5,12 +5,12 @@ transformations meet it through the rules below, in any order and any number of 
 
     derivative    two recurrences, the step with residuals and the tangent (`linearize`)
     transpose     a recurrence that goes the other way, and products over time (`backward`)
-    batch         as `lax.scan` is batched, then a recurrence again
+    batch         as `lax.scan` is batched, then a recurrence again (`swap`)
     lowering      by platform: in place on CPU, hoisted elsewhere (`forward`)
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -22,20 +22,17 @@ from deeprnn_jax.internals import (
     Primitive,
     Tracer,
     ad,
-    batching,
     mlir,
-    num_consts_and_carry,
     opened,
 )
 from deeprnn_jax.meshes import in_context
-from deeprnn_jax.recurrence.analysis import part, spread
+from deeprnn_jax.recurrence.analysis import part
 from deeprnn_jax.recurrence.backward import transpose
 from deeprnn_jax.recurrence.cotangents import collect, pull_back
 from deeprnn_jax.recurrence.forward import hoist, run, run_plainly
-from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, is_placed, shape_of
+from deeprnn_jax.recurrence.jaxprs import Env, dtype_of, shape_of
 from deeprnn_jax.recurrence.linearize import Residual, linearize
 from deeprnn_jax.recurrence.loop import shift
-from deeprnn_jax.recurrence.orientation import step_of_scan
 from deeprnn_jax.recurrence.parts import Part, Parts, cut, run_in_parts
 from deeprnn_jax.recurrence.rules import CPU, Rules
 from deeprnn_jax.types import Array
@@ -44,7 +41,7 @@ recurrence_p = Primitive("recurrence")
 recurrence_p.multiple_results = True
 
 # Parameters of `bind` that a `lax.scan` has not.
-_OWN = ("overwrite", "shown", "derived", "at_once", "whole")
+OWN = ("overwrite", "shown", "derived", "at_once", "whole")
 
 
 def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
@@ -61,8 +58,9 @@ def bind(operands: Sequence[Array], **params: Any) -> list[Array]:
     return recurrence_p.bind(*operands, **params)
 
 
-def _plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
-    for name in _OWN:
+def plain(*operands: Array, jaxpr: Any, **params: Any) -> list[Array]:
+    """Run the `lax.scan` that a recurrence stands for."""
+    for name in OWN:
         del params[name]
     return run_plainly(opened(jaxpr), operands, **params)
 
@@ -79,7 +77,7 @@ recurrence_p.def_abstract_eval(_abstract)
 @partial(jax.jit, static_argnames="params")
 def _jitted(params: tuple, operands: list[Array]) -> list[Array]:
     if not any(isinstance(operand, Tracer) for operand in operands):
-        return _plain(*operands, **dict(params))  # JAX looks for a NaN, operation by operation
+        return plain(*operands, **dict(params))  # JAX looks for a NaN, operation by operation
     return bind(operands, **dict(params))
 
 
@@ -266,7 +264,7 @@ def _transpose(
         # not a tangent of ours, which is linear in all of its carry
         params |= {"num_consts": num_consts, "num_carry": num_carry}
         params |= {"reverse": reverse, "overwrite": overwrite}
-        return _transpose_plainly(cotangents, operands, partial(_plain, jaxpr=jaxpr, **params))
+        return _transpose_plainly(cotangents, operands, partial(plain, jaxpr=jaxpr, **params))
     operands = tuple(one if ad.is_undefined_primal(one) else in_context(one) for one in operands)
     cotangents = [one if isinstance(one, ad.Zero) else in_context(one) for one in cotangents]
     plan = transpose(jaxpr, num_consts, num_carry, linear, params["at_once"])
@@ -313,118 +311,17 @@ ad.primitive_transposes[recurrence_p] = _transpose
 
 
 def _transpose_plainly(
-    cotangents: Sequence[Any], operands: Sequence[Any], plain: Callable[..., list[Array]]
+    cotangents: Sequence[Any], operands: Sequence[Any], function: Callable[..., list[Array]]
 ) -> list[Any]:
-    """Transpose the `lax.scan` that `plain` runs."""
+    """Transpose what runs a `lax.scan`."""
     linear = [operand for operand in operands if ad.is_undefined_primal(operand)]
 
     def push(*tangents: Array) -> list[Array]:
         rest = iter(tangents)
-        found = plain(*(next(rest) if ad.is_undefined_primal(one) else one for one in operands))
+        found = function(*(next(rest) if ad.is_undefined_primal(one) else one for one in operands))
         return [one for one, d in zip(found, cotangents, strict=True) if not isinstance(d, ad.Zero)]
 
     shapes = [jax.ShapeDtypeStruct(one.aval.shape, one.aval.dtype) for one in linear]
     given = [one for one in cotangents if not isinstance(one, ad.Zero)]
     found = iter(jax.linear_transpose(push, *shapes)(given))
     return [next(found) if ad.is_undefined_primal(one) else None for one in operands]
-
-
-def _batch(axis: Any, operands: Sequence[Array], dims: Sequence[Any], **params: Any) -> Any:
-    """Let JAX batch the `lax.scan`, and take the step of what comes of it."""
-    counts = params["num_consts"], params["num_carry"]
-    _, batched = spread(opened(params["jaxpr"]), *counts, [dim is not None for dim in dims])
-    # a carry's new axis stands first; that of outputs after time
-    out_dims = [
-        (0 if place < params["num_carry"] else 1) if one else None
-        for place, one in enumerate(batched)
-    ]
-    fixed = tuple(params.items())
-    avals = tuple(map(jax.typeof, operands))
-    names = (axis.size, axis.name, axis.spmd_name)
-    closed = _trace_batched(fixed, tuple(dims), tuple(out_dims), avals, names)
-    kept = {name: params[name] for name in _OWN}
-    return swap_scans(closed, operands, **kept), out_dims
-
-
-@lru_cache(maxsize=256)
-def _trace_batched(
-    params: tuple, dims: tuple, out_dims: tuple, avals: tuple, axis: tuple[int, Any, Any]
-) -> Any:
-    """Trace the `lax.scan` of a recurrence, batched."""
-    size, name, spmd_name = axis
-    vmapped = jax.vmap(
-        partial(_plain, **dict(params)),
-        in_axes=dims,
-        out_axes=list(out_dims),
-        axis_size=size,
-        axis_name=name,
-        spmd_axis_name=spmd_name,
-    )
-    return jax.make_jaxpr(vmapped)(*avals)
-
-
-batching.fancy_primitive_batchers[recurrence_p] = _batch
-
-
-def swap_scans(
-    closed: Any,
-    operands: Sequence[Array],
-    run: Callable[..., list[Array]] = bind,
-    **params: Any,
-) -> list[Array]:
-    """Evaluate a jaxpr, with a recurrence in the place of each `lax.scan` that can be one.
-
-    Args:
-      closed: the jaxpr.
-      operands: of it.
-      run: what runs a recurrence, as `bind`.
-      **params: of `bind`, in place of those that a `lax.scan` has.
-    """
-    env = Env(zip(opened(closed).constvars, closed.consts, strict=True))
-    env.assign(opened(closed).invars, operands)
-    for eqn in opened(closed).eqns:
-        if eqn.primitive.name == "scan" and explain_refusal(eqn) is None:
-            consts, own = recurrence_of(eqn)
-            env.assign(eqn.outvars, run([*consts, *env.read(eqn.invars)], **own | params))
-        else:
-            env.do(eqn)
-    return env.read(opened(closed).outvars)
-
-
-def explain_refusal(eqn: Any) -> str | None:
-    """Say why a `lax.scan` is left as it is, or None if a recurrence can take its place."""
-    length, unroll = eqn.params["length"], eqn.params["unroll"]
-    if eqn.effects:
-        return f"its step has effects: {', '.join(sorted(map(str, eqn.effects)))}"
-    if not isinstance(length, int):
-        return "how many steps it has is a symbol"
-    if length < 2:
-        return "it has less than two steps"
-    if any(is_placed(var) for var in (*eqn.invars, *eqn.outvars)):
-        return "its arrays lie on a mesh with explicit axes, or vary over manual ones"
-    if unroll == 0 or unroll >= length:
-        return "it is unrolled whole"
-    return None
-
-
-def recurrence_of(eqn: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Give a `lax.scan`'s operation as a recurrence.
-
-    Returns:
-      Arrays that come before its operands, and the parameters of `bind`.
-    """
-    num_consts, num_carry = num_consts_and_carry(eqn)
-    jaxpr, consts = step_of_scan(eqn.params["jaxpr"], num_consts)
-    return consts, {
-        "jaxpr": jaxpr,
-        "num_consts": len(consts) + num_consts,
-        "num_carry": num_carry,
-        "length": eqn.params["length"],
-        "reverse": eqn.params["reverse"],
-        "unroll": eqn.params["unroll"],
-        "overwrite": (False,) * (len(eqn.invars) - num_consts - num_carry),
-        "shown": len(eqn.outvars) - num_carry,
-        "derived": False,
-        "at_once": False,
-        "whole": False,
-    }

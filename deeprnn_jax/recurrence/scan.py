@@ -11,7 +11,7 @@ from deeprnn_jax.arguments import choose_checkpoints
 from deeprnn_jax.internals import opened
 from deeprnn_jax.recurrence.chunks import scan_in_chunks
 from deeprnn_jax.recurrence.loop import lax_scan
-from deeprnn_jax.recurrence.primitive import swap_scans
+from deeprnn_jax.recurrence.swap import swap_scans
 
 
 def scan(

@@ -3,9 +3,8 @@
     python -m experiments.long_memory.table
 
 It reads what `compare` has left in experiments/results/long_memory/*/comparison.json, and writes
-table.md and table.png beside them, and the table into this folder's README. `speed.json` there,
-if there is one, has the milliseconds of a train step by cell and length:
-`{"gru": {"1024": 12.3, "16384": 210.0}}`.
+table.md and table.png beside them, and the table into this folder's README. Milliseconds of a
+train step are those that `speed` has left there.
 """
 
 import dataclasses
@@ -206,7 +205,7 @@ def main(arguments: Sequence[str]) -> None:
         rows = list(collect(folder))
         if not rows:
             raise InputError(f"table: there is no */{RECORD} below {folder}; train a preset first")
-        speeds = read_json(folder / SPEED) if (folder / SPEED).is_file() else {}
+        speeds = read_json(folder / SPEED)["ms"] if (folder / SPEED).is_file() else {}
         text = f"{table(rows, speeds)}\n\n{advice(rows)}"
         (folder / "table.md").write_text(text + "\n", encoding="utf-8")
         draw(folder / "table.png", rows)
