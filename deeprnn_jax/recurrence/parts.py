@@ -103,21 +103,16 @@ def cut(
         moved = [index for index, one in enumerate(levels) if one == level]
         mine = {var for var, stage in stages.items() if stage == level} - known
         later = [eqn for eqn in eqns if any(stages.get(v, 0) > level for v in eqn.outvars)]
-        given = among(mine, ys)
-        wanted = among(mine, *(eqn.invars for eqn in later))
+        given, wanted = among(mine, ys), among(mine, *(eqn.invars for eqn in later))
         kept = choose_residuals(inside, wanted, varying, known | set(given))
         stacked = [*given, *(var for var in kept if var not in known)]
         size += sum(num_bytes(var) for var in stacked if var not in ys)
         # A product that a later part reads as well is done once, before both; and so is any,
         # where a part is solved by its step's value and its derivative, which both read it.
         others = [*(end for end, one in zip(ends, levels, strict=True) if one > level), *ys]
-        both = {id(eqn) for eqn in _upto(eqns, others, known | set(stacked))}
+        again = None if everywhere else _upto(eqns, others, known | set(stacked))
         outputs = [*(ends[index] for index in moved), *stacked]
-        ahead = [
-            eqn.outvars[0]
-            for eqn in _upto(eqns, outputs, known)
-            if is_product(eqn, invariant) and (everywhere or id(eqn) in both)
-        ]
+        ahead = _products(_upto(eqns, outputs, known), again, invariant)
         add([], (var for var in ahead if var not in mine))
         order = needs.in_turn(moved)
         if order is None:
@@ -130,6 +125,14 @@ def cut(
         add([], stacked)
     add([], ys)
     return Parts(fixed, invariant, parts, size)
+
+
+def _products(
+    eqns: Sequence[JaxprEqn], again: Sequence[JaxprEqn] | None, invariant: set[Var]
+) -> list[Var]:
+    """Give the products among operations: those that are done again, or with None all."""
+    here = {id(eqn) for eqn in (eqns if again is None else again)}
+    return [eqn.outvars[0] for eqn in eqns if is_product(eqn, invariant) and id(eqn) in here]
 
 
 _HAND_ON = Part((), close(make_jaxpr([], [], [])), [], [], [])
