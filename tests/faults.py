@@ -327,10 +327,10 @@ FAULTS = (
     ),
     # loops in parts, linear recurrences, all steps at once
     Fault(
-        "parts: a product that another part's carry feeds back to leaves the loop",
+        "parts: what is only handed on is read after its step",
         "deeprnn_jax/recurrence/parts.py",
-        "if needs.closure(eqn.outvars[0]) & needs.fed_by(eqn):",
-        "if needs.of[eqn.outvars[0]] & needs.fed_by(eqn):",
+        "env[carry[one.handed]] = shift(first, end, reverse=reverse)",
+        "env[carry[one.handed]] = end",
         "recurrence/test_parts.py",
     ),
     Fault(

@@ -100,6 +100,12 @@ def feedback_shapes(b, i, h):
     return {"x": (i, h), "c": (h, h)}, ((b, h), (b, h)), (b, i)
 
 
+def late_feedback(w, carry, x):
+    """What the product reads does not need what it feeds at this step, but before it did."""
+    h, g = carry
+    return (jnp.tanh(x @ w["x"] + h + g), jnp.tanh(h @ w["c"])), g
+
+
 def lanes(w, carry, x):
     found = [read_out(*one) for one in zip(w, carry, x, strict=True)]
     return tuple(h for h, _ in found), [y for _, y in found]
@@ -179,6 +185,7 @@ CASES = {
     "a masked window": Case(masked_window, masked_window_shapes, (3, 1), loops=2),
     "a delay": Case(delayed, delayed_shapes, (2, 1)),
     "a product that feeds back": Case(feedback, feedback_shapes, (1, 1)),
+    "late feedback": Case(late_feedback, feedback_shapes, (1, 1)),
     "two lanes": Case(lanes, lanes_shapes, (6, 0)),
     "a matrix memory": Case(memory, memory_shapes, (4, 1)),
     "a matrix memory, one query": Case(fixed_query, fixed_query_shapes, (2, 1)),
