@@ -366,7 +366,8 @@ class DeepRNN:
         """Give how the network is run, what `running.run` takes by name."""
         params, x, *_ = args
         rules = rules_of(x, *jax.tree.leaves(params)[:1])
-        chosen = schedules.choose(function, self.plan, schedule, x.shape, rules)
+        field = partial(parameters.largest_field, self.plan, params)
+        chosen = schedules.choose(function, self.plan, schedule, x.shape, rules, field)
         num_steps = chosen.num_steps(self.plan, x.shape[0])
         every = arguments.choose_checkpoints(function, every, num_steps)
         options = Options(every, want_states, rules)

@@ -142,6 +142,12 @@ compiled_init = jax.jit(init_params, static_argnums=(0, 2))
 compiled_initial_state = jax.jit(initial_state, static_argnums=(0, 2))
 
 
+def largest_field(plan: Plan, params: DeepParams) -> int:
+    """Give how many numbers the largest array of a state has for a row: H, or a matrix's K x V."""
+    shapes = compiled_initial_state.eval_shape(plan, params, ())
+    return max(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
 def params_shapes(plan: Plan, input_size: int) -> DeepParams:
     """Give the shapes of a network's parameters: `init` is traced once for those made alike."""
     return compiled_init.eval_shape(plan.without_dropout(), jax.random.key(0), input_size)

@@ -87,7 +87,7 @@ def truncated(
     x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
     steps = make_steps(lengths, mask, resets, x.shape[0])
-    schedules.choose("truncated", rnn.plan, schedule, x.shape, rules_of(x))
+    schedules.choose("truncated", rnn.plan, schedule, x.shape, rules_of(x), lambda: 0)
     arguments.choose_checkpoints("truncated", checkpoint_every, chunk_size)
     options = {"train": train, "schedule": schedule, "checkpoint_every": checkpoint_every}
     arrays = params, x, state, steps, key

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from deeprnn_jax.layers.plan import Plan
@@ -21,7 +22,14 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def choose(function: str, plan: Plan, name: Any, shape: tuple[Any, ...], rules: Rules) -> Schedule:
+def choose(
+    function: str,
+    plan: Plan,
+    name: Any,
+    shape: tuple[Any, ...],
+    rules: Rules,
+    largest_field: Callable[[], int],
+) -> Schedule:
     """Give a schedule that can run the network, or raise ValueError.
 
     Args:
@@ -30,14 +38,10 @@ def choose(function: str, plan: Plan, name: Any, shape: tuple[Any, ...], rules: 
       name: what the caller asked for: one of `SCHEDULES`, "auto", or a schedule itself.
       shape: of x, `[T, *B, *image_shape, I]`; dimensions may be symbolic.
       rules: the platform's.
+      largest_field: gives how many numbers the largest array of a state has for a row.
     """
     if isinstance(name, str) and name == "auto":
-        width = max(cell.output_size for cell in plan.cells)
-        # not measured for images, whose step is no small one
-        gains = not plan.image_shape and rules.prefer_wavefront(
-            len(plan.layers), math.prod(shape[1:-1]), width, shape[0]
-        )
-        return WAVEFRONT if gains and WAVEFRONT.refuse(plan) is None else LAYERWISE
+        return _choose_itself(plan, shape, rules, largest_field)
     chosen = SCHEDULES.get(name) if isinstance(name, str) else name
     if not isinstance(chosen, Schedule):
         raise ValueError(
@@ -48,3 +52,21 @@ def choose(function: str, plan: Plan, name: Any, shape: tuple[Any, ...], rules: 
     if reason is not None:
         raise ValueError(f"{function}: schedule={chosen.name!r} cannot run this network: {reason}")
     return chosen
+
+
+def _choose_itself(
+    plan: Plan, shape: tuple[Any, ...], rules: Rules, largest_field: Callable[[], int]
+) -> Schedule:
+    """Give the schedule that is the soonest, as far as that was measured: "auto"."""
+    if plan.image_shape:  # not measured for images, whose step is no small one
+        return LAYERWISE
+    length, rows = shape[0], math.prod(shape[1:-1])
+    width = max(cell.output_size for cell in plan.cells)
+    if rules.prefer_wavefront(len(plan.layers), rows, width, length):
+        return WAVEFRONT if WAVEFRONT.refuse(plan) is None else LAYERWISE
+    # A state that is rounded between steps is another recurrence, which only a loop runs.
+    is_wide = plan.precision.state == plan.precision.accumulate
+    is_affine = all(cell.state_map == "affine" for cell in plan.cells)
+    if not is_wide or not is_affine or not rules.prefer_parallel(rows, width, length):
+        return LAYERWISE
+    return PARALLEL if rules.prefer_parallel(rows, largest_field(), length) else LAYERWISE

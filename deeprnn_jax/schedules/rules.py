@@ -24,6 +24,8 @@ class Rules(NamedTuple):
     layers_written_out_of_a_step: int = 32
     # From how many layers on "auto" may go by diagonals; None: never.
     wavefront_layers: int | None = None
+    # Up to how many units a step, of all rows, "auto" may do all steps at once; 0: never.
+    parallel_units: int = 0
     # How often "parallel" tries Newton's method, where it is not told. Not measured there.
     newton_passes: int = 50
 
@@ -68,8 +70,38 @@ class Rules(NamedTuple):
             return False
         return num_rows >= 4 and num_rows * width <= 128 and num_steps >= 8 * num_layers
 
+    def prefer_parallel(self, num_rows: Any, width: int, num_steps: Any) -> bool:
+        """Tell whether "auto" does all steps at once where all cells are affine.
 
-CPU = Rules(wavefront_layers=16, newton_passes=0)
+        Where a step is so small that its loop costs more than its arithmetic. parallel /
+        layerwise, train step and forward pass of two layers:
+
+            (T, B, H)         min_gru       LRU           RG-LRU
+            (32, 1, 64)       0.97  1.00    0.86  0.66    0.81  0.91
+            (256, 1, 64)      0.70  1.11    0.84  0.60    1.03  1.05
+            (2048, 1, 64)     0.63  0.95    0.75  0.49    0.51  1.11
+            (64, 4, 32)       0.79  1.03    0.79  0.60    0.87  0.92
+            (1024, 2, 64)     0.64  1.01    0.71  0.40    0.46  0.85
+            (2048, 1, 128)    0.59  0.98    1.02  0.54    0.64  0.97
+            (2048, 4, 64)     0.76  0.59    0.81  0.52    1.68  0.38
+            (1024, 16, 64)    1.09  0.85    1.33  1.02    1.09  0.20
+            (128, 32, 128)    0.76  0.88    1.16  1.33    1.87  0.84
+
+        2 cores, jax 0.10.2; again with `python -m experiments.benchmarks.long_sequences rules`.
+        Not measured on an accelerator yet, where it stays with "layerwise".
+
+        Args:
+          num_rows: B, as in `prefer_wavefront`.
+          width: how many numbers a field of the state has for a row. With a matrix for a state
+            they are many, and each is stacked: a train step takes 3 to 5 times as long.
+          num_steps: T.
+        """
+        if not isinstance(num_rows, int) or not isinstance(num_steps, int):
+            return False
+        return 0 < num_rows * width <= self.parallel_units and num_steps >= 32
+
+
+CPU = Rules(wavefront_layers=16, parallel_units=128, newton_passes=0)
 
 
 def rules_of(*arrays: Any) -> Rules:

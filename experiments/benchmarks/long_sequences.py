@@ -1,6 +1,6 @@
 """Linear recurrences, and the layers made of them, beside JAX's own loops.
 
-Command:   python -m experiments.benchmarks.long_sequences [scan] [layers] [matrix] [--quick]
+Command:   python -m experiments.benchmarks.long_sequences [scan] [layers] [matrix] [rules] [--quick]
 Expected:  results/long_sequences.json, with the hardware named
 Hardware:  any; nothing else should run on it
 Time:      about ten minutes on 2 CPU cores; --quick, half a minute
@@ -10,7 +10,8 @@ forward pass and the gradient of a and b; seconds to compile the gradient, and i
 memory. `layers`: the train step of two layers (a gradient, and the step of plain gradient
 descent), by "layerwise", "parallel", "reference", and written with `lax.associative_scan`.
 `matrix`: of one layer with a matrix state, "layerwise" against a plain `lax.scan`, which is
-"reference". Ratios are of medians of interleaved rounds.
+"reference". `rules`: where "parallel" is sooner than "layerwise", which is what "auto" goes by
+(deeprnn_jax/schedules/rules.py). Ratios are of medians of interleaved rounds.
 """
 
 import json
@@ -46,6 +47,10 @@ CELLS: dict[str, Callable[[int], drnn.Cell]] = {
     "diagonal_lstm": drnn.diagonal_lstm,
 }
 ASSOCIATIVE = ("min_gru", "lru", "rg_lru")  # those that `associative_layer` has
+RULES = (  # (T, B, H)
+    *((32, 1, 64), (256, 1, 64), (2048, 1, 64), (64, 4, 32), (1024, 2, 64), (2048, 1, 128)),
+    *((2048, 4, 64), (1024, 16, 64), (128, 32, 128)),
+)
 MATRIX = ((256, 8, 64), (1024, 4, 64))  # (T, B, H), 4 heads of 16 keys
 MATRIX_CELLS: dict[str, Callable[[int], drnn.Cell]] = {
     "mlstm": lambda size: drnn.mlstm(size, 4),
@@ -180,16 +185,40 @@ def matrix_row(name: str, *sizes: int) -> dict[str, Any]:
     return step_row(rnn, name, ("layerwise", "reference"), *sizes)
 
 
+def rule_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict[str, Any]:
+    """Time a row of `rules`: the train step, and the forward pass."""
+    rnn = drnn.deep_rnn(CELLS[name](size), num_layers=2)
+    schedules = ("layerwise", "parallel")
+    row = step_row(rnn, "", schedules, steps, batch, size, rounds)
+    params = rnn.init(jax.random.key(0), size)
+    x = jax.random.normal(jax.random.key(1), (steps, batch, size))
+    calls = {
+        schedule: (jax.jit(lambda p, x, s=schedule: rnn.apply(p, x, schedule=s)[1]), (params, x))
+        for schedule in schedules
+    }
+    row |= {"cell": name, "forward_ms": ratios(calls, rounds)}
+    for kind in ("train_step", "forward"):
+        ms = row[f"{kind}_ms"]
+        row[f"{kind}_ratio"] = round(ms["parallel"] / ms["layerwise"], 2)
+    return row
+
+
 def main(args: list[str]) -> None:
     """Run what is asked for, print a line a row, and write the results."""
     quick = "--quick" in args
-    parts = [one for one in args if not one.startswith("-")] or ["scan", "layers", "matrix"]
+    parts = [one for one in args if not one.startswith("-")] or [
+        "scan",
+        "layers",
+        "matrix",
+        "rules",
+    ]
     rounds = 2 if quick else 7
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in parts:
         jobs: list[Callable[[], dict[str, Any]]] = {
             "scan": [partial(scan_row, *row, rounds) for row in SCANS],
             "layers": [partial(layer_row, n, *r, rounds) for r in LAYERS for n in CELLS],
+            "rules": [partial(rule_row, n, *r, rounds) for r in RULES for n in ASSOCIATIVE],
             "matrix": [partial(matrix_row, n, *r, rounds) for r in MATRIX for n in MATRIX_CELLS],
         }[part]
         rows = []
