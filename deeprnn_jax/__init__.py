@@ -1,6 +1,6 @@
 """Deep recurrent networks for JAX: cells as pure functions, run by exact schedules."""
 
-from deeprnn_jax import decoding, initializers, interop, schedules
+from deeprnn_jax import analysis, decoding, initializers, interop, schedules
 from deeprnn_jax.cells.conv_gru import conv_gru
 from deeprnn_jax.cells.conv_lstm import conv_lstm
 from deeprnn_jax.cells.diagonal_gru import diagonal_gru
@@ -44,6 +44,7 @@ __all__ = [
     "Cell",
     "DeepParams",
     "DeepRNN",
+    "analysis",
     "causal_conv",
     "conv_gru",
     "conv_lstm",

@@ -120,6 +120,8 @@ def test_the_library_needs_only_what_it_declares(path):
     allowed = {"deeprnn_jax", "jax", "numpy"}
     if name_of(path).startswith("interop"):
         allowed |= {"flax", "torch", "keras", "haiku", "tensorflow", "onnx"}
+    if name_of(path).startswith("analysis"):
+        allowed |= {"matplotlib", "optax"}  # imported where they are used
     assert others <= allowed
 
 

@@ -152,6 +152,14 @@ mlir.register_lowering(linear_scan_p, _lower("associative"))
 mlir.register_lowering(linear_scan_p, _lower("loop"), platform="cpu")
 
 
+def _read(row: Sequence[Array], before: Sequence[Array]) -> list[Array]:
+    """Give what a step reads: of a state that is no number and is forgotten, nothing."""
+    return [
+        jnp.where((a == 0) & ~jnp.isfinite(h), jnp.zeros_like(h), h)
+        for a, h in zip(row, before, strict=True)
+    ]
+
+
 def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **how: Any) -> tuple[list, list]:
     """Give δh_t = a_t δh_{t-1} + (δa_t h_{t-1} + δb_t)."""
     found = linear_scan_p.bind(*primals, **how)
@@ -162,7 +170,7 @@ def _jvp(primals: Sequence[Array], tangents: Sequence[Any], **how: Any) -> tuple
         before = [shift(one, h, reverse=how["reverse"]) for one, h in zip(h0, found, strict=True)]
     pushed = []
     for i in range(size):
-        pairs = zip(d_rows[i], before, strict=True)
+        pairs = zip(d_rows[i], _read(rows[i], before), strict=True)
         terms = [d_a * h for d_a, h in pairs if not isinstance(d_a, ad.Zero)]
         if how["late"]:  # they come with the step after
             terms = [shift(jnp.zeros_like(h0[i]), one, reverse=how["reverse"]) for one in terms]

@@ -211,7 +211,10 @@ def test_ten_thousand_steps_in_float32(name):
 
 @pytest.mark.parametrize(
     ("name", "schedule"),
-    [("lru", "layerwise"), ("s5", "reference"), ("rg_lru, heads, no W_x", "layerwise")],
+    [
+        *(("lru", "layerwise"), ("s5", "reference"), ("rg_lru, heads, no W_x", "layerwise")),
+        *((name, "parallel") for name in ("lru", "s5", "rg_lru, heads, no W_x")),
+    ],
 )
 def test_a_state_that_is_no_number_ends_at_a_reset(name, schedule):
     """Forward, and in every gradient: no 0 times NaN."""
