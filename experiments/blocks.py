@@ -1,8 +1,12 @@
 """Published residual blocks, each a `residual_block` around one of the library's cells.
 
 A network is a list of them for `deep_rnn`; what differs from the papers stands in each.
-In all of them: no biases in the block's own products, no norm after the last block, and the
-initial scale is `residual_block`'s.
+In all of them: no biases in the block's own products, no norm after the last block; norms have
+an ε of 1e-5 (Griffin's 1e-6); the first weights are `residual_block`'s and the cell's own, whose
+outward products have 1/branches of the variance that keeps it (Griffin's 2/layers, xLSTM's
+4/(5 blocks²) and 2/(5 D) inward); dropout is on the branches, behind their last product. A norm's
+gain begins with 1, where theirs is 1 + w of a w that begins with 0: under weight decay it is
+another one.
 
     >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
     >>> rnn = drnn.deep_rnn(griffin(16, num_heads=2, num_blocks=3), num_layers=3)
@@ -93,7 +97,8 @@ def xlstm_scalar(size: int, num_heads: int, num_blocks: int, dropout: float = 0.
     References:
       Beck et al. 2024, "xLSTM: Extended long short-term memory", figure 10. Deviations: all
       four gates are of the convolved input, not i and f alone, and of full matrices; a product
-      W_o takes the place of the norm behind the sLSTM.
+      W_o takes the place of the norm behind the sLSTM; the forget gates' biases are those of
+      their first block; the GELU is tanh's. Their code rounds the feed-forward's width to 64.
     """
     return residual_block(
         causal_conv(slstm(size, num_heads), activation=jax.nn.silu),

@@ -87,7 +87,8 @@ def rg_lru(
     References:
       De et al. 2024, "Griffin: mixing gated linear recurrences with local attention for
       efficient language models", section 2.4. The ring is that of their code; the text says
-      that a⁸ lies in it. Deviations: W_x, for inputs of another width. And theirs takes 1 for
+      that a⁸ lies in it. W_g begins as in their torch code; their JAX code has 1/heads of the
+      variance. Deviations: W_x, for inputs of another width. And theirs takes 1 for
       √(1 - a²) at the first step after a reset; here a reset does nothing but set h, so that
       it is the first step of a sequence from h = 0, and any first state may take its place.
     """

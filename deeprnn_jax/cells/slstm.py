@@ -122,8 +122,8 @@ def slstm(
 
     References:
       Beck et al. 2024, "xLSTM: Extended long short-term memory", eq. 8-17; g is their z.
-      R = 0 and the forget biases at initialisation are those of their code, which restarts
-      m only where n is 0 in the whole batch.
+      R = 0 and the forget biases at initialisation are those of their code, whose plain torch
+      form restarts m only where n is 0 in the whole batch, and whose CUDA form as here.
     """
     size = head_size("slstm", hidden_size, num_heads)
 
