@@ -1,6 +1,6 @@
 """Linear recurrences, and the layers made of them, beside JAX's own loops.
 
-Command:   python -m experiments.benchmarks.long_sequences [scan] [layers] [matrix] [rules] [--quick]
+Command:   python -m experiments.benchmarks.long_sequences [scan layers matrix rules] [--quick]
 Expected:  results/long_sequences.json, with the hardware named
 Hardware:  any; nothing else should run on it
 Time:      about ten minutes on 2 CPU cores; --quick, half a minute

@@ -95,7 +95,7 @@ def by_label(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
 
 def table(rows: Sequence[Row], speeds: Speeds | None = None) -> str:
     """Return Markdown: a line a cell, a column a figure; the mean and deviation of the seeds."""
-    columns, lengths = columns_of(rows), SPEED_LENGTHS if speeds is not None else ()
+    columns, lengths = columns_of(rows), SPEED_LENGTHS if speeds else ()
     head = ["cell", *(f"{c}, {c.unit} ({c.of_chance})" for c in columns)]
     head += [f"train step of {length:,}, ms" for length in lengths]
     lines = []
