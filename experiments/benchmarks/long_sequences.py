@@ -225,9 +225,9 @@ def main(args: list[str]) -> None:
         for job in jobs[:2] if quick else jobs:
             rows.append(job())
             print(json.dumps(rows[-1]), flush=True)
-        found[part] = {"machine": describe_machine(), "rows": rows}
-    if not quick:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            found[part] = {"machine": describe_machine(), "rows": rows}
+            if not quick:
+                RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
