@@ -1,0 +1,93 @@
+"""Pictures: what layers know, and which networks train. Readable in grey."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common.plots import figure
+from experiments.depth.intervals import over_seeds
+from experiments.depth.summary import accuracy_of, found_in, seeds_of
+
+_LINES = ("-", "--", "-.", ":")
+
+
+def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
+    """Draw the probes' accuracy by layer, a picture a feature, and the layers' likeness."""
+    names = found_in(record)
+    columns = 4
+    rows = -(-(len(names) + 1) // columns)
+    picture, axes = figure(columns, rows, size=(2.6, 2.1), squeeze=False)
+    for one, name in zip(axes.flat, names, strict=False):
+        for kind, style in (("trained", "-"), ("untrained", "--")):
+            means, halves = _by_layer(accuracy_of(record, name, kind))
+            layers = np.arange(len(means))
+            one.errorbar(layers, means, halves, ls=style, color="0", capsize=2, label=kind)
+        shuffled = np.mean([row["trained"]["probes"][name]["baseline"] for row in seeds_of(record)])
+        one.axhline(100 * shuffled, color="0.5", ls=":", label="shuffled labels")
+        one.set(title=name, xticks=range(len(layers)))
+    for one in axes[-1]:
+        one.set_xlabel("layer (0: the input)")
+    for one in axes[:, 0]:
+        one.set_ylabel("% told right")
+    axes[0, 0].legend(fontsize="x-small", frameon=False)
+    alike = np.mean([row["trained"]["similarity"] for row in seeds_of(record)], axis=0)
+    for empty in axes.flat[len(names) + 1 :]:
+        empty.set_axis_off()
+    last = axes.flat[len(names)]
+    image = last.imshow(alike, vmin=0, vmax=1, cmap="Greys")
+    last.set(title="likeness of layers (CKA)", xticks=range(len(alike)), yticks=range(len(alike)))
+    picture.colorbar(image, ax=last)
+    picture.savefig(path, dpi=110)
+
+
+def draw_trainable(path: Path, record: Mapping[str, Any]) -> None:
+    """Draw the share that reached the bar, and the gradients' norms, by depth."""
+    cells = list(dict.fromkeys(row["cell"] for row in record["rows"].values()))
+    picture, axes = figure(2, len(cells), size=(4.6, 3.2), squeeze=False)
+    for (share, norms), cell in zip(axes, cells, strict=True):
+        rows = [row for row in record["rows"].values() if row["cell"] == cell]
+        helps = list(dict.fromkeys(row["helped_by"] for row in rows))
+        for i, helped_by in enumerate(helps):
+            style = {"color": str(0.6 * i / len(helps)), "ls": _LINES[i % 4], "label": helped_by}
+            of = {row["num_layers"]: row for row in rows if row["helped_by"] == helped_by}
+            means, halves = _figures([row["reached"] for row in of.values()], 100)
+            share.errorbar(list(of), means, halves, marker="o", capsize=3, **style)
+            deepest = of[max(of)]["gradient_norms"]
+            norms.plot(1 + np.arange(len(deepest)), deepest, marker=".", **style)
+        share.set(xlabel="layers", ylabel="% of trainings that reach the bar", title=cell)
+        share.set(ylim=(-5, 105))
+        norms.set(xlabel="layer, of the deepest", ylabel="gradient norm, first step", title=cell)
+        norms.set_yscale("log")
+        share.legend(fontsize="small", frameon=False)
+    picture.savefig(path, dpi=110)
+
+
+def draw_long(path: Path, record: Mapping[str, Any]) -> None:
+    """Draw the longest lag learned by depth, for each task and width."""
+    groups = list(dict.fromkeys((r["task"], r["equal"]) for r in record["rows"].values()))
+    picture, axes = figure(len(groups), size=(3.6, 3.2), squeeze=False, sharey=True)
+    for one, group in zip(axes[0], groups, strict=True):
+        rows = [row for row in record["rows"].values() if (row["task"], row["equal"]) == group]
+        for i, helped_by in enumerate(dict.fromkeys(row["helped_by"] for row in rows)):
+            of = {row["num_layers"]: row for row in rows if row["helped_by"] == helped_by}
+            means, halves = _figures([row["log2_longest"] for row in of.values()])
+            style = {"color": str(0.4 * i), "ls": _LINES[i], "label": helped_by}
+            one.errorbar(list(of), means, halves, marker="o", capsize=3, **style)
+        one.set(xlabel="layers", title=f"{group[0]}, equal {group[1]}")
+        ticks = np.log2(record["settings"]["lags"])
+        one.set_yticks(ticks, list(map(str, record["settings"]["lags"])))
+        one.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("longest lag learned (steps)")
+    axes[0, 0].legend(fontsize="small", frameon=False)
+    picture.savefig(path, dpi=110)
+
+
+def _by_layer(values: np.ndarray) -> tuple[list[float], list[float]]:
+    return _figures([over_seeds(column) for column in values.T])
+
+
+def _figures(found: list[Any], scale: float = 1.0) -> tuple[list[float], list[float]]:
+    """Return means and halves of intervals; of a single seed 0."""
+    return [scale * f["mean"] for f in found], [scale * (f["half"] or 0.0) for f in found]

@@ -1,0 +1,52 @@
+"""What has been measured: rows by name in one JSON file, each measured once."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.common.errors import InputError
+from experiments.common.records import environment, read_json, write_json
+from experiments.common.settings import as_stored
+from experiments.depth.settings import Settings
+
+Rows = Mapping[str, Callable[[], dict[str, Any]]]
+_WHERE = frozenset({"data_dir", "run"})  # where files lie says nothing of what is measured
+
+
+def measure(file: Path, settings: Settings, rows: Rows, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the rows that a file lacks; write it after each.
+
+    Args:
+      file: the record; one that is there is gone on with.
+      settings: which it is of.
+      rows: by name what measures each.
+      facts: what else the record holds.
+
+    Returns:
+      The record: `settings`, facts, `rows`, and `environment`.
+
+    Raises:
+      InputError: the record that is there is of other settings.
+    """
+    stored = {k: v for k, v in as_stored(settings).items() if k not in _WHERE}
+    record: dict[str, Any] = {"settings": stored, **facts, "rows": {}, "environment": environment()}
+    if file.is_file():
+        before = read_json(file)
+        if before["settings"] != stored:
+            odd = sorted(k for k in stored if before["settings"].get(k) != stored[k])
+            raise InputError(
+                f"measure: {file} was measured with another {', '.join(odd) or 'setting'}; "
+                "name another --workdir"
+            )
+        record["rows"] = before["rows"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name, one in rows.items():
+        if name in record["rows"]:
+            continue
+        began = time.perf_counter()
+        row = one()
+        record["rows"][name] = row | {"seconds": time.perf_counter() - began}
+        write_json(file, record)
+        print(f"{file.stem}: {name}, {time.perf_counter() - began:.0f} s", flush=True)
+    return record

@@ -1,0 +1,172 @@
+"""What each layer of a network trained on speech knows: of the sound, the letter, the word.
+
+| label of a step (30 ms) | from |
+|---|---|
+| `sound` | the nearest of K mean spectra of the utterances probed (k-means): what is heard |
+| `letter` | the letter that the network writes nearest in time |
+| `word` | the word that this letter belongs to, of the 20 most frequent |
+
+Letters are placed by the network's own alignment of the transcript: the CTC loss's gradient by
+the logits is p - γ, γ being how probable it is that a label is written at a step. Utterances
+whose most probable alignment is not their transcript are left out. So the last layer, which γ is
+computed from, has an advantage in letters. The network reads in both directions; one network,
+and groups of speakers that it has not heard take the place of seeds.
+"""
+
+import dataclasses
+import itertools
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from experiments.common.errors import InputError
+from experiments.common.experiment import Trained
+from experiments.common.records import newest_run
+from experiments.common.training import load_trained
+from experiments.depth.features import Labels
+from experiments.depth.record import Rows
+from experiments.depth.refine import likeness, probes, with_input
+from experiments.depth.settings import Speech
+from experiments.depth.train import quickly
+from experiments.speech_recognition.alphabet import BLANK
+from experiments.speech_recognition.batches import pad
+from experiments.speech_recognition.data import load
+from experiments.speech_recognition.experiment import EXPERIMENT
+from experiments.speech_recognition.model import stack_frames
+from experiments.speech_recognition.problem import ctc_loss
+
+_GROUPS, _MOST_WORDS = 4, 20
+
+
+def rows(settings: Speech) -> tuple[Rows, dict[str, Any]]:
+    """Return what measures each group of speakers.
+
+    Raises:
+      InputError: there is no trained run.
+    """
+    folder = Path(settings.run) if settings.run else newest_run(EXPERIMENT.runs, _is_an4)
+    if folder is None or not folder.is_dir():
+        raise InputError(
+            f"refine_speech: no trained run in {folder or EXPERIMENT.runs}; train one with "
+            "python -m experiments.speech_recognition --preset an4, or name one by --run"
+        )
+    trained = load_trained(EXPERIMENT, folder)
+    as_spoken = {"speeds": (1.0,), "data_dir": settings.data_dir}
+    data = load(dataclasses.replace(trained.config, **as_spoken))
+    spoken = zip(data.test.utterances, data.test.as_spoken, data.test.labels, strict=True)
+    by_speaker = sorted(spoken, key=lambda one: one[0].speaker)
+    speakers = list(dict.fromkeys(one[0].speaker for one in by_speaker))
+    made = {}
+    for i, group in enumerate(np.array_split(np.array(speakers), _GROUPS)):
+        chosen = [one for one in by_speaker if one[0].speaker in group]
+        made[f"speakers {i + 1}"] = partial(row, settings, trained, chosen)
+    return made, {"network": {"layers": trained.config.num_layers, "step": trained.best_step}}
+
+
+def _is_an4(config: Any) -> bool:
+    return config["data"] == "an4"
+
+
+def row(settings: Speech, trained: Trained, chosen: list[Any]) -> dict[str, Any]:
+    """Probe a group's utterances, by the trained network and by one as it is drawn."""
+    _, frames, labels = map(list, zip(*chosen, strict=True))
+    longest = max(map(len, frames))
+    batch = pad(frames, labels, [longest], max(map(len, labels)))
+    batch = jax.tree.map(jnp.asarray, batch)
+    model, found = trained.model, {}
+    placed = None
+    for name, params in (
+        ("trained", trained.params),
+        ("untrained", model.init(jax.random.key(0))),
+    ):
+        seen = jax.device_get(_look(model, params, batch))
+        if placed is None:  # by the trained network, for both
+            placed = _placed(settings, chosen, seen, trained.facts["characters"])
+        found[name] = {
+            "similarity": seen["similarity"].tolist(),
+            "probes": probes(seen["layers"], placed, jax.random.key(0)),
+        }
+    return found
+
+
+@quickly(static_argnums=0)
+def _look(model: Any, params: Any, batch: Any) -> dict[str, Any]:
+    """Return all layers, both directions side by side, and the alignment `[T, B, V]`."""
+    x, lengths = (
+        stack_frames(batch.frames, model.config.stack),
+        -(-batch.num_frames // model.config.stack),
+    )
+    layers = model._rnn.inspect(params.rnn, x, lengths=lengths)[2]
+    states = jnp.stack([jnp.concatenate(list(layer.state.h), axis=-1) for layer in layers])
+    logits, _ = model.apply(params, batch.frames, batch.num_frames)
+
+    def nats(logits: jax.Array) -> jax.Array:
+        return ctc_loss(logits, lengths, batch.labels, batch.num_labels).sum()
+
+    seen = with_input(x, states)
+    real = jnp.arange(len(x))[:, None] < lengths
+    return {
+        "layers": seen,
+        "similarity": likeness(seen, real),
+        "aligned": jax.nn.softmax(logits) - jax.grad(nats)(logits),
+        "lengths": lengths,
+        "x": x,
+    }
+
+
+def _placed(
+    settings: Speech, chosen: list[Any], seen: dict[str, Any], characters: str
+) -> dict[str, Labels]:
+    """Return the labels of all steps, `[T, B]`."""
+    x, path = seen["x"], seen["aligned"].argmax(axis=-1)
+    shape = path.shape
+    real = np.arange(shape[0])[:, None] < seen["lengths"]
+    sound = np.zeros(shape, np.int32)
+    spectra = x[real]
+    first = np.random.default_rng(0).choice(len(spectra), settings.num_classes, replace=False)
+    _, sound[real] = kmeans2(spectra, spectra[first], minit="matrix")
+    texts = [utterance.text for utterance, _, _ in chosen]
+    frequent = [word for word, _ in Counter(" ".join(texts).split()).most_common(_MOST_WORDS)]
+    letter, word = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    aligned = np.zeros(shape, bool)
+    for b, (_, _, labels) in enumerate(chosen):
+        found = nearest_letters(path[: seen["lengths"][b], b], labels)
+        if found is None:
+            continue
+        text = "".join(characters[label - 1] for label in labels)
+        starts = list(itertools.accumulate((c == " " for c in text), initial=0))[1:]
+        words = text.split(" ")
+        steps = slice(0, len(found))
+        aligned[steps, b] = np.array([text[i] != " " for i in found])
+        letter[steps, b] = labels[found]
+        index = [frequent.index(w) if w in frequent else -1 for w in words]
+        word[steps, b] = [index[starts[i]] for i in found]
+    return {
+        "sound": Labels(sound, settings.num_classes, real),
+        "letter": Labels(letter, 1 + len(characters), aligned),
+        "word": Labels(np.maximum(word, 0), _MOST_WORDS, aligned & (word >= 0)),
+    }
+
+
+def nearest_letters(path: Any, labels: Any) -> Any:
+    """Return for each step the place in the transcript that is written nearest, or None.
+
+    Args:
+      path: int `[T]`, the most probable label of each step.
+      labels: int `[N]`, the transcript.
+
+    Example:
+      >>> nearest_letters(np.array([0, 3, 3, 0, 0, 5]), np.array([3, 5])).tolist()
+      [0, 0, 0, 0, 1, 1]
+    """
+    new = (path != BLANK) & (path != np.concatenate([[BLANK], path[:-1]]))
+    at = np.flatnonzero(new)
+    if not np.array_equal(path[at], labels):
+        return None
+    return np.abs(np.arange(len(path))[:, None] - at).argmin(axis=1)
