@@ -119,11 +119,21 @@ def likeness(layers: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     return jax.vmap(jax.vmap(alike, (None, 0)), (0, None))(layers, layers)
 
 
-def probes(layers: jax.Array, labels: Mapping[str, Labels], key: jax.Array) -> dict[str, Any]:
-    """Return by feature the accuracy of each layer `[1 + L]`, and that with shuffled labels."""
+def probes(
+    layers: jax.Array, labels: Mapping[str, Labels], key: jax.Array, folds: Any = None
+) -> dict[str, Any]:
+    """Return by feature the accuracy of each layer `[1 + L]`, and that with shuffled labels.
+
+    Args:
+      layers: `[1 + L, T, B, W]`.
+      labels: by feature, `[T, B]`.
+      key: for the shuffling.
+      folds: int `[T, B]`; None: stretches of the steps.
+    """
     most = max(one.num_classes for one in labels.values())  # of all: one program
     found = {
-        name: _probe(most, layers, one.classes, one.counted, key) for name, one in labels.items()
+        name: _probe(most, layers, one.classes, one.counted, key, folds)
+        for name, one in labels.items()
     }
     return {
         name: {
@@ -136,8 +146,8 @@ def probes(layers: jax.Array, labels: Mapping[str, Labels], key: jax.Array) -> d
 
 
 @quickly(static_argnums=0)
-def _probe(num_classes: int, layers: Any, classes: Any, counted: Any, key: Any) -> analysis.Probe:
+def _probe(num_classes: int, layers: Any, classes: Any, counted: Any, key: Any, folds: Any) -> Any:
     def of_layer(layer: jax.Array) -> analysis.Probe:
-        return analysis.probe(layer, jnp.asarray(classes), num_classes, key, mask=counted)
+        return analysis.probe(layer, classes, num_classes, key, mask=counted, folds=folds)
 
     return jax.lax.map(of_layer, layers)

@@ -46,11 +46,11 @@ class Long:
     """What is equal at all depths."""
     units: Count = 32
     """Of a layer; with equal parameters, those of two layers of so many."""
-    lags: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
+    lags: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
     num_items: Count = 4
     num_seeds: Count = 3
     learning_rates: tuple[float, ...] = (1e-2, 3e-3)
-    steps: Count = 600
+    steps: Count = 1000
     batch_size: Count = 32
 
 
@@ -66,7 +66,7 @@ class Trainable:
     hidden_size: Count = 32
     num_seeds: Count = 4
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-    steps: Count = 400
+    steps: Count = 600
     batch_size: Count = 16
     length: Count = 32
 

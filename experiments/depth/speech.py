@@ -14,9 +14,9 @@ and groups of speakers that it has not heard take the place of seeds.
 """
 
 import dataclasses
-import itertools
 from collections import Counter
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,13 @@ from experiments.depth.refine import likeness, probes, with_input
 from experiments.depth.settings import Speech
 from experiments.depth.train import quickly
 from experiments.speech_recognition.alphabet import BLANK
-from experiments.speech_recognition.batches import pad
+from experiments.speech_recognition.batches import Examples, pad
 from experiments.speech_recognition.data import load
 from experiments.speech_recognition.experiment import EXPERIMENT
 from experiments.speech_recognition.model import stack_frames
 from experiments.speech_recognition.problem import ctc_loss
 
-_GROUPS, _MOST_WORDS = 4, 20
+_GROUPS, _FOLDS, _MOST_WORDS = 4, 5, 20
 
 
 def rows(settings: Speech) -> tuple[Rows, dict[str, Any]]:
@@ -58,14 +58,14 @@ def rows(settings: Speech) -> tuple[Rows, dict[str, Any]]:
         )
     trained = load_trained(EXPERIMENT, folder)
     as_spoken = {"speeds": (1.0,), "data_dir": settings.data_dir}
-    data = load(dataclasses.replace(trained.config, **as_spoken))
-    spoken = zip(data.test.utterances, data.test.as_spoken, data.test.labels, strict=True)
-    by_speaker = sorted(spoken, key=lambda one: one[0].speaker)
-    speakers = list(dict.fromkeys(one[0].speaker for one in by_speaker))
-    made = {}
-    for i, group in enumerate(np.array_split(np.array(speakers), _GROUPS)):
-        chosen = [one for one in by_speaker if one[0].speaker in group]
-        made[f"speakers {i + 1}"] = partial(row, settings, trained, chosen)
+    part = load(dataclasses.replace(trained.config, **as_spoken)).test
+    speakers = [utterance.speaker for utterance in part.utterances]
+    groups = np.array_split(np.array(sorted(set(speakers))), _GROUPS)
+    look = cache(partial(_look_at_all, settings, trained, part))
+    made = {
+        f"speakers {i + 1}": partial(row, look, np.isin(speakers, group))
+        for i, group in enumerate(groups)
+    }
     return made, {"network": {"layers": trained.config.num_layers, "step": trained.best_step}}
 
 
@@ -73,26 +73,35 @@ def _is_an4(config: Any) -> bool:
     return config["data"] == "an4"
 
 
-def row(settings: Speech, trained: Trained, chosen: list[Any]) -> dict[str, Any]:
+def row(look: Callable[[], Any], is_in: Any) -> dict[str, Any]:
     """Probe a group's utterances, by the trained network and by one as it is drawn."""
-    _, frames, labels = map(list, zip(*chosen, strict=True))
-    longest = max(map(len, frames))
-    batch = pad(frames, labels, [longest], max(map(len, labels)))
-    batch = jax.tree.map(jnp.asarray, batch)
-    model, found = trained.model, {}
-    placed = None
-    for name, params in (
-        ("trained", trained.params),
-        ("untrained", model.init(jax.random.key(0))),
-    ):
-        seen = jax.device_get(_look(model, params, batch))
-        if placed is None:  # by the trained network, for both
-            placed = _placed(settings, chosen, seen, trained.facts["characters"])
-        found[name] = {
-            "similarity": seen["similarity"].tolist(),
-            "probes": probes(seen["layers"], placed, jax.random.key(0)),
+    seen, placed = look()
+    chosen = {name: one._replace(counted=one.counted & is_in) for name, one in placed.items()}
+    shape = placed["sound"].classes.shape
+    folds = np.broadcast_to((np.cumsum(is_in) % _FOLDS).astype(np.int32), shape)  # whole utterances
+    return {
+        name: {
+            "similarity": np.asarray(alike(one["layers"], chosen["sound"].counted)).tolist(),
+            "probes": probes(one["layers"], chosen, jax.random.key(0), folds),
         }
-    return found
+        for name, one in seen.items()
+    }
+
+
+alike = quickly()(likeness)
+
+
+def _look_at_all(settings: Speech, trained: Trained, part: Examples) -> tuple[Any, Any]:
+    """Return what the trained and the untrained network make of all utterances, and the labels."""
+    frames, labels = part.as_spoken, part.labels
+    batch = pad(frames, labels, [max(map(len, frames))], max(map(len, labels)))
+    batch = jax.tree.map(jnp.asarray, batch)
+    untrained = trained.model.init(jax.random.key(0))
+    seen = {
+        name: jax.device_get(_look(trained.model, params, batch))
+        for name, params in (("trained", trained.params), ("untrained", untrained))
+    }
+    return seen, _placed(settings, part, seen["trained"], trained.facts["characters"])
 
 
 @quickly(static_argnums=0)
@@ -109,11 +118,8 @@ def _look(model: Any, params: Any, batch: Any) -> dict[str, Any]:
     def nats(logits: jax.Array) -> jax.Array:
         return ctc_loss(logits, lengths, batch.labels, batch.num_labels).sum()
 
-    seen = with_input(x, states)
-    real = jnp.arange(len(x))[:, None] < lengths
     return {
-        "layers": seen,
-        "similarity": likeness(seen, real),
+        "layers": with_input(x, states),
         "aligned": jax.nn.softmax(logits) - jax.grad(nats)(logits),
         "lengths": lengths,
         "x": x,
@@ -121,7 +127,7 @@ def _look(model: Any, params: Any, batch: Any) -> dict[str, Any]:
 
 
 def _placed(
-    settings: Speech, chosen: list[Any], seen: dict[str, Any], characters: str
+    settings: Speech, part: Examples, seen: dict[str, Any], characters: str
 ) -> dict[str, Labels]:
     """Return the labels of all steps, `[T, B]`."""
     x, path = seen["x"], seen["aligned"].argmax(axis=-1)
@@ -131,22 +137,22 @@ def _placed(
     spectra = x[real]
     first = np.random.default_rng(0).choice(len(spectra), settings.num_classes, replace=False)
     _, sound[real] = kmeans2(spectra, spectra[first], minit="matrix")
-    texts = [utterance.text for utterance, _, _ in chosen]
-    frequent = [word for word, _ in Counter(" ".join(texts).split()).most_common(_MOST_WORDS)]
+    said = Counter(" ".join(part.texts).split())
+    frequent = [word for word, _ in said.most_common(_MOST_WORDS)]
     letter, word = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
     aligned = np.zeros(shape, bool)
-    for b, (_, _, labels) in enumerate(chosen):
+    for b, labels in enumerate(part.labels):
         found = nearest_letters(path[: seen["lengths"][b], b], labels)
         if found is None:
             continue
         text = "".join(characters[label - 1] for label in labels)
-        starts = list(itertools.accumulate((c == " " for c in text), initial=0))[1:]
+        word_at = np.cumsum([c == " " for c in text])
         words = text.split(" ")
         steps = slice(0, len(found))
         aligned[steps, b] = np.array([text[i] != " " for i in found])
         letter[steps, b] = labels[found]
         index = [frequent.index(w) if w in frequent else -1 for w in words]
-        word[steps, b] = [index[starts[i]] for i in found]
+        word[steps, b] = [index[word_at[i]] for i in found]
     return {
         "sound": Labels(sound, settings.num_classes, real),
         "letter": Labels(letter, 1 + len(characters), aligned),
