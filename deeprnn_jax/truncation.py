@@ -12,7 +12,6 @@ from deeprnn_jax.checks import check_size
 from deeprnn_jax.deep import DeepParams, DeepRNN, DeepState
 from deeprnn_jax.meshes import explicit_mesh, vary_as, with_automatic_axes
 from deeprnn_jax.running import is_staged
-from deeprnn_jax.schedules.rules import rules_of
 from deeprnn_jax.schedules.schedule import Schedule
 from deeprnn_jax.sequences import Steps, make_steps
 from deeprnn_jax.types import Array
@@ -87,7 +86,7 @@ def truncated(
     x, lengths, mask, resets = arguments.as_arrays(x, lengths, mask, resets)
     arguments.choose_key("truncated", key, train, rnn.plan.is_stochastic)
     steps = make_steps(lengths, mask, resets, x.shape[0])
-    schedules.choose("truncated", rnn.plan, schedule, x.shape, rules_of(x), lambda: 0)
+    schedules.named("truncated", rnn.plan, schedule)
     arguments.choose_checkpoints("truncated", checkpoint_every, chunk_size)
     options = {"train": train, "schedule": schedule, "checkpoint_every": checkpoint_every}
     arrays = params, x, state, steps, key

@@ -109,7 +109,7 @@ def bind_parts(
     parts: Parts,
     operands: Sequence[Array],
     params: dict[str, Any],
-    bind_one: Callable[[Part, list[Array], dict[str, Any]], list[Array]] = bind_part,
+    bind_one: Callable[..., list[Array]] = bind_part,
 ) -> list[Array]:
     """Give the outputs of a recurrence from those of its parts.
 
@@ -121,11 +121,7 @@ def bind_parts(
     """
     names = ("jaxpr", "num_consts", "num_carry", "length", "reverse")
     settings = {name: params[name] for name in names}
-
-    def run_one(one: Part, given: list[Array]) -> list[Array]:
-        return bind_one(one, given, params)
-
-    return run_in_parts(parts, run_one, *operands, **settings)
+    return run_in_parts(parts, partial(bind_one, params=params), *operands, **settings)
 
 
 def parts_of(params: dict[str, Any]) -> Parts | None:

@@ -40,8 +40,13 @@ def choose(
       rules: the platform's.
       largest_field: gives how many numbers the largest array of a state has for a row.
     """
+    return named(function, plan, name) or _choose_itself(plan, shape, rules, largest_field)
+
+
+def named(function: str, plan: Plan, name: Any) -> Schedule | None:
+    """Give the schedule that a caller names, None of "auto", or raise ValueError."""
     if isinstance(name, str) and name == "auto":
-        return _choose_itself(plan, shape, rules, largest_field)
+        return None
     chosen = SCHEDULES.get(name) if isinstance(name, str) else name
     if not isinstance(chosen, Schedule):
         raise ValueError(
@@ -61,6 +66,8 @@ def _choose_itself(
     if plan.image_shape:  # not measured for images, whose step is no small one
         return LAYERWISE
     length, rows = shape[0], math.prod(shape[1:-1])
+    if not isinstance(length, int) or not isinstance(rows, int):  # symbolic
+        return LAYERWISE
     width = max(cell.output_size for cell in plan.cells)
     if rules.prefer_wavefront(len(plan.layers), rows, width, length):
         return WAVEFRONT if WAVEFRONT.refuse(plan) is None else LAYERWISE

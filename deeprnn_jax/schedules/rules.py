@@ -35,7 +35,7 @@ class Rules(NamedTuple):
             return self.layers_written_out_of_a_step
         return self.layers_written_out
 
-    def prefer_wavefront(self, num_layers: int, num_rows: Any, width: int, num_steps: Any) -> bool:
+    def prefer_wavefront(self, num_layers: int, num_rows: int, width: int, num_steps: int) -> bool:
         """Tell whether "auto" goes by diagonals where the network can.
 
         Only where both a train step and a forward pass gain: where a step is so small that its
@@ -59,18 +59,15 @@ class Rules(NamedTuple):
 
         Args:
           num_layers: L.
-          num_rows: B, all batch axes together; without those that `jax.vmap` adds. It and T
-            may be symbolic: then the network stays layer by layer.
+          num_rows: B, all batch axes together; without those that `jax.vmap` adds.
           width: the widest layer's output.
           num_steps: T.
         """
         if self.wavefront_layers is None or num_layers < self.wavefront_layers:
             return False
-        if not isinstance(num_rows, int) or not isinstance(num_steps, int):
-            return False
         return num_rows >= 4 and num_rows * width <= 128 and num_steps >= 8 * num_layers
 
-    def prefer_parallel(self, num_rows: Any, width: int, num_steps: Any) -> bool:
+    def prefer_parallel(self, num_rows: int, width: int, num_steps: int) -> bool:
         """Tell whether "auto" does all steps at once where all cells are affine.
 
         Where a step is so small that its loop costs more than its arithmetic. parallel /
@@ -96,8 +93,6 @@ class Rules(NamedTuple):
             they are many, and each is stacked: a train step takes 3 to 5 times as long.
           num_steps: T.
         """
-        if not isinstance(num_rows, int) or not isinstance(num_steps, int):
-            return False
         return 0 < num_rows * width <= self.parallel_units and num_steps >= 32
 
 

@@ -46,6 +46,7 @@ CELLS: dict[str, Callable[[int], drnn.Cell]] = {
     "sru": drnn.sru,
     "diagonal_lstm": drnn.diagonal_lstm,
 }
+PARTS = ("scan", "layers", "matrix", "rules")
 ASSOCIATIVE = ("min_gru", "lru", "rg_lru")  # those that `associative_layer` has
 RULES = (  # (T, B, H)
     *((32, 1, 64), (256, 1, 64), (2048, 1, 64), (64, 4, 32), (1024, 2, 64), (2048, 1, 128)),
@@ -145,6 +146,17 @@ def scan_row(steps: int, width: int, rounds: int) -> dict[str, Any]:
     return row
 
 
+def operands(rnn: drnn.DeepRNN, steps: int, batch: int, size: int) -> tuple[Any, Any]:
+    """Give a network's parameters, and a sequence."""
+    x = jax.random.normal(jax.random.key(1), (steps, batch, size))
+    return rnn.init(jax.random.key(0), size), x
+
+
+def run_by(rnn: drnn.DeepRNN, schedule: str) -> Callable[[Any, Any], Any]:
+    """Give a network's output by a schedule."""
+    return lambda params, x: rnn.apply(params, x, schedule=schedule)[1]
+
+
 def step_row(
     rnn: drnn.DeepRNN,
     name: str,
@@ -155,13 +167,13 @@ def step_row(
     rounds: int,
 ) -> dict[str, Any]:
     """Time a train step of a network by several schedules."""
-    params = rnn.init(jax.random.key(0), size)
-    x = jax.random.normal(jax.random.key(1), (steps, batch, size))
+    params, x = operands(rnn, steps, batch, size)
     calls = {
-        schedule: (train_step(lambda p, x, s=schedule: rnn.apply(p, x, schedule=s)[1]), (params, x))
+        schedule: (train_step(run_by(rnn, schedule)), (params, x))
         for schedule in schedules
+        if schedule != "associative"
     }
-    if name in ASSOCIATIVE:
+    if "associative" in schedules:
 
         def apply(params: Any, x: Any) -> Any:
             for layer in params.layers:
@@ -176,7 +188,9 @@ def step_row(
 def layer_row(name: str, *sizes: int) -> dict[str, Any]:
     """Time a row of `layers`."""
     rnn = drnn.deep_rnn(CELLS[name](sizes[2]), num_layers=2)
-    return step_row(rnn, name, ("layerwise", "parallel", "reference"), *sizes)
+    schedules = ["layerwise", "parallel", "reference"]
+    schedules += ["associative"] * (name in ASSOCIATIVE)
+    return step_row(rnn, name, schedules, *sizes)
 
 
 def matrix_row(name: str, *sizes: int) -> dict[str, Any]:
@@ -189,14 +203,10 @@ def rule_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict[
     """Time a row of `rules`: the train step, and the forward pass."""
     rnn = drnn.deep_rnn(CELLS[name](size), num_layers=2)
     schedules = ("layerwise", "parallel")
-    row = step_row(rnn, "", schedules, steps, batch, size, rounds)
-    params = rnn.init(jax.random.key(0), size)
-    x = jax.random.normal(jax.random.key(1), (steps, batch, size))
-    calls = {
-        schedule: (jax.jit(lambda p, x, s=schedule: rnn.apply(p, x, schedule=s)[1]), (params, x))
-        for schedule in schedules
-    }
-    row |= {"cell": name, "forward_ms": ratios(calls, rounds)}
+    row = step_row(rnn, name, schedules, steps, batch, size, rounds)
+    both = operands(rnn, steps, batch, size)
+    calls = {schedule: (jax.jit(run_by(rnn, schedule)), both) for schedule in schedules}
+    row["forward_ms"] = ratios(calls, rounds)
     for kind in ("train_step", "forward"):
         ms = row[f"{kind}_ms"]
         row[f"{kind}_ratio"] = round(ms["parallel"] / ms["layerwise"], 2)
@@ -206,12 +216,7 @@ def rule_row(name: str, steps: int, batch: int, size: int, rounds: int) -> dict[
 def main(args: list[str]) -> None:
     """Run what is asked for, print a line a row, and write the results."""
     quick = "--quick" in args
-    parts = [one for one in args if not one.startswith("-")] or [
-        "scan",
-        "layers",
-        "matrix",
-        "rules",
-    ]
+    parts = [one for one in args if not one.startswith("-")] or PARTS
     rounds = 2 if quick else 7
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in parts:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tyro
 
 from experiments.common.command import plain_errors
+from experiments.common.errors import InputError
 from experiments.common.experiment import Experiment
 from experiments.common.metrics import curve_of, read_metrics
 from experiments.common.plots import learning_curve
@@ -94,6 +95,34 @@ def markdown(*rows: Sequence[Any]) -> str:
     """Return rows as a table in Markdown, the first one as its head."""
     head, *others = (f"| {' | '.join(map(str, row))} |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *others])
+
+
+# Between them a README shows what a command writes.
+BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
+
+
+def fill(readme: Path, text: str) -> None:
+    """Put a text between the marks in a README, in place of what is there."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
+
+
+def newest(runs: Path, preset: str, what: str) -> Path:
+    """Return the newest folder of a preset.
+
+    Args:
+      runs: where all are.
+      preset: the end of its name.
+      what: what is not there if none is, as in `depth: no measurement`.
+
+    Raises:
+      InputError: there is none.
+    """
+    folders = sorted(runs.glob(f"[0-9]*-[0-9]*-{preset}"))
+    if not folders:
+        raise InputError(f"{what} of {preset} in {runs}; start one")
+    return folders[-1]
 
 
 @contextlib.contextmanager

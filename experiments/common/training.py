@@ -71,7 +71,7 @@ def train(
     described = {"facts": facts, "data_sha256": data.digest}
     in_first(functools.partial(run_folder.open_run, folder, config, **described, resume=resume))
     # Compiled whole: otherwise some fifty small programs are, one after the other.
-    state = jax.jit(initial, compiler_options=_ONCE)()
+    state = jax.jit(initial, compiler_options=ONCE)()
     many = bool(state.step.ndim)
     training = _training(experiment, config, problem, folder, spread, many)
     fitted = start(training, state, resume=resume)
@@ -176,7 +176,7 @@ def load_trained(
 # What runs once need not be fast: with these, the first state of translation's preset
 # multi30k takes 7.2 s of processor time to compile and draw in place of 12.7; the same
 # numbers, to rounding. What XLA_FLAGS names stays as it is there.
-_ONCE: Any = {
+ONCE: Any = {
     name: value
     for name, value in (
         ("xla_backend_optimization_level", 1),

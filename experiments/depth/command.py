@@ -99,18 +99,6 @@ def _of(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in names}
 
 
-def newest(preset: str) -> Path:
-    """Return the folder of the newest measurement of a preset.
-
-    Raises:
-      InputError: there is none.
-    """
-    folders = sorted(RUNS.glob(f"[0-9]*-[0-9]*-{preset}"))
-    if not folders:
-        raise InputError(f"depth: no measurement of {preset} in {RUNS}; start one")
-    return folders[-1]
-
-
 def run(settings: Settings, folder: Path) -> None:
     """Measure, and write the record, its table and its picture."""
     if isinstance(settings, Expressive):
@@ -131,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
         all_settings = settings_of(measurement)
         folder = measurement.workdir
         if measurement.resume and folder is None:
-            folder = newest(measurement.preset)
+            folder = sweep.newest(RUNS, measurement.preset, "depth: no measurement")
         with run_folder_for(folder, RUNS, measurement.preset) as workdir:
             for settings in all_settings:
                 run(settings, workdir)

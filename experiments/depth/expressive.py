@@ -20,6 +20,7 @@ from experiments.common.updates import num_parameters
 from experiments.depth.characters import load_text
 from experiments.depth.intervals import over_seeds, shown
 from experiments.depth.network import equal_width
+from experiments.depth.record import by_depth
 from experiments.depth.settings import Expressive
 from experiments.text_generation import batches, problem
 from experiments.text_generation.config import Config
@@ -150,10 +151,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 def by_cell(content: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
     """Return the rows by cell and depth."""
-    lines: dict[str, dict[int, Any]] = {}
-    for row in content["rows"]:
-        lines.setdefault(row["cell"], {})[row["num_layers"]] = row
-    return lines
+    return by_depth(content["rows"], lambda row: row["cell"])
 
 
 def draw(path: Path, content: Mapping[str, Any], _: Mapping[str, Path]) -> None:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-LEVEL = 0.95
+from experiments.common.intervals import student_half
 
 Figure = Mapping[str, Any]  # mean, half (of the interval, None of a single seed), each
 
@@ -23,7 +22,7 @@ def over_seeds(values: Any) -> dict[str, Any]:
     half = None
     if len(values) > 1:
         error = values.std(ddof=1) / np.sqrt(len(values))
-        half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * error)
+        half = student_half(error, len(values) - 1)
     return {"mean": float(values.mean()), "half": half, "each": values.tolist()}
 
 
@@ -44,7 +43,7 @@ def difference(a: Figure, b: Figure) -> dict[str, Any]:
     if not parts.sum():
         return {"mean": mean, "half": 0.0}
     freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(x), len(y)]) - 1)).sum()
-    return {"mean": mean, "half": float(stats.t.ppf(0.5 + LEVEL / 2, freedom) * parts.sum() ** 0.5)}
+    return {"mean": mean, "half": student_half(parts.sum() ** 0.5, freedom)}
 
 
 def shown(figure: Figure, digits: int = 1, scale: float = 1.0) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.common.plots import figure
 from experiments.depth.intervals import over_seeds
-from experiments.depth.summary import accuracy_of, found_in, seeds_of
+from experiments.depth.summary import accuracy_of, baseline_of, found_in, seeds_of
 
 _LINES = ("-", "--", "-.", ":")
 
@@ -24,8 +24,7 @@ def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
             means, halves = _by_layer(accuracy_of(record, name, kind))
             layers = np.arange(len(means))
             one.errorbar(layers, means, halves, ls=style, color="0", capsize=2, label=kind)
-        shuffled = np.mean([row["trained"]["probes"][name]["baseline"] for row in seeds_of(record)])
-        one.axhline(100 * shuffled, color="0.5", ls=":", label="shuffled labels")
+        one.axhline(baseline_of(record, name), color="0.5", ls=":", label="shuffled labels")
         one.set(title=name, xticks=range(len(layers)))
     for one in axes[-1]:
         one.set_xlabel("layer (0: the input)")

@@ -1,7 +1,7 @@
 """What has been measured: rows by name in one JSON file, each measured once."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,16 @@ from experiments.depth.settings import Settings
 
 Rows = Mapping[str, Callable[[], dict[str, Any]]]
 _WHERE = frozenset({"data_dir", "run"})  # where files lie says nothing of what is measured
+
+
+def by_depth(
+    rows: Iterable[Mapping[str, Any]], label: Callable[[Mapping[str, Any]], str]
+) -> dict[str, dict[int, Any]]:
+    """Return rows by their label and number of layers, in their order."""
+    found: dict[str, dict[int, Any]] = {}
+    for row in rows:
+        found.setdefault(label(row), {})[row["num_layers"]] = row
+    return found
 
 
 def measure(file: Path, settings: Settings, rows: Rows, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _look(model: Any, params: Any, batch: Any) -> dict[str, Any]:
         stack_frames(batch.frames, model.config.stack),
         -(-batch.num_frames // model.config.stack),
     )
-    layers = model._rnn.inspect(params.rnn, x, lengths=lengths)[2]
+    layers = model.rnn.inspect(params.rnn, x, lengths=lengths)[2]
     states = jnp.stack([jnp.concatenate(list(layer.state.h), axis=-1) for layer in layers])
     logits, _ = model.apply(params, batch.frames, batch.num_frames)
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from experiments.common import sweep
+from experiments.depth.expressive import by_cell, measured
 from experiments.depth.intervals import Figure, difference, over_seeds, shown, sign_of
+from experiments.depth.record import by_depth
 
 Record = Mapping[str, Any]
 _WORDS = {1: "rises", 0: "-", -1: "falls"}
@@ -28,6 +30,12 @@ def accuracy_of(record: Record, feature: str, kind: str) -> np.ndarray:
     return 100 * np.array([row[kind]["probes"][feature]["accuracy"] for row in rows])
 
 
+def baseline_of(record: Record, feature: str) -> float:
+    """Return the accuracy with shuffled labels in percent."""
+    rows = seeds_of(record)
+    return 100 * float(np.mean([row["trained"]["probes"][feature]["baseline"] for row in rows]))
+
+
 def slope_of(record: Record, feature: str, kind: str = "trained") -> dict[str, Any]:
     """Return points of accuracy a layer, from layer 1 to the last, over seeds."""
     accuracy = accuracy_of(record, feature, kind)[:, 1:]
@@ -45,13 +53,10 @@ def table_of_probes(record: Record) -> str:
     for name in names:
         accuracy = accuracy_of(record, name, "trained")
         cells = [shown(over_seeds(column)) for column in accuracy.T]
-        base = 100 * np.mean(
-            [row["trained"]["probes"][name]["baseline"] for row in seeds_of(record)]
-        )
         slope = slope_of(record, name)
         untrained = shown(slope_of(record, name, "untrained"), 2)
-        line = [name, f"{base:.1f}", *cells, shown(slope, 2), _WORDS[sign_of(slope)], untrained]
-        lines.append(line)
+        told = shown(slope, 2), _WORDS[sign_of(slope)], untrained
+        lines.append([name, f"{baseline_of(record, name):.1f}", *cells, *told])
     return sweep.markdown(head, *lines)
 
 
@@ -94,10 +99,10 @@ def horizons(record: Record) -> str:
 def table_of_lags(record: Record) -> str:
     """Return Markdown: a line a task, width and help, a column a depth."""
     depths = record["settings"]["depths"]
-    lines: dict[str, dict[int, Any]] = {}
-    for row in record["rows"].values():
-        name = f"{row['task']}, equal {row['equal']}, {row['helped_by']}"
-        lines.setdefault(name, {})[row["num_layers"]] = row
+    lines = by_depth(
+        record["rows"].values(),
+        lambda row: f"{row['task']}, equal {row['equal']}, {row['helped_by']}",
+    )
     body = [
         [name, *(_lag(of[n]["log2_longest"]) if n in of else "-" for n in depths)]
         for name, of in lines.items()
@@ -132,12 +137,9 @@ def long_dependencies(record: Record) -> str:
 
 def more_expressive(record: Record) -> str:
     """Say what each depth changes against one layer."""
-    lines: dict[str, dict[int, Any]] = {}
-    for row in record["rows"]:
-        lines.setdefault(row["cell"], {})[row["num_layers"]] = row
     words = []
-    for cell, of in lines.items():
-        figures = {n: row["test_nats"] or row["validation_nats"] for n, row in of.items()}
+    for cell, of in by_cell(record).items():
+        figures = {n: measured(row) for n, row in of.items()}
         best = min(figures, key=lambda n: figures[n]["mean"])
         shallow = figures[min(figures)]
         gain = difference(shallow, figures[best])
@@ -148,9 +150,7 @@ def more_expressive(record: Record) -> str:
 def table_of_shares(record: Record) -> str:
     """Return Markdown: a line a cell and help, a column a depth."""
     depths = record["settings"]["depths"]
-    lines: dict[str, dict[int, Any]] = {}
-    for row in record["rows"].values():
-        lines.setdefault(f"{row['cell']}, {row['helped_by']}", {})[row["num_layers"]] = row
+    lines = by_depth(record["rows"].values(), lambda row: f"{row['cell']}, {row['helped_by']}")
     body = [
         [
             name,

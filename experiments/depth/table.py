@@ -16,7 +16,6 @@ from experiments.common import sweep
 from experiments.common.errors import InputError
 from experiments.common.records import read_json
 from experiments.depth import expressive, summary
-from experiments.long_memory.table import fill
 
 RESULTS = Path(__file__).parents[1] / "results" / "depth"
 README = Path(__file__).parent / "README.md"
@@ -94,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
         text = "\n\n".join(sections(page.folder))
         if not text:
             raise InputError(f"table: there is no record in {page.folder}/*/; run a preset first")
-        fill(page.readme, text)
+        sweep.fill(page.readme, text)
         print(f"{text}\n\nfile: {page.readme}")
 
 

@@ -139,25 +139,13 @@ def figures(_: str, results: Results) -> dict[str, Any]:
     }
 
 
-def newest(preset: str) -> Path:
-    """Return the folder of the newest comparison of a preset.
-
-    Raises:
-      InputError: there is none.
-    """
-    folders = sorted(EXPERIMENT.runs.glob(f"[0-9]*-[0-9]*-{preset}"))
-    if not folders:
-        raise InputError(f"long_memory: no comparison of {preset} in {EXPERIMENT.runs}; start one")
-    return folders[-1]
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with sweep.command_line(Comparison, "long_memory", arguments) as comparison:
         preset, compared = preset_of(comparison), comparison_of(comparison)
         folder = comparison.workdir
         if comparison.resume and folder is None:
-            folder = newest(preset)
+            folder = sweep.newest(EXPERIMENT.runs, preset, "long_memory: no comparison")
         with run_folder_for(folder, EXPERIMENT.runs, preset) as workdir:
             sweep.run(compared, workdir)
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from numpy.typing import NDArray
 
 from experiments.common.experiment import Problem, keys_of
 from experiments.common.optimizers import Optimizer, adamw_of
@@ -115,10 +114,3 @@ def score_all(model: Model, params: Any, examples: Examples) -> Scores:
         found = jax.device_get(_scores_of_each(model, params, part))
         parts.append(jax.tree.map(lambda leaf: leaf[..., : number - first], found))  # noqa: B023
     return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *parts)
-
-
-def over_seeds(values: NDArray[np.floating]) -> dict[str, Any]:
-    """Return a figure `[M]` as JSON: its mean, its deviation (of two or more) and each."""
-    values = np.asarray(values, np.float64)
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"value": float(values.mean()), "deviation": deviation, "each": values.tolist()}

@@ -22,7 +22,6 @@ from experiments.long_memory.report import shown
 
 RESULTS = Path(__file__).parents[1] / "results" / "long_memory"
 README = Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 RECORD, SPEED = "comparison.json", "speed.json"
 SPEED_LENGTHS = (1024, 16384, 65536)
 TASKS: tuple[str, ...] = get_args(TaskName)
@@ -181,13 +180,6 @@ def collect(folder: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def fill(readme: Path, text: str) -> None:
-    """Put a text between the marks in a README, in place of what is there."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
-
-
 @dataclasses.dataclass(frozen=True)
 class Collection:
     """Put all comparisons into one table, and say which cell can do what."""
@@ -209,7 +201,7 @@ def main(arguments: Sequence[str]) -> None:
         text = f"{table(rows, speeds)}\n\n{advice(rows)}"
         (folder / "table.md").write_text(text + "\n", encoding="utf-8")
         draw(folder / "table.png", rows)
-        fill(collection.readme, text)
+        sweep.fill(collection.readme, text)
         print(f"{text}\n\nfiles: {folder}/ (table.md, table.png), {collection.readme}")
 
 

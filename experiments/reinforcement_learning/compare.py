@@ -14,12 +14,12 @@ import numpy as np
 
 from experiments.common import plots, sweep
 from experiments.common.command import run_folder_for
-from experiments.common.errors import InputError
 from experiments.common.records import environment, write_json
 from experiments.reinforcement_learning.config import FRAMES, PRESETS, Config
 from experiments.reinforcement_learning.training import finished_or_trained, make_parts
 
 RUNS = Path("runs") / "reinforcement_learning"
+WHAT = "reinforcement_learning: no comparison"
 RECORD, TABLE, PICTURE = "comparison.json", "table.md", "learning_curve.png"
 
 if TYPE_CHECKING:
@@ -172,24 +172,12 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     picture.savefig(path, dpi=120)
 
 
-def newest(preset: str) -> Path:
-    """Return the folder of the newest comparison of a preset.
-
-    Raises:
-      InputError: there is none.
-    """
-    folders = sorted(RUNS.glob(f"[0-9]*-[0-9]*-{preset}"))
-    if not folders:
-        raise InputError(f"reinforcement_learning: no comparison of {preset} in {RUNS}; start one")
-    return folders[-1]
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with sweep.command_line(Comparison, "reinforcement_learning", arguments) as comparison:
         configs, folder = configs_of(comparison), comparison.workdir
         if comparison.resume and folder is None:
-            folder = newest(comparison.preset)
+            folder = sweep.newest(RUNS, comparison.preset, WHAT)
         with run_folder_for(folder, RUNS, comparison.preset) as workdir:
             run(configs, workdir)
 

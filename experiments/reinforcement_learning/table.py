@@ -15,7 +15,6 @@ from typing import Any
 from experiments.common import sweep
 from experiments.common.errors import InputError
 from experiments.common.records import read_json
-from experiments.long_memory.table import fill
 from experiments.reinforcement_learning.compare import PICTURE, RECORD, table
 
 RESULTS = Path(__file__).parents[1] / "results" / "reinforcement_learning"
@@ -86,7 +85,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with sweep.command_line(Collection, "reinforcement_learning.table", arguments) as collection:
         text = page(collection.folder)
-        fill(collection.readme, text)
+        sweep.fill(collection.readme, text)
         print(f"{text}\n\nfiles: {collection.readme}")
 
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.experiment import keys_of
+from experiments.common.intervals import mean_and_deviation
 from experiments.common.records import RESULT_FILE, environment, read_json, write_json
 from experiments.common.settings import as_stored
 from experiments.common.updates import num_parameters
-from experiments.long_memory.problem import over_seeds
 from experiments.reinforcement_learning.agent import Agent, Params, make_agent, memory_of
 from experiments.reinforcement_learning.config import Config
 from experiments.reinforcement_learning.environments import Environment, make_environment
@@ -180,7 +180,7 @@ def figures_of(config: Config, trained: Trained) -> dict[str, Any]:
     last = slice(-max(1, config.num_updates // 10), None)
     number = np.maximum(ended[:, last].sum(axis=1), 1)
     return {
-        "return": over_seeds(returns[:, last].sum(axis=1) / number),
+        "return": mean_and_deviation(returns[:, last].sum(axis=1) / number),
         "curve": {
             "step": [each * (int(part[-1]) + 1) for part in parts],
             "each": np.array(means).reshape(len(parts), -1).T.tolist(),

@@ -40,7 +40,8 @@ class Model:
     num_labels: int  # V, the blank counted in
 
     @property
-    def _rnn(self) -> drnn.DeepRNN:
+    def rnn(self) -> drnn.DeepRNN:
+        """The network of frames."""
         return make_network(self.config, bidirectional=self.config.bidirectional)
 
     @property
@@ -52,7 +53,7 @@ class Model:
         config, (rnn_key, readout_key) = self.config, jax.random.split(key)
         output_size = config.hidden_size * (2 if config.bidirectional else 1)
         return Params(
-            rnn=self._rnn.init(rnn_key, config.num_bands * config.stack),
+            rnn=self.rnn.init(rnn_key, config.num_bands * config.stack),
             readout=self._readout.init(readout_key, jnp.zeros((0, output_size))),
         )
 
@@ -78,9 +79,7 @@ class Model:
         if mask_key is not None:
             frames = spec_augment(mask_key, frames, num_frames, config)
         x, lengths = stack_frames(frames, config.stack), -(-num_frames // config.stack)
-        _, y = self._rnn.apply(
-            params.rnn, x, lengths=lengths, key=rnn_key, schedule=config.schedule
-        )
+        _, y = self.rnn.apply(params.rnn, x, lengths=lengths, key=rnn_key, schedule=config.schedule)
         y = dropout(y, config.dropout, dropout_key)
         # The loss is taken in float32.
         return self._readout.apply(params.readout, y).astype(jnp.float32), lengths

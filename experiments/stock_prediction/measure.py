@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from experiments.common.intervals import LEVEL, student_half
 
 Floats = NDArray[np.floating]
 
-LEVEL = 0.95
 NETWORK, ENSEMBLE = "network", "network, mean of seeds"
 
 
@@ -47,7 +47,7 @@ def over_seeds(values: Floats) -> Interval:
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
     error = values.std(ddof=1) / np.sqrt(len(values))
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * error)
+    half = student_half(error, len(values) - 1)
     return Interval(mean, mean - half, mean + half)
 
 

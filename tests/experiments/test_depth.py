@@ -10,6 +10,7 @@ import pytest
 
 from experiments.common.errors import InputError
 from experiments.common.records import read_json
+from experiments.common.sweep import BEGIN, END
 from experiments.common.updates import num_parameters
 from experiments.depth import command, expressive, long, settings, summary, table
 from experiments.depth.characters import load_text, next_character, windows
@@ -20,7 +21,6 @@ from experiments.depth.record import measure
 from experiments.depth.settings import PRESETS, Long, Refine, Trainable, checked
 from experiments.depth.speech import nearest_letters
 from experiments.depth.train import grid, train_members
-from experiments.long_memory.table import BEGIN, END
 from experiments.text_generation.model import build
 
 pytestmark = pytest.mark.xdist_group("depth")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.common import sweep
 from experiments.common.errors import InputError
 from experiments.common.optimizers import adamw_of
 from experiments.common.records import read_json, write_json
@@ -339,7 +340,7 @@ def test_the_command_goes_on_and_is_collected(compared, monkeypatch):
     assert (folder / RUN / "result.json").stat().st_mtime_ns == before
     assert len(list(folder.parent.glob("*/comparison.json"))) == 1
     readme = folder.parents[2] / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}old\n{table.END}after\n")
+    readme.write_text(f"before\n{sweep.BEGIN}old\n{sweep.END}after\n")
     for _ in range(2):
         table.main(["--folder", str(folder.parent), "--readme", str(readme)])
     text = readme.read_text()
@@ -347,7 +348,7 @@ def test_the_command_goes_on_and_is_collected(compared, monkeypatch):
     assert text.endswith("after\n")
     assert text.count("| elman, plain |") == 1
     assert "old" not in text
-    assert table.README.read_text().count(table.BEGIN) == 1
+    assert table.README.read_text().count(sweep.BEGIN) == 1
     assert "parity at 20, % (50.0)" in (folder.parent / "table.md").read_text()
     assert (folder.parent / "table.png").stat().st_size > 5000
 

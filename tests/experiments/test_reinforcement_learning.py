@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import deeprnn_jax as drnn
+from experiments.common import sweep
 from experiments.common.errors import InputError
 from experiments.common.records import read_json, write_json
 from experiments.reinforcement_learning import compare, speed, table
@@ -322,7 +323,7 @@ def test_resume_means_the_newest_comparison_of_the_preset(tmp_path, monkeypatch)
         compare.main(["--preset", "tmaze", "--resume"])
     for name in ("20250101-000000-tmaze", "20260101-000000-tmaze", "20270101-000000-default"):
         (compare.RUNS / name).mkdir(parents=True)
-    assert compare.newest("tmaze").name == "20260101-000000-tmaze"
+    assert sweep.newest(compare.RUNS, "tmaze", compare.WHAT).name == "20260101-000000-tmaze"
 
 
 def test_rows_of_a_comparison():
