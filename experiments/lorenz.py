@@ -29,9 +29,9 @@ import numpy as np
 
 import deeprnn_jax as drnn
 from experiments.common import plots, sweep
+from experiments.common.intervals import over_seeds, shown
 from experiments.common.records import environment, write_json
 from experiments.common.settings import Count, Positive, as_stored
-from experiments.depth.intervals import over_seeds, shown
 from experiments.depth.train import Learner, grid, train_members
 
 PUBLISHED = 0.9056, 0.0, -14.5723

@@ -1,7 +1,8 @@
 """Looking inside: how far gradients reach, how states move, what layers know.
 
-Pure functions over any network, any cell and any layer, under `jax.jit`, with any number of
-batch axes, in float32 and float64; memory does not grow with T but for what is given back.
+Pure functions over any cell and any layer, under `jax.jit`, with any number of batch axes, in
+float32 and float64. `gradient_flow` and `memory_horizon` take networks of two directions, the
+others of one; the number of states that are held does not grow with T, or as √T for gradients.
 
     gradient_flow(rnn, params, x, loss)              ‖dL/ds_t^l‖, [L, T, *B]
     memory_horizon(rnn, params, x, loss)             the same by lag, and how far it reaches

@@ -34,7 +34,8 @@ def gradient_flow(
         ‖dL/ds_t^l‖        s_t^l: all fields of layer l's state after step t, as one vector
 
     by all ways from there to the loss, through time and through the layers above; that of an
-    LSTM is (dL/dh_t, dL/dc_t). It is one backward pass of the reference schedule, which keeps
+    LSTM is (dL/dh_t, dL/dc_t), its fields as if they were free: dL/dc_t is what c_t does from step
+    t + 1 on, and not by way of h_t. It is one backward pass of the reference schedule, which keeps
     the norms alone: with `checkpoint_every="sqrt"` memory is some outputs `[T, *B, H]` a layer,
     and √T states.
 

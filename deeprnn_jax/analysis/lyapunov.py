@@ -201,12 +201,13 @@ def _spectrum(
     _, logs = lax.scan(advance, (start, q), (inputs, jnp.asarray(is_due)))
     counted = num_steps - transient
     blocks = max(1, min(num_blocks, counted // every))
-    return _averaged(logs[transient:], real[transient:], blocks)
+    # A step belongs to the block of the decomposition after it, in which its growth is seen.
+    seen = time[is_due][np.searchsorted(time[is_due], time[transient:])] - transient
+    return _averaged(logs[transient:], real[transient:], seen * blocks // counted, blocks)
 
 
-def _averaged(logs: Array, real: Array, num_blocks: int) -> Spectrum:
+def _averaged(logs: Array, real: Array, block: np.ndarray, num_blocks: int) -> Spectrum:
     """Average logs `[T, *B, K]` over real steps; errors by blocks of unequal numbers of them."""
-    block = jnp.arange(len(logs)) * num_blocks // len(logs)
     sums = jnp.zeros((num_blocks, *logs.shape[1:]), logs.dtype).at[block].add(logs)
     counts = jnp.zeros((num_blocks, *real.shape[1:]), logs.dtype)
     counts = counts.at[block].add(real.astype(logs.dtype))[..., None]

@@ -39,7 +39,7 @@ def online_gradients(
     the sum over a row's fields of unit j understood. Where each unit depends on its own past
     alone (`state_map`), each parameter has one number of memory a row and field, and the
     gradient is that of `jax.grad` through the whole sequence, to rounding. Memory does not grow
-    with T; it is *B times the parameters.
+    with T; it is *B times the state's fields times the parameters.
 
     Args:
       rnn: a network of one layer and direction, its cell's `state_map` "affine" or
@@ -175,7 +175,8 @@ def _repeat(tree: Any, axes: tuple[int, ...]) -> Any:
 def _units_of(rnn: DeepRNN, params: DeepParams, input_size: int) -> Any:
     """Give of each parameter the unit that it feeds, or -1: read off random steps.
 
-    Pulled back from ones, a parameter gets its derivative; from 1, 2, 3 ..., so many times it.
+    Pulled back from ones, a parameter gets its derivative; from 1, 2, 3 ..., so many times it, if
+    it feeds one unit. Three units' numbers may be one's in the mean: so are random ones not.
     """
     rng = np.random.default_rng(0)
     x_t = jax.ShapeDtypeStruct((input_size,), rnn.plan.precision.compute)
@@ -190,22 +191,24 @@ def _units_of(rnn: DeepRNN, params: DeepParams, input_size: int) -> Any:
             return jax.tree.leaves((rnn.step(p, state, x_t)[0], rnn.initial_state(p)))
 
         ends, pull = jax.vjp(fields, params)
-        numbers = [jnp.arange(1, len(h) + 1).astype(h.dtype) for h in ends]
-        return pull([jnp.ones_like(h) for h in ends])[0], pull(numbers)[0]
+        return tuple(pull([of[: len(h)].astype(h.dtype) for h in ends])[0] for of in numbers)
 
-    def unit(once: Any, by_number: Any) -> np.ndarray:
-        once, by_number = np.asarray(once), np.asarray(by_number)
-        best = np.argmax(np.abs(once), axis=0)[None]  # the draw in which it counts most
-        once, by_number = (np.take_along_axis(one, best, 0)[0] for one in (once, by_number))
-        feeds = np.abs(once) > 1e-6
-        number = by_number / np.where(feeds, once, 1)
-        if np.any(np.abs(number - np.rint(number))[feeds] > 0.05):
+    def unit(*pulled: Any) -> np.ndarray:
+        # of the draw in which it counts most
+        best = np.argmax(np.abs(pulled[2]), axis=0)[None]
+        once, counted, random = (np.take_along_axis(np.asarray(p), best, 0)[0] for p in pulled)
+        feeds = np.abs(random) > 1e-6
+        which = np.rint(counted / np.where(np.abs(once) > 1e-6, once, 1)).astype(int) - 1
+        expected = once * numbers[2][np.clip(which, 0, size - 1)]
+        if np.any(np.abs(random - expected)[feeds] > 1e-3 * np.abs(random)[feeds]):
             raise ValueError(
                 "online_gradients: each parameter must feed one unit of the state, but in cell "
                 f"{rnn.plan.cells[0].name!r} some feed more; use jax.grad"
             )
-        return np.where(feeds, np.rint(number).astype(int) - 1, -1)
+        return np.where(feeds, which, -1)
 
+    size = max(leaf.shape[-1] for leaf in jax.tree.leaves(shapes[1]))
+    numbers = np.ones(size), np.arange(1.0, size + 1), rng.uniform(1, 2, size)
     with jax.ensure_compile_time_eval():
         found = look(*drawn)
     return jax.tree.map(unit, *found)

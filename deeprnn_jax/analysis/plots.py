@@ -32,14 +32,15 @@ def plot_memory(memory: Memory) -> Any:
     figure, axes = _figure("plot_memory")
     by_lag, horizon = np.asarray(memory.by_lag), np.asarray(memory.horizon)
     num_layers, num_lags = by_lag.shape[:2]
-    rows = by_lag.reshape(num_layers, num_lags, -1)
+    rows, marked = by_lag.reshape(num_layers, num_lags, -1), False
     for layer, row in enumerate(rows):
         line = _geometric_mean(row)
         style = _style(layer, num_layers)
         axes.plot(np.arange(num_lags), line, label=f"layer {layer + 1}", **style)
         at = int(np.median(horizon.reshape(num_layers, -1)[layer]))
         if 0 < at < num_lags:
-            axes.plot(at, line[at], "o", color=style["color"], label=None if layer else "horizon")
+            axes.plot(at, line[at], "o", color=style["color"], label=None if marked else "horizon")
+            marked = True
     axes.set(xlabel="lag (steps before the last)", ylabel="gradient norm ‖dL/ds‖", yscale="log")
     return _finished(figure, axes)
 

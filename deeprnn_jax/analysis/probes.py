@@ -1,4 +1,4 @@
-"""What can be read off a layer: linear probes, and the likeness of two layers."""
+"""What can be read off a layer: linear probes, and the similarity of two layers."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from deeprnn_jax.types import Array
 class Probe(NamedTuple):
     """How well labels are read off features: shares of held-out rows, in [0, 1]."""
 
-    accuracy: Array  # [], the mean over folds
-    error: Array  # [], its standard error, over folds
+    accuracy: Array  # [], over all rows
+    error: Array  # [], its standard error, as if folds were independent
     baseline: Array  # [], the same with shuffled labels
     baseline_error: Array  # []
 
@@ -32,11 +32,11 @@ def probe(
 ) -> Probe:
     """Cross-validate a linear probe: are the classes linear in the features?
 
-        W = (Xᵀ X / n + l2 I)⁻¹ Xᵀ Y / n      X standardised, Y one-hot, centred: ridge regression
-        ŷ = argmax (W x + b)
+        S = Σ_c π_c Cov_c + l2 I      π_c, μ_c, Cov_c: share, mean and covariance of class c
+        ŷ = argmax_c  μ_cᵀ S⁻¹ x - μ_cᵀ S⁻¹ μ_c / 2 + log π_c
 
-    in closed form, of n training rows, from sums that all folds share. The baseline is all of it
-    again with the labels shuffled: what the probe gets from the classes' frequencies alone.
+    of the training rows, x standardised: linear discriminant analysis, in closed form. The baseline
+    is all of it again with the labels shuffled: what there is to get without the features.
     `jax.vmap` over layers `[L, N, H]`.
 
     Args:
@@ -45,10 +45,10 @@ def probe(
       num_classes: C.
       key: a random key, for the shuffling.
       mask: bool `[*N]`, True = a real row; None: all.
-      num_folds: K; each row is told by a probe of the other folds' rows.
+      num_folds: K; each row is classified by a probe of the other folds' rows.
       folds: int `[*N]`, each row's fold, in [0, K): give rows of one sequence the same, or the
         probe is tested on what it has nearly seen. None: equal stretches along the first axis.
-      l2: the penalty, over the variance of a feature.
+      l2: what is added to S, over the variance of a feature.
 
     Returns:
       `Probe(accuracy, error, baseline, baseline_error)`.
@@ -67,7 +67,9 @@ def probe(
 
     References:
       Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes".
-      Deviation: least squares in place of cross-entropy, which needs no iterations.
+      Deviation: Fisher's discriminant in place of cross-entropy, which needs iterations. Least
+      squares on one-hot labels would not do: a class that lies between others is never its argmax
+      (Hastie et al. 2009, "The elements of statistical learning", section 4.2).
     """
     _check_probe(features, labels, num_classes, key, folds, num_folds, l2)
     features = jnp.asarray(features)
@@ -94,28 +96,33 @@ def probe(
 def _cross_validate(
     x: Array, labels: Array, weight: Array, folds: Array, classes: int, num_folds: int, l2: float
 ) -> tuple[Array, Array]:
-    """Give how many rows of each fold are told right `[K, 2]`, for `labels [2, N]`, of how many."""
-    y = jnp.concatenate(jax.nn.one_hot(labels, classes, dtype=x.dtype), axis=-1)  # [N, 2*C]
+    """Give how many rows of each fold are right `[K, 2]`, for `labels [2, N]`, of how many."""
     total = jnp.maximum(jnp.sum(weight), 1)
     # one shift and scale for all folds: each takes its own mean off again
     x = (x - jnp.sum(x * weight[:, None], 0, keepdims=True) / total) * weight[:, None]
     deviation = jnp.sqrt(jnp.sum(x * x, 0, keepdims=True) / total)
     x = x / jnp.where(deviation > 0, deviation, jnp.ones_like(deviation))
+    y = jax.nn.one_hot(labels, classes, dtype=x.dtype)  # [2, N, C]
 
     def of_fold(fold: Array) -> tuple[Array, Array]:
         held_out = weight * (folds == fold).astype(x.dtype)
         train = weight - held_out
         n = jnp.maximum(jnp.sum(train), 1)
-        mean_x, mean_y = train[None] @ x / n, train[None] @ y / n
-        weighed = x * train[:, None]
-        gram = weighed.T @ x / n - mean_x.T @ mean_x
-        cross = weighed.T @ y / n - mean_x.T @ mean_y
-        w = jnp.linalg.solve(gram + l2 * jnp.eye(len(gram), dtype=x.dtype), cross)
-        scores = (x - mean_x) @ w + mean_y
-        guess = jnp.argmax(scores.reshape(-1, 2, classes), axis=-1)  # [N, 2]
-        return held_out @ (guess.astype(labels.dtype) == labels.T).astype(x.dtype), jnp.sum(
-            held_out
-        )
+        centred = x - train[None] @ x / n
+        weighed = centred * train[:, None]
+        covariance = weighed.T @ centred / n + l2 * jnp.eye(x.shape[1], dtype=x.dtype)
+
+        def right(y: Array, labels: Array) -> Array:
+            share = train[None] @ y / n  # [1, C]
+            # a class without rows has a mean of zero, and is never the most likely one
+            mean = weighed.T @ y / (n * jnp.maximum(share, 1 / n))
+            within = covariance - (mean * share) @ mean.T
+            w = jnp.linalg.solve(within, mean)
+            bias = jnp.log(share) - jnp.sum(mean * w, 0, keepdims=True) / 2
+            b = jnp.where(share > 0, bias, jnp.full_like(bias, -jnp.inf))
+            return held_out @ (jnp.argmax(centred @ w + b, -1) == labels).astype(x.dtype)
+
+        return jax.vmap(right)(y, labels), jnp.sum(held_out)
 
     return jax.lax.map(of_fold, jnp.arange(num_folds, dtype=jnp.int32))
 

@@ -8,6 +8,19 @@ from matplotlib.figure import Figure
 
 from experiments.common.metrics import curve_of, read_metrics
 
+_LINES, _MARKERS = ("-", "--", "-.", ":"), ("o", "^", "s", "x", "d")
+
+
+def style(i: int) -> dict[str, Any]:
+    """Return colour, dashes and marker of the line number i: twenty can be told apart in grey."""
+    return {
+        "color": f"C{i % 10}",
+        "linestyle": _LINES[i % 4],
+        "marker": _MARKERS[i % 5],
+        "markersize": 4,
+        "markevery": 0.1,
+    }
+
 
 def figure(
     columns: int = 1, rows: int = 1, size: tuple[float, float] = (7.0, 4.5), **options: Any

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 
 from experiments.common import run_folder
+from experiments.common.compiling import ONCE
 from experiments.common.devices import Spread, in_first, say, spread_over
 from experiments.common.errors import InputError
 from experiments.common.experiment import Experiment, Problem, Trained
@@ -171,19 +171,6 @@ def load_trained(
         )
         value = None
     return Trained(folder, config, facts, model, _params(config, state), step, value)
-
-
-# What runs once need not be fast: with these, the first state of translation's preset
-# multi30k takes 7.2 s of processor time to compile and draw in place of 12.7; the same
-# numbers, to rounding. What XLA_FLAGS names stays as it is there.
-ONCE: Any = {
-    name: value
-    for name, value in (
-        ("xla_backend_optimization_level", 1),
-        ("xla_llvm_disable_expensive_passes", True),
-    )
-    if name not in os.environ.get("XLA_FLAGS", "")
-}
 
 
 def first_state(

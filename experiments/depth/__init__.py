@@ -1,4 +1,4 @@
-"""Why deep: what is said of stacked recurrent layers, each sentence a measurement.
+"""Why deep: what is said of stacked recurrent layers, with a measurement for each sentence.
 
     python -m experiments.depth                      what layers know, and which train: offline
     python -m experiments.depth --preset refine      one measurement, in full
@@ -8,13 +8,13 @@
 | file | topic |
 |---|---|
 | `settings.py` | every measurement's settings, and the presets |
-| `characters.py`, `features.py` | text as ids and windows; what can be told of a character |
+| `characters.py`, `features.py` | text as ids and windows; labels of each character |
 | `network.py`, `train.py` | deep networks of equal parameters; many trained in one program |
 | `refine.py` | what each layer knows of the text, probed |
 | `speech.py` | the same of a network trained on AN4 |
 | `long.py` | the longest lag learned, by depth |
 | `expressive.py` | the validation loss by depth, at equal parameters |
 | `trainable.py` | which seeds and learning rates reach a bar, by depth |
-| `record.py`, `intervals.py` | rows that are measured once; means with intervals |
+| `record.py` | rows that are measured once |
 | `command.py`, `table.py`, `plots.py` | the command; the page; pictures |
 """

@@ -47,10 +47,15 @@ def windows(ids: Ids, rows: int, length: int) -> Window:
     return Window(whole[:-1], whole[1:])
 
 
-def pair_nats(data: Data, text: Ids) -> float:
-    """Return the nats a character of what knows the last character alone: a bar to be reached."""
-    p = witten_bell(data.train, text, 2, len(data.vocabulary))
-    return float(-np.log(p[1]).mean())
+def pair_nats(data: Data, rows: int, length: int) -> float:
+    """Return the nats a character of a table of pairs, on the labels of `windows(data.valid)`.
+
+    Such a table knows of all characters before the last one alone: the Witten-Bell model of
+    order 2 of the training text.
+    """
+    p = witten_bell(data.train, data.valid, 2, len(data.vocabulary))[1]
+    labels = places(len(data.valid), rows, length + 1)[1:]
+    return float(-np.log(p[labels]).mean())
 
 
 def nats_of(rnn: drnn.DeepRNN, vocab_size: int, params: Params, window: Window) -> jax.Array:

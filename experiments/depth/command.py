@@ -89,7 +89,7 @@ def settings_of(measurement: Measurement) -> list[Settings]:
     unused = sorted(set(given) - known)
     if unused:
         raise InputError(
-            f"Measurement: --preset {measurement.preset} has no {option(unused[0])}; leave it away"
+            f"Measurement: --preset {measurement.preset} has no {option(unused[0])}; omit it"
         )
     return [checked(dataclasses.replace(one, **_of(one, given))) for one in preset]
 

@@ -1,7 +1,8 @@
 """More expressive: the validation loss by depth, all networks of the same number of parameters.
 
 Each is a run of `experiments.text_generation`: what is done is not done again. All have the same
-steps, text and learning rate; nothing is tuned for one of them.
+steps, text and learning rate; nothing is tuned for one of them. The optimizer is that of
+`text_generation`, AdamW; of the preset `karpathy` RMSprop, with the steps of its learning rate.
 """
 
 import dataclasses
@@ -13,12 +14,13 @@ import jax
 import optax
 
 from experiments.common import plots, sweep
+from experiments.common.intervals import over_seeds, shown
+from experiments.common.networks import CELLS
 from experiments.common.optimizers import Optimizer
 from experiments.common.settings import as_stored
 from experiments.common.sweep import Results, Sweep
 from experiments.common.updates import num_parameters
 from experiments.depth.characters import load_text
-from experiments.depth.intervals import over_seeds, shown
 from experiments.depth.network import equal_width
 from experiments.depth.record import by_depth
 from experiments.depth.settings import Expressive
@@ -28,7 +30,8 @@ from experiments.text_generation.data import Data
 from experiments.text_generation.experiment import EXPERIMENT
 from experiments.text_generation.model import build
 
-NAMES = {"elman": "RNN", "lstm": "LSTM", "gru": "GRU"}
+NAMES = {name: name.replace("_", " ") for name in CELLS}
+NAMES |= {"elman": "RNN", "lstm": "LSTM", "gru": "GRU"}
 RECORD = "expressive.json"
 
 # Test nats of LSTMs of 128 units on War and Peace, by layers: Karpathy, Johnson and Fei-Fei
@@ -157,10 +160,10 @@ def by_cell(content: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
 def draw(path: Path, content: Mapping[str, Any], _: Mapping[str, Path]) -> None:
     """Draw the loss over the depth, a line a cell."""
     picture, axes = plots.figure(size=(5.5, 3.8))
-    for (cell, of), style in zip(by_cell(content).items(), ("-", "--", ":"), strict=False):
+    for i, (cell, of) in enumerate(by_cell(content).items()):
         found = [measured(row) for row in of.values()]
         means, halves = [f["mean"] for f in found], [f["half"] or 0.0 for f in found]
-        axes.errorbar(list(of), means, halves, label=NAMES[cell], capsize=3, marker="o", ls=style)
+        axes.errorbar(list(of), means, halves, label=NAMES[cell], capsize=3, **plots.style(i))
     axes.set(xlabel="layers", ylabel="nats a character", title=content["settings"]["data"])
     axes.set_xticks(content["settings"]["depths"])
     axes.grid(alpha=0.3)

@@ -1,6 +1,6 @@
-"""What can be told of each character of a text, from the text alone: labels for probes.
+"""Labels of each character of a text, from the text alone: what probes are asked for.
 
-| feature | what is told | needs |
+| feature | what is labelled | needs |
 |---|---|---|
 | `kind` | letter, white space or another sign | the character |
 | `place` | its place in the word, 1 to 8 and beyond | the word so far |
@@ -34,7 +34,7 @@ class Labels(NamedTuple):
 
     classes: Ints  # [N]
     num_classes: int
-    counted: NDArray[np.bool_]  # [N], False where there is nothing to tell
+    counted: NDArray[np.bool_]  # [N], False where there is no label
 
 
 def _words(text: str) -> list[tuple[int, int]]:
@@ -170,17 +170,15 @@ FEATURES: Mapping[str, Callable[[str], Labels]] = {
     "next 3": _later(3),
     "next 6": _later(6),
 }
-# Told by the character that is read, and no other.
-BASIC = ("kind",)
-_LEAST_SHARE = 0.01  # a class that nearly all have tells nothing
+_LEAST_SHARE = 0.01  # where nearly all are of one class there is nothing to predict
 
 
 def labels_of(text: str, names: tuple[str, ...] = tuple(FEATURES)) -> dict[str, Labels]:
     """Return the labels of a text's characters, of the features that it has something of."""
     found = {name: FEATURES[name](text) for name in names}
-    return {name: labels for name, labels in found.items() if _tells(labels)}
+    return {name: labels for name, labels in found.items() if _varies(labels)}
 
 
-def _tells(labels: Labels) -> bool:
+def _varies(labels: Labels) -> bool:
     counts = np.bincount(labels.classes[labels.counted], minlength=labels.num_classes)
     return counts.sum() > 0 and counts.max() <= (1 - _LEAST_SHARE) * counts.sum()

@@ -7,11 +7,13 @@
 
 At each lag networks are trained anew, all seeds at all rates side by side, on the same number of
 sequences. A seed has learned a lag that it has learned at any of the rates; its longest is the
-last before the first that it has not. Depths are compared at equal parameters and at equal
+last before the first that it has not: 0 where it has learned none, and the longest one tried
+where it might have learned a longer one. Depths are compared at equal parameters and at equal
 units a layer.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
@@ -20,11 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.depth.intervals import over_seeds
+from experiments.common.compiling import quickly
 from experiments.depth.network import as_input, equal_width, make_network, size_of
 from experiments.depth.record import Rows
 from experiments.depth.settings import Long
-from experiments.depth.train import Learner, grid, quickly, train_members
+from experiments.depth.train import Learner, grid, train_members
 from experiments.long_memory.config import Config
 from experiments.long_memory.problem import Scores, score
 from experiments.long_memory.tasks import MADE_TASKS, Examples
@@ -77,7 +79,6 @@ def row(settings: Long, task: str, width: str, helped_by: str, depth: int) -> di
         learned[i] = _learned(settings, task, lag, rnn, sizes[0])
         if not learned[i].any():
             break
-    longest = longest_lags(learned, settings.lags)
     return {
         "task": task,
         "equal": width,
@@ -85,9 +86,7 @@ def row(settings: Long, task: str, width: str, helped_by: str, depth: int) -> di
         "num_layers": depth,
         "units": units,
         "parameters": size_of(rnn, sizes[0]),
-        "longest": longest,
-        # Of a seed that has learned none: half of the shortest.
-        "log2_longest": over_seeds(np.log2([lag or settings.lags[0] / 2 for lag in longest])),
+        "longest": longest_lags(learned, settings.lags),
     }
 
 
@@ -100,6 +99,16 @@ def longest_lags(learned: Any, lags: Sequence[int]) -> list[int]:
     """
     count = np.cumprod(learned, axis=0).sum(axis=0)
     return [int(lags[n - 1]) if n else 0 for n in count]
+
+
+def log2_of(longest: Sequence[int], lags: Sequence[int]) -> list[float]:
+    """Return logarithms of lags; of a seed that has learned none, that of half of the shortest."""
+    return [math.log2(lag or lags[0] / 2) for lag in longest]
+
+
+def is_capped(longest: Sequence[int], lags: Sequence[int]) -> bool:
+    """Return whether a seed has learned none of the lags, or all: its own longest is not known."""
+    return any(lag in (0, lags[-1]) for lag in longest)
 
 
 def _learned(settings: Long, task: str, lag: int, rnn: Any, num_features: int) -> np.ndarray:

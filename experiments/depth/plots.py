@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from experiments.common.intervals import over_seeds
 from experiments.common.plots import figure
-from experiments.depth.intervals import over_seeds
+from experiments.depth.long import log2_of
 from experiments.depth.summary import accuracy_of, baseline_of, found_in, seeds_of
 
 _LINES = ("-", "--", "-.", ":")
 
 
 def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
-    """Draw the probes' accuracy by layer, a picture a feature, and the layers' likeness."""
+    """Draw the probes' accuracy by layer, a picture a feature, and the layers' similarity."""
     names = found_in(record)
     columns = 4
     rows = -(-(len(names) + 1) // columns)
     picture, axes = figure(columns, rows, size=(2.6, 2.1), squeeze=False)
-    for one, name in zip(axes.flat, names, strict=False):
+    for one, name in zip(axes.flat[: len(names)], names, strict=True):
         for kind, style in (("trained", "-"), ("untrained", "--")):
             means, halves = _by_layer(accuracy_of(record, name, kind))
             layers = np.arange(len(means))
@@ -29,14 +30,14 @@ def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
     for one in axes[-1]:
         one.set_xlabel("layer (0: the input)")
     for one in axes[:, 0]:
-        one.set_ylabel("% told right")
+        one.set_ylabel("% correct, held out")
     axes[0, 0].legend(fontsize="x-small", frameon=False)
     alike = np.mean([row["trained"]["similarity"] for row in seeds_of(record)], axis=0)
     for empty in axes.flat[len(names) + 1 :]:
         empty.set_axis_off()
     last = axes.flat[len(names)]
     image = last.imshow(alike, vmin=0, vmax=1, cmap="Greys")
-    last.set(title="likeness of layers (CKA)", xticks=range(len(alike)), yticks=range(len(alike)))
+    last.set(title="similarity of layers (CKA)", xticks=range(len(alike)), yticks=range(len(alike)))
     picture.colorbar(image, ax=last)
     picture.savefig(path, dpi=110)
 
@@ -49,13 +50,14 @@ def draw_trainable(path: Path, record: Mapping[str, Any]) -> None:
         rows = [row for row in record["rows"].values() if row["cell"] == cell]
         helps = list(dict.fromkeys(row["helped_by"] for row in rows))
         for i, helped_by in enumerate(helps):
-            style = {"color": str(0.6 * i / len(helps)), "ls": _LINES[i % 4], "label": helped_by}
+            style = _style(i, len(helps)) | {"label": helped_by}
             of = {row["num_layers"]: row for row in rows if row["helped_by"] == helped_by}
-            means, halves = _figures([row["reached"] for row in of.values()], 100)
-            share.errorbar(list(of), means, halves, marker="o", capsize=3, **style)
+            shares = [100 * np.mean(row["reached"]) for row in of.values()]
+            share.plot(list(of), shares, marker="o", **style)
             deepest = of[max(of)]["gradient_norms"]
             norms.plot(1 + np.arange(len(deepest)), deepest, marker=".", **style)
-        share.set(xlabel="layers", ylabel="% of trainings that reach the bar", title=cell)
+        of_all = np.size(rows[0]["reached"])
+        share.set(xlabel="layers", ylabel=f"% of {of_all} that reach the bar", title=cell)
         share.set(ylim=(-5, 105))
         norms.set(xlabel="layer, of the deepest", ylabel="gradient norm, first step", title=cell)
         norms.set_yscale("log")
@@ -64,29 +66,35 @@ def draw_trainable(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def draw_long(path: Path, record: Mapping[str, Any]) -> None:
-    """Draw the longest lag learned by depth, for each task and width."""
+    """Draw the longest lag learned by depth, for each task and width: each seed, and their mean."""
+    lags = record["settings"]["lags"]
     groups = list(dict.fromkeys((r["task"], r["equal"]) for r in record["rows"].values()))
     picture, axes = figure(len(groups), size=(3.6, 3.2), squeeze=False, sharey=True)
     for one, group in zip(axes[0], groups, strict=True):
         rows = [row for row in record["rows"].values() if (row["task"], row["equal"]) == group]
-        for i, helped_by in enumerate(dict.fromkeys(row["helped_by"] for row in rows)):
+        helps = list(dict.fromkeys(row["helped_by"] for row in rows))
+        for i, helped_by in enumerate(helps):
             of = {row["num_layers"]: row for row in rows if row["helped_by"] == helped_by}
-            means, halves = _figures([row["log2_longest"] for row in of.values()])
-            style = {"color": str(0.4 * i), "ls": _LINES[i], "label": helped_by}
-            one.errorbar(list(of), means, halves, marker="o", capsize=3, **style)
+            seeds = [log2_of(row["longest"], lags) for row in of.values()]
+            style = _style(i, len(helps))
+            one.plot(list(of), np.mean(seeds, axis=1), label=helped_by, **style)
+            each = np.repeat(list(of), len(seeds[0]))
+            one.plot(each, np.ravel(seeds), color=style["color"], ls="", marker="os^x"[i % 4])
         one.set(xlabel="layers", title=f"{group[0]}, equal {group[1]}")
-        ticks = np.log2(record["settings"]["lags"])
-        one.set_yticks(ticks, list(map(str, record["settings"]["lags"])))
+        # Seeds on the two ends have learned none, or all: their own longest is not known.
+        names = ["none", *map(str, lags[:-1]), f"≥ {lags[-1]}"]
+        one.set_yticks(np.log2([lags[0] / 2, *lags]), names)
         one.grid(alpha=0.3)
     axes[0, 0].set_ylabel("longest lag learned (steps)")
     axes[0, 0].legend(fontsize="small", frameon=False)
     picture.savefig(path, dpi=110)
 
 
+def _style(i: int, number: int) -> dict[str, Any]:
+    return {"color": str(0.6 * i / number), "ls": _LINES[i % 4]}
+
+
 def _by_layer(values: np.ndarray) -> tuple[list[float], list[float]]:
-    return _figures([over_seeds(column) for column in values.T])
-
-
-def _figures(found: list[Any], scale: float = 1.0) -> tuple[list[float], list[float]]:
     """Return means and halves of intervals; of a single seed 0."""
-    return [scale * f["mean"] for f in found], [scale * (f["half"] or 0.0) for f in found]
+    found = [over_seeds(column) for column in values.T]
+    return [f["mean"] for f in found], [f["half"] or 0.0 for f in found]

@@ -11,7 +11,8 @@ from experiments.common.settings import as_stored
 from experiments.depth.settings import Settings
 
 Rows = Mapping[str, Callable[[], dict[str, Any]]]
-_WHERE = frozenset({"data_dir", "run"})  # where files lie says nothing of what is measured
+# Where files lie says nothing of what is measured: which network a run is, is among the facts.
+_WHERE = frozenset({"data_dir", "run"})
 
 
 def by_depth(
@@ -31,22 +32,22 @@ def measure(file: Path, settings: Settings, rows: Rows, facts: Mapping[str, Any]
       file: the record; one that is there is gone on with.
       settings: which it is of.
       rows: by name what measures each.
-      facts: what else the record holds.
+      facts: what else the rows depend on, such as the network that they are of.
 
     Returns:
-      The record: `settings`, facts, `rows`, and `environment`.
+      The record: `settings`, facts, and `rows`, each with its `seconds` and `environment`.
 
     Raises:
-      InputError: the record that is there is of other settings.
+      InputError: the record that is there is of other settings or facts.
     """
     stored = {k: v for k, v in as_stored(settings).items() if k not in _WHERE}
-    record: dict[str, Any] = {"settings": stored, **facts, "rows": {}, "environment": environment()}
+    record: dict[str, Any] = {"settings": stored, **facts, "rows": {}}
     if file.is_file():
         before = read_json(file)
-        if before["settings"] != stored:
-            odd = sorted(k for k in stored if before["settings"].get(k) != stored[k])
+        odd = [*_odd(before["settings"], stored), *_odd(before, facts)]
+        if odd:
             raise InputError(
-                f"measure: {file} was measured with another {', '.join(odd) or 'setting'}; "
+                f"measure: {file} was measured with another {', '.join(odd)}; "
                 "name another --workdir"
             )
         record["rows"] = before["rows"]
@@ -56,7 +57,13 @@ def measure(file: Path, settings: Settings, rows: Rows, facts: Mapping[str, Any]
             continue
         began = time.perf_counter()
         row = one()
-        record["rows"][name] = row | {"seconds": time.perf_counter() - began}
+        seconds = time.perf_counter() - began
+        record["rows"][name] = row | {"seconds": seconds, "environment": environment()}
         write_json(file, record)
-        print(f"{file.stem}: {name}, {time.perf_counter() - began:.0f} s", flush=True)
+        print(f"{file.stem}: {name}, {seconds:.0f} s", flush=True)
     return record
+
+
+def _odd(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names of what is not as it was, or was not there."""
+    return sorted(name for name, value in now.items() if before.get(name, _odd) != value)

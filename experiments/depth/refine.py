@@ -1,10 +1,11 @@
 """What each layer knows: linear probes of all layers, before and after learning to predict.
 
-A network learns the next character. On text it has not seen, what can be told of each character
-(`features`) is read off each layer's h by a linear probe, cross-validated over stretches of the
-text. Layer 0 is the one-hot character itself. Beside it: the same probes of the network as it
-was drawn, which tell what depth gives without learning; shuffled labels; the likeness of the
-layers (linear CKA); how far back the gradient of the last loss reaches, by layer.
+A network learns the next character. On text it has not seen, labels of each character
+(`features`) are predicted from each layer's h by a linear probe, cross-validated over stretches
+of the text. Layer 0 is the one-hot character itself. Beside it: the same probes of the network
+as it was drawn, which show what depth gives without learning; shuffled labels; the similarity of
+the layers (linear CKA); how far back the gradient of the last loss reaches, by layer: the lag
+from which on its norm is below `FRACTION` of what it is at the last step.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import optax
 
 import deeprnn_jax as drnn
 from deeprnn_jax import analysis
+from experiments.common.compiling import quickly
 from experiments.common.experiment import keys_of
 from experiments.depth.characters import (
     Window,
@@ -31,9 +33,11 @@ from experiments.depth.features import Labels, labels_of
 from experiments.depth.network import as_input, layers_of, make_network, size_of
 from experiments.depth.record import Rows
 from experiments.depth.settings import Refine
-from experiments.depth.train import quickly, train_members
+from experiments.depth.train import train_members
 from experiments.text_generation.data import Data
 
+FRACTION = 0.01  # of the gradient's norm, where the memory horizon is
+FACTS = {"probe": "linear discriminant"}  # what `analysis.probe` fits
 _WARM = 0.2  # of each row, read but not probed
 
 
@@ -41,7 +45,7 @@ def rows(settings: Refine) -> tuple[Rows, dict[str, Any]]:
     """Return what measures each seed."""
     data = load_text(settings.data, settings.data_dir)
     measure = partial(row, settings, data)
-    return {f"seed {seed}": partial(measure, seed) for seed in range(settings.num_seeds)}, {}
+    return {f"seed {seed}": partial(measure, seed) for seed in range(settings.num_seeds)}, FACTS
 
 
 def row(settings: Refine, data: Data, seed: int) -> dict[str, Any]:
@@ -59,6 +63,7 @@ def row(settings: Refine, data: Data, seed: int) -> dict[str, Any]:
         found[name] = {
             "nats": float(seen["nats"]),
             "horizon": np.asarray(seen["horizon"]).tolist(),
+            "beyond": np.asarray(seen["beyond"]).tolist(),
             "similarity": np.asarray(seen["similarity"]).tolist(),
             "probes": probes(seen["layers"], labels, jax.random.key(seed)),
         }
@@ -79,7 +84,11 @@ def probed_text(settings: Refine, data: Data) -> tuple[Window, dict[str, Labels]
 
 @quickly(static_argnums=(0, 1))
 def _look(rnn: drnn.DeepRNN, vocab_size: int, params: Any, window: Window) -> dict[str, Any]:
-    """Return the nats, all layers `[1 + L, T, B, W]`, their likeness, and the horizons `[L]`."""
+    """Return the nats, all layers `[1 + L, T, B, W]`, their similarity, and the memory horizons.
+
+    These are the mean over the rows `[L]`; `beyond` is the share of rows in which the gradient
+    never fell so low, whose horizon is therefore the whole row.
+    """
     x, labels = as_input(jnp.asarray(window.x), vocab_size), jnp.asarray(window.labels)
     states = layers_of(rnn, params, x)
 
@@ -88,19 +97,20 @@ def _look(rnn: drnn.DeepRNN, vocab_size: int, params: Any, window: Window) -> di
     def last_nats(logits: jax.Array) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[-1]).sum()
 
-    memory = analysis.memory_horizon(rnn, params, x, last_nats)
+    memory = analysis.memory_horizon(rnn, params, x, last_nats, fraction=FRACTION)
     return {
         "nats": nats_of(rnn, vocab_size, params, window),
         "layers": layers,
         "similarity": likeness(layers),
         "horizon": memory.horizon.mean(axis=1),
+        "beyond": (memory.horizon == len(x)).mean(axis=1),
     }
 
 
 def with_input(x: jax.Array, states: jax.Array) -> jax.Array:
     """Return what a network reads as a layer below its own, `[1 + L, T, B, W]`.
 
-    The narrower is filled up with zeros, of which a probe makes nothing.
+    The narrower is filled up with zeros, which a probe gives no weight.
     """
     width = max(x.shape[-1], states.shape[-1])
 

@@ -167,4 +167,6 @@ def checked(settings: Settings) -> Settings:
         values = values if isinstance(values, list) else [values]
         known = all(value in allowed for value in values)
         require(known, settings, name, f"of {', '.join(allowed)}")
+    if "depths" in stored:
+        require(1 in stored["depths"], settings, "depths", "with 1, which the others stand beside")
     return settings

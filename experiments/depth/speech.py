@@ -8,9 +8,10 @@
 
 Letters are placed by the network's own alignment of the transcript: the CTC loss's gradient by
 the logits is p - γ, γ being how probable it is that a label is written at a step. Utterances
-whose most probable alignment is not their transcript are left out. So the last layer, which γ is
-computed from, has an advantage in letters. The network reads in both directions; one network,
-and groups of speakers that it has not heard take the place of seeds.
+whose most probable alignment is not their transcript, those in which the network errs, have no
+letters and words here: the record counts them, and accuracies are those of the others. The last
+layer, which γ is computed from, has an advantage in letters. The network reads in both
+directions; one network, and groups of speakers that it has not heard take the place of seeds.
 """
 
 import dataclasses
@@ -25,15 +26,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from experiments.common.compiling import quickly
 from experiments.common.errors import InputError
 from experiments.common.experiment import Trained
 from experiments.common.records import newest_run
 from experiments.common.training import load_trained
 from experiments.depth.features import Labels
 from experiments.depth.record import Rows
-from experiments.depth.refine import likeness, probes, with_input
+from experiments.depth.refine import FACTS, likeness, probes, with_input
 from experiments.depth.settings import Speech
-from experiments.depth.train import quickly
 from experiments.speech_recognition.alphabet import BLANK
 from experiments.speech_recognition.batches import Examples, pad
 from experiments.speech_recognition.data import load
@@ -66,7 +67,21 @@ def rows(settings: Speech) -> tuple[Rows, dict[str, Any]]:
         f"speakers {i + 1}": partial(row, look, np.isin(speakers, group))
         for i, group in enumerate(groups)
     }
-    return made, {"network": {"layers": trained.config.num_layers, "step": trained.best_step}}
+    return made, FACTS | {"network": network_of(trained)}
+
+
+def network_of(trained: Trained) -> dict[str, Any]:
+    """Return what says which network a record is of."""
+    config = trained.config
+    return {
+        "cell": config.cell,
+        "layers": config.num_layers,
+        "units": config.hidden_size,
+        "bidirectional": config.bidirectional,
+        "seed": config.seed,
+        "step": trained.best_step,
+        "validation_cer": trained.best_value,
+    }
 
 
 def _is_an4(config: Any) -> bool:
@@ -75,24 +90,28 @@ def _is_an4(config: Any) -> bool:
 
 def row(look: Callable[[], Any], is_in: Any) -> dict[str, Any]:
     """Probe a group's utterances, by the trained network and by one as it is drawn."""
-    seen, placed = look()
+    seen, placed, aligned = look()
     chosen = {name: one._replace(counted=one.counted & is_in) for name, one in placed.items()}
     shape = placed["sound"].classes.shape
     folds = np.broadcast_to((np.cumsum(is_in) % _FOLDS).astype(np.int32), shape)  # whole utterances
-    return {
+    found: dict[str, Any] = {
         name: {
             "similarity": np.asarray(alike(one["layers"], chosen["sound"].counted)).tolist(),
             "probes": probes(one["layers"], chosen, jax.random.key(0), folds),
         }
         for name, one in seen.items()
     }
+    return found | {"utterances": int(is_in.sum()), "left_out": int((is_in & ~aligned).sum())}
 
 
 alike = quickly()(likeness)
 
 
-def _look_at_all(settings: Speech, trained: Trained, part: Examples) -> tuple[Any, Any]:
-    """Return what the trained and the untrained network make of all utterances, and the labels."""
+def _look_at_all(settings: Speech, trained: Trained, part: Examples) -> tuple[Any, Any, Any]:
+    """Return what the trained and the untrained network make of all utterances, and the labels.
+
+    The last of three is which utterances are aligned, bool `[B]`.
+    """
     frames, labels = part.as_spoken, part.labels
     batch = pad(frames, labels, [max(map(len, frames))], max(map(len, labels)))
     batch = jax.tree.map(jnp.asarray, batch)
@@ -101,7 +120,7 @@ def _look_at_all(settings: Speech, trained: Trained, part: Examples) -> tuple[An
         name: jax.device_get(_look(trained.model, params, batch))
         for name, params in (("trained", trained.params), ("untrained", untrained))
     }
-    return seen, _placed(settings, part, seen["trained"], trained.facts["characters"])
+    return seen, *_placed(settings, part, seen["trained"], trained.facts["characters"])
 
 
 @quickly(static_argnums=0)
@@ -128,8 +147,8 @@ def _look(model: Any, params: Any, batch: Any) -> dict[str, Any]:
 
 def _placed(
     settings: Speech, part: Examples, seen: dict[str, Any], characters: str
-) -> dict[str, Labels]:
-    """Return the labels of all steps, `[T, B]`."""
+) -> tuple[dict[str, Labels], Any]:
+    """Return the labels of all steps, `[T, B]`, and which utterances are aligned, `[B]`."""
     x, path = seen["x"], seen["aligned"].argmax(axis=-1)
     shape = path.shape
     real = np.arange(shape[0])[:, None] < seen["lengths"]
@@ -141,23 +160,24 @@ def _placed(
     frequent = [word for word, _ in said.most_common(_MOST_WORDS)]
     letter, word = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
     aligned = np.zeros(shape, bool)
-    for b, labels in enumerate(part.labels):
-        found = nearest_letters(path[: seen["lengths"][b], b], labels)
+    for b, transcript in enumerate(part.labels):
+        found = nearest_letters(path[: seen["lengths"][b], b], transcript)
         if found is None:
             continue
-        text = "".join(characters[label - 1] for label in labels)
+        text = "".join(characters[label - 1] for label in transcript)
         word_at = np.cumsum([c == " " for c in text])
         words = text.split(" ")
         steps = slice(0, len(found))
         aligned[steps, b] = np.array([text[i] != " " for i in found])
-        letter[steps, b] = labels[found]
+        letter[steps, b] = transcript[found]
         index = [frequent.index(w) if w in frequent else -1 for w in words]
         word[steps, b] = [index[word_at[i]] for i in found]
-    return {
+    labels = {
         "sound": Labels(sound, settings.num_classes, real),
         "letter": Labels(letter, 1 + len(characters), aligned),
         "word": Labels(np.maximum(word, 0), _MOST_WORDS, aligned & (word >= 0)),
     }
+    return labels, aligned.any(axis=0)
 
 
 def nearest_letters(path: Any, labels: Any) -> Any:

@@ -51,12 +51,12 @@ CLAIMS: Mapping[str, Sequence[Answer]] = {
 def sections(folder: Path) -> Iterator[str]:
     """Yield a section of Markdown for each sentence that something was measured for."""
     for sentence, answers in CLAIMS.items():
-        said = [part for answer in answers for part in _told(folder, answer)]
+        said = [part for answer in answers for part in _said(folder, answer)]
         if said:
             yield "\n\n".join([f"### {sentence}", *said])
 
 
-def _told(folder: Path, answer: Answer) -> Iterator[str]:
+def _said(folder: Path, answer: Answer) -> Iterator[str]:
     for file in sorted(folder.glob(f"*/{answer.record}.json")):
         record = read_json(file)
         yield f"{what(file, record)} {answer.say(record)}"

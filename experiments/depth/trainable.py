@@ -1,10 +1,11 @@
 """Harder to train: which seeds and learning rates reach a bar, by depth.
 
 The bar is what a table of pairs of characters knows: the nats a character of the Witten-Bell
-model of order 2, on the same validation text. A network that is above it after its steps has
-made nothing of all characters but the last one. All depths have the same units a layer, steps
-and text. Gradients are those of the first step, before anything is clipped: their norm by the
-layer's parameters, of which the lowest over the highest layer tells how they fade or grow.
+model of order 2, on the very characters of the validation text that the networks are measured
+on. A network that is above it after its steps is no better than one that knows the last
+character alone. All depths have the same units a layer, steps and text. Gradients are those of
+the first step, before anything is clipped: their norm by the layer's parameters, of which the
+lowest over the highest layer says how they fade or grow.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.compiling import quickly
+from experiments.common.intervals import over_seeds
 from experiments.depth.characters import (
     Window,
     load_text,
@@ -23,11 +26,10 @@ from experiments.depth.characters import (
     pair_nats,
     windows,
 )
-from experiments.depth.intervals import over_seeds
 from experiments.depth.network import make_network, size_of
 from experiments.depth.record import Rows
 from experiments.depth.settings import Trainable
-from experiments.depth.train import Members, grid, quickly, train_members
+from experiments.depth.train import first_gradients, grid, train_members
 from experiments.text_generation.data import Data
 
 _ROWS, _LENGTH = 32, 160  # of the validation text
@@ -37,7 +39,7 @@ def rows(settings: Trainable) -> tuple[Rows, dict[str, Any]]:
     """Return what measures each row, and the bar."""
     data = load_text(settings.data, settings.data_dir)
     window = windows(data.valid, _ROWS, _LENGTH)
-    bar = pair_nats(data, data.valid)
+    bar = pair_nats(data, _ROWS, _LENGTH)
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     for cell in settings.cells:
         for helped_by in settings.helps:
@@ -59,45 +61,45 @@ def row(
     helped_by: str,
     depth: int,
 ) -> dict[str, Any]:
-    """Train all seeds at all rates, and count those below the bar."""
+    """Train all seeds at all rates, and say which come below the bar."""
     vocab_size, rates = len(data.vocabulary), settings.learning_rates
     rnn = make_network(cell, depth, settings.hidden_size, vocab_size, helped_by)
     learner = next_character(rnn, vocab_size, settings.batch_size, settings.length)
     keys, all_rates = grid(settings.num_seeds, rates)
     text = jnp.asarray(data.train)
     members = train_members(learner, text, keys, all_rates, steps=settings.steps)
-    nats, norms = _evaluate(rnn, vocab_size, members, window)
-    of_pairs = np.asarray(nats).reshape(settings.num_seeds, len(rates))
-    reached = of_pairs < bar  # a NaN has not
+    nats = np.asarray(_nats_of_each(rnn, vocab_size, members.params, window))
+    nats = nats.reshape(settings.num_seeds, len(rates))
+    reached = nats < bar  # a NaN has not
     worst = np.log(vocab_size)
-    norms = np.asarray(norms)[:: len(rates)]  # all rates of a seed begin alike
+    of_seeds = slice(None, None, len(rates))  # all rates of a seed begin alike
+    start = jax.tree.map(lambda leaf: leaf[of_seeds], members.start)
+    norms = np.asarray(norms_of(first_gradients(learner, text, keys[of_seeds], start)))
     return {
         "cell": cell,
         "helped_by": helped_by,
         "num_layers": depth,
         "parameters": size_of(rnn, vocab_size),
-        "reached": over_seeds(reached.mean(axis=1)),
-        "reached_by_rate": dict(zip(map(str, rates), reached.mean(axis=0).tolist(), strict=True)),
-        "best_nats": over_seeds(np.where(np.isnan(of_pairs), worst, of_pairs).min(axis=1)),
+        "learning_rates": list(rates),
+        "reached": reached.tolist(),  # [seeds, rates]
+        "best_nats": over_seeds(np.where(np.isnan(nats), worst, nats).min(axis=1)),
         "gradient_norms": norms.mean(axis=0).tolist(),
         "log10_lowest_over_highest": over_seeds(np.log10(norms[:, 0] / norms[:, -1])),
     }
 
 
 @quickly(static_argnums=(0, 1))
-def _evaluate(rnn: Any, vocab_size: int, members: Members, window: Window) -> Any:
-    """Return each member's nats after its training, and its gradients' norms before it."""
+def _nats_of_each(rnn: Any, vocab_size: int, params: Any, window: Window) -> jax.Array:
     window = Window(*map(jnp.asarray, window))
-    nats = jax.vmap(lambda params: nats_of(rnn, vocab_size, params, window))(members.params)
-    norms = jax.vmap(lambda params: gradient_norms(rnn, vocab_size, params, window))
-    return nats, norms(members.start)
+    return jax.vmap(lambda one: nats_of(rnn, vocab_size, one, window))(params)
 
 
-def gradient_norms(rnn: Any, vocab_size: int, params: Any, window: Window) -> jax.Array:
-    """Return the norm of the loss's gradient by each layer's parameters, `[L]`."""
-    gradient = jax.grad(lambda p: nats_of(rnn, vocab_size, p, window))(params)
+def norms_of(gradients: Any) -> jax.Array:
+    """Return the norms of gradients `[M, ...]` by each layer's parameters, `[M, L]`."""
 
     def norm(tree: Any) -> jax.Array:
-        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
+        squares = [jnp.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in tree]
+        return jnp.sqrt(sum(squares))
 
-    return jnp.stack([norm(layer.cell) for layer in gradient.layers])
+    layers = [norm(jax.tree.leaves(layer.cell)) for layer in gradients.layers]
+    return jnp.stack(layers, axis=1)

@@ -76,8 +76,8 @@ def preset_of(comparison: Comparison) -> str:
     suited = [name for name, preset in PRESETS.items() if preset.configs[0].data == data]
     if comparison.preset not in ("default", *suited):
         raise InputError(
-            f"Comparison: --preset {comparison.preset} does not learn from {data}; leave --data "
-            f"away, or give one of {', '.join(suited)}"
+            f"Comparison: --preset {comparison.preset} does not learn from {data}; omit "
+            f"--data, or give one of {', '.join(suited)}"
         )
     return suited[0] if comparison.preset == "default" else comparison.preset
 
@@ -117,14 +117,14 @@ def _given(comparison: Comparison) -> dict[str, Any]:
     if "steps" in given:
         tenth = max(1, given["steps"] // 10)
         given |= {"warmup_steps": min(tenth, given["steps"] - 1)}
-        given |= {"eval_interval": tenth, "checkpoint_interval": tenth}
+        given |= {"eval_interval": tenth}
     return given
 
 
 def figures(_: str, results: Results) -> dict[str, Any]:
     """Return the row of one cell on one task: of the rate whose validation was best."""
     of_rates = {result["config"]["learning_rate"]: result for result in results.values()}
-    losses = {rate: result["validation_loss"]["value"] for rate, result in of_rates.items()}
+    losses = {rate: result["validation_loss"]["mean"] for rate, result in of_rates.items()}
     rate = min(losses, key=losses.__getitem__)
     best: Mapping[str, Any] = of_rates[rate]
     kept = ("hidden_size", "parameters", "best_step", "chance", "validation_loss", "test")

@@ -72,8 +72,6 @@ class Config(TrainingSettings):
     warmup_steps: int = 100
     eval_interval: int = 200
     """Steps between evaluations; each leaves a checkpoint, for every seed to choose its own."""
-    checkpoint_interval: int = 200
-    """Without effect here: there is a checkpoint of every evaluation."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and those that do not go together, by an InputError."""
@@ -84,12 +82,12 @@ class Config(TrainingSettings):
         longer = f"all above length={self.length}"
         require(all(n > self.length for n in self.test_lengths), self, "test_lengths", longer)
         if self.test_lengths:
-            each = "left away: only parity, s3 and a5 have an answer at each step at any length"
+            each = "omitted: only parity, s3 and a5 have an answer at each step at any length"
             require(self.task in ("parity", "s3", "a5"), self, "test_lengths", each)
         if self.data == "mnist":
             require(self.length == 784, self, "length", f"784 with task={self.task}")
         if self.mean_output:
-            one = "left away: only smnist, psmnist and adding have a single answer"
+            one = "omitted: only smnist, psmnist and adding have a single answer"
             require(self.task in ("smnist", "psmnist", "adding"), self, "mean_output", one)
         if self.task in ("copy", "selective_copy"):
             fits = 2 * self.num_items <= self.length

@@ -25,7 +25,7 @@ class Corpus(NamedTuple):
     test: Examples
     num_symbols: int | None
     num_answers: int
-    chance: float  # what knows no input comes to: accuracy, or nats of the symbols' frequencies
+    chance: float  # without any input: accuracy, or nats of the symbols' frequencies
 
 
 # The SHA-256 of what is inside: the files are compressed in more than one way.
@@ -99,10 +99,10 @@ def digits(config: Config) -> Corpus:
 
 
 def characters(config: Config) -> Corpus:
-    """Return windows of a text's characters, each to be told from those before it.
+    """Return windows of a text's characters, each to be predicted from those before it.
 
     As in all figures that are published with this split, the last tenth is what is chosen by
-    and measured on. There each character is told from `length` others at least, the first
+    and measured on. There each character is predicted from `length` others at least, the first
     ones of the tenth from the end of the training text.
     """
     text = read_text(fetch(SOURCES[config.data], config.data_dir))

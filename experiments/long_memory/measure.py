@@ -1,4 +1,4 @@
-"""What trained models come to on the test sequences: figures over the seeds."""
+"""Figures of trained models on the test sequences, over the seeds."""
 
 import itertools
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common.experiment import Trained
-from experiments.common.intervals import mean_and_deviation
+from experiments.common.intervals import over_seeds
 from experiments.long_memory.data import Data
 from experiments.long_memory.problem import Scores, score_all
 
@@ -26,17 +26,17 @@ def measure(trained: Trained, data: Data) -> tuple[dict[str, Any], Mapping[str, 
     valid = score_all(trained.model, trained.params, data.valid)
     figures: dict[str, Any] = {"chance": data.facts["chance"]}
     figures["hidden_size"] = trained.model.widths.hidden
-    figures["validation_loss"] = mean_and_deviation(valid.loss.mean(axis=(1, 2)))
+    figures["validation_loss"] = over_seeds(valid.loss.mean(axis=(1, 2)))
     if task in ("adding", "characters"):
         figures["test"] = {
-            "mse" if task == "adding" else "nats": mean_and_deviation(scores.loss.mean(axis=(1, 2)))
+            "mse" if task == "adding" else "nats": over_seeds(scores.loss.mean(axis=(1, 2)))
         }
         return figures, {}
     if not config.test_lengths:
-        figures["test"] = {"accuracy": mean_and_deviation(scores.right.mean(axis=(1, 2)))}
+        figures["test"] = {"accuracy": over_seeds(scores.right.mean(axis=(1, 2)))}
         return figures, {}
     figures["test"] = {
-        f"accuracy_{n}": mean_and_deviation(scores.right[:, n // 2 : n].mean(axis=(1, 2)))
+        f"accuracy_{n}": over_seeds(scores.right[:, n // 2 : n].mean(axis=(1, 2)))
         for n in (config.length, *config.test_lengths)
     }
     figures["by_step"] = by_step(scores)

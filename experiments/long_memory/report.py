@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.common import intervals
 from experiments.common.experiment import Trained
 from experiments.common.plots import draw_run
 from experiments.long_memory.data import Data
@@ -18,13 +19,11 @@ def describe(data: Data) -> str:
 
 
 def shown(name: str, figure: Mapping[str, Any]) -> str:
-    """Return a figure with its deviation, which is left away with one seed."""
-    value, deviation = figure["value"], figure["deviation"]
+    """Return the figure of a name with the standard deviation of its seeds."""
     if name == "mse":
-        return f"{value:.1e}" + ("" if deviation is None else f" ± {deviation:.0e}")
-    scale, digits = (1, 3) if name == "nats" else (100, 1)
-    spread = "" if deviation is None else f" ± {scale * deviation:.{digits}f}"
-    return f"{scale * value:.{digits}f}{spread}"
+        return intervals.shown(figure, spread="deviation", notation="e")
+    digits, scale = (3, 1) if name == "nats" else (1, 100)
+    return intervals.shown(figure, digits, scale, spread="deviation")
 
 
 def report(trained: Trained, data: Data, result: Mapping[str, Any], found: Any) -> str:

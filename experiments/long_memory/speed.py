@@ -1,13 +1,13 @@
-"""How long a train step takes, by cell and by the length of the sequence.
+"""How long the gradient of one sequence takes, by cell and by its length.
 
 Command:   python -m experiments.long_memory.speed [--cells NAME ...] [--lengths T ...]
 Expected:  experiments/results/long_memory/speed.json, which `table` reads
 Hardware:  any; nothing else should run on it
-Time:      about ten minutes on 2 CPU cores
 
-The network is that of parity: two residual blocks, 16,000 parameters, one sequence, the gradient
-of a loss of all its steps. Milliseconds are the median of interleaved rounds, of the soonest of
-the schedules that the cell can be run by. Cells that are there already are measured again.
+The network is that of parity: two residual blocks, 16,000 parameters. It is the gradient of a loss
+of all steps of one sequence, without an optimizer's step. Milliseconds are the median of
+interleaved rounds, of the fastest of the schedules that the cell can be run by. Cells that are
+there already are measured again.
 """
 
 import dataclasses
@@ -29,14 +29,14 @@ from experiments.common.records import read_json
 from experiments.long_memory.cells import CELLS
 from experiments.long_memory.model import build
 from experiments.long_memory.presets import PRESETS
-from experiments.long_memory.table import RESULTS, SPEED, SPEED_LENGTHS
+from experiments.long_memory.table import MS, RESULTS, SPEED, SPEED_LENGTHS
 
 FACTS = {"num_symbols": 2, "num_answers": 2, "num_features": None}
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Time a train step of each cell at each length."""
+    """Time the gradient of each cell at each length."""
 
     cells: tuple[str, ...] = tuple(CELLS)
     """Names of `cells.CELLS`."""
@@ -84,10 +84,10 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command line."""
     with sweep.command_line(Timing, "long_memory.speed", arguments) as timing:
         path = RESULTS / SPEED
-        found: dict[str, Any] = read_json(path) if path.is_file() else {"ms": {}}
+        found: dict[str, Any] = read_json(path) if path.is_file() else {MS: {}}
         for length in timing.lengths:
             for cell, ms in measure(timing, length).items():
-                found["ms"].setdefault(cell, {})[str(length)] = ms
+                found[MS].setdefault(cell, {})[str(length)] = ms
                 print(f"{length:7,} steps   {cell:20} {ms:10.1f} ms", flush=True)
         found["machine"] = describe_machine()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@
 
 It reads what `compare` has left in experiments/results/long_memory/*/comparison.json, and writes
 table.md and table.png beside them, and the table into this folder's README. Milliseconds of a
-train step are those that `speed` has left there.
+gradient are those that `speed` has left there.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args
 
 from experiments.common import plots, sweep
 from experiments.common.errors import InputError
+from experiments.common.intervals import counted
 from experiments.common.records import read_json
 from experiments.long_memory.config import TaskName
 from experiments.long_memory.report import shown
@@ -23,9 +24,18 @@ from experiments.long_memory.report import shown
 RESULTS = Path(__file__).parents[1] / "results" / "long_memory"
 README = Path(__file__).parent / "README.md"
 RECORD, SPEED = "comparison.json", "speed.json"
+MS = "gradient_ms"  # in the record of speed: by cell and length
 SPEED_LENGTHS = (1024, 16384, 65536)
 TASKS: tuple[str, ...] = get_args(TaskName)
-_SOLVED = 0.95  # from here on, of the way from chance to no mistake, a cell can do a task
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "Track a state": ("parity", "s3", "a5"),
+    "Recall": ("copy", "selective_copy", "mqar"),
+    "Add what was marked long ago": ("adding",),
+    "Classify by pixels": ("smnist", "psmnist"),
+    "Predict text": ("characters",),
+}
+_SOLVED = 0.95  # from here on, of the way from chance to no mistake, a seed has solved a task
+_BEST = 3  # cells are named where there is no such end
 
 Row = Mapping[str, Any]
 Speeds = Mapping[str, Mapping[str, float]]
@@ -39,8 +49,13 @@ class Column(NamedTuple):
     chance: float
 
     def __str__(self) -> str:
+        return self.task + ("" if self.length is None else f" at {self.length:,}")
+
+    @property
+    def length(self) -> int | None:
+        """Return the steps that it is measured at; None: those of training."""
         length = self.name.partition("_")[2]
-        return self.task + (f" at {int(length):,}" if length else "")
+        return int(length) if length else None
 
     @property
     def unit(self) -> str:
@@ -50,19 +65,30 @@ class Column(NamedTuple):
     @property
     def of_chance(self) -> str:
         """Return the figure of chance."""
-        return shown(self.name, {"value": self.chance, "deviation": None})
+        return shown(self.name, {"mean": self.chance, "deviation": None})
 
     def of(self, row: Row) -> str:
-        """Return the figure of a cell."""
+        """Return the figure of a cell in words."""
         return shown(self.name, row["test"][self.name])
 
-    def share(self, row: Row) -> float:
-        """Return how far a cell is on the way from chance, 0, to no mistake, 1.
+    def mean(self, row: Row) -> float:
+        """Return the figure of a cell, the mean of its seeds."""
+        return row["test"][self.name]["mean"]
+
+    def is_longer(self, row: Row) -> bool:
+        """Return whether it is of sequences longer than those of training."""
+        return self.length not in (None, row["length"])
+
+    def solved(self, row: Row) -> list[bool]:
+        """Return which of a cell's seeds have solved it."""
+        return [self.share(value) >= _SOLVED for value in row["test"][self.name]["each"]]
+
+    def share(self, value: float) -> float:
+        """Return how far a figure is on the way from chance, 0, to no mistake, 1.
 
         A squared error goes that way by its logarithm, down to 1e-4; nats have no end that is
         known, so they go from those of the symbols' frequencies to zero.
         """
-        value = row["test"][self.name]["value"]
         if self.name == "mse":
             way = math.log(self.chance / max(value, 1e-12)) / math.log(self.chance / 1e-4)
         elif self.name == "nats":
@@ -96,35 +122,100 @@ def table(rows: Sequence[Row], speeds: Speeds | None = None) -> str:
     """Return Markdown: a line a cell, a column a figure; the mean and deviation of the seeds."""
     columns, lengths = columns_of(rows), SPEED_LENGTHS if speeds else ()
     head = ["cell", *(f"{c}, {c.unit} ({c.of_chance})" for c in columns)]
-    head += [f"train step of {length:,}, ms" for length in lengths]
+    head += [f"gradient of {length:,} steps, ms" for length in lengths]
     lines = []
     for name, of in by_label(rows).items():
-        cells = [
-            shown(c.name, of[c.task]["test"][c.name]) if c.task in of else "-" for c in columns
-        ]
+        cells = [c.of(of[c.task]) if c.task in of else "-" for c in columns]
         speed = (speeds or {}).get(name, {})
         times = [speed.get(str(length)) for length in lengths]
-        lines.append([name, *cells, *("-" if ms is None else f"{ms:.3g}" for ms in times)])
+        lines.append([name, *cells, *map(_milliseconds, times)])
     return sweep.markdown(head, *lines)
 
 
-def advice(rows: Sequence[Row]) -> str:
-    """Return which cells can do what, a line a figure: the best first, then those that cannot."""
+def _milliseconds(ms: float | None) -> str:
+    if ms is None:
+        return "-"
+    return f"{ms:,.0f}" if ms >= 10 else f"{ms:.1f}"
+
+
+def conditions(rows: Sequence[Row], speed: Mapping[str, Any] | None = None) -> str:
+    """Return how the figures were measured: a line a task, and one for the milliseconds."""
     lines = []
-    for column in columns_of(rows):
-        of = {label(row): row for row in rows if row["task"] == column.task}
-        best = sorted(of, key=lambda name: -column.share(of[name]))
-        able = best[:3]
-        unable: list[str] = []
-        if column.name != "nats":
-            able = [name for name in best if column.share(of[name]) >= _SOLVED]
-            unable = [name for name in best if name not in able]
-        words = [f"{name} {column.of(of[name])}" for name in able]
-        line = f"- **{column}** ({column.unit}): {', '.join(words) or 'none'}"
-        if unable:
-            line += f"; not {', '.join(f'{name} {column.of(of[name])}' for name in unable)}"
-        lines.append(line)
+    for task in TASKS:
+        of = [row for row in rows if row["task"] == task]
+        if not of:
+            continue
+        rates = dict.fromkeys(rate for row in of for rate in row["validation_loss_by_rate"])
+        words = [
+            f"{_several(of, name)} {name.removeprefix('num_')}" for name in ("num_seeds", "steps")
+        ]
+        words.append(f"learning rate {' or '.join(rates)}")
+        lines.append(f"- {task}: {', '.join(words)}")
+    if speed is not None:
+        machine = speed["machine"]
+        lines.append(
+            "- gradient: of one sequence through the network of parity, without an optimizer's "
+            f"step, by the fastest of the cell's schedules; {machine['processor']}, "
+            f"{machine['cores']} cores, jax {machine['packages']['jax']}"
+        )
     return "\n".join(lines)
+
+
+def _several(rows: Sequence[Row], name: str) -> str:
+    return " or ".join(f"{n:,}" for n in sorted({row[name] for row in rows}))
+
+
+def advice(rows: Sequence[Row]) -> str:
+    """Return which cells solve what, a line a family of tasks: of how many seeds each."""
+    lines = []
+    for family, tasks in FAMILIES.items():
+        of = [row for row in rows if row["task"] in tasks]
+        columns = columns_of(of)
+        there = list(dict.fromkeys(column.task for column in columns))
+        name = f"- **{family}** ({', '.join(there)})"
+        if any(column.name == "nats" for column in columns):
+            (column,) = columns
+            best = sorted(of, key=column.mean)[:_BEST]
+            words = ", ".join(f"{label(row)} {column.of(row)}" for row in best)
+            lines.append(f"{name}: lowest {column.unit} {words}")
+        elif columns:
+            lines.append(f"{name}: {_solvers(of, columns, there, longer=False)}")
+            if any(column.is_longer(row) for row in of for column in columns):
+                words = _solvers(of, columns, there, longer=True)
+                lines.append(f"{name}, at all longer lengths too: {words}")
+    return "\n".join(lines)
+
+
+def _solvers(
+    rows: Sequence[Row], columns: Sequence[Column], tasks: Sequence[str], *, longer: bool
+) -> str:
+    """Return how many seeds of each cell solve each task, the best first.
+
+    Args:
+      rows: of the tasks.
+      columns: their figures.
+      tasks: in their order.
+      longer: whether a seed has to solve a task at all lengths, or at that of training.
+    """
+
+    def seeds(row: Row) -> list[bool]:
+        asked = [c for c in columns if c.task == row["task"] and (longer or not c.is_longer(row))]
+        return [all(each) for each in zip(*(c.solved(row) for c in asked), strict=True)]
+
+    found = {
+        name: {task: seeds(of[task]) for task in tasks if task in of}
+        for name, of in by_label(rows).items()
+    }
+    ordered = sorted(found, key=lambda name: -sum(map(sum, found[name].values())))
+    able = [name for name in ordered if any(map(any, found[name].values()))]
+    unable = [name for name in ordered if name not in able]
+    words = [
+        f"{name} {', '.join(counted(of[task]) if task in of else '-' for task in tasks)}"
+        for name, of in ((name, found[name]) for name in able)
+    ]
+    if unable:
+        words.append(f"no seed of {', '.join(unable)}")
+    return "; ".join(words)
 
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
@@ -135,10 +226,10 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
     picture, axes = plots.figure(1 + len(curves), size=size, squeeze=False)
     first, *others = axes[0]
     shares = [
-        [c.share(of[c.task]) if c.task in of else math.nan for c in columns]
+        [c.share(c.mean(of[c.task])) if c.task in of else math.nan for c in columns]
         for of in lines.values()
     ]
-    image = first.imshow(shares, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    image = first.imshow(shares, vmin=0, vmax=1, cmap="Greys", aspect="auto")
     first.set_xticks(range(len(columns)), list(map(str, columns)), rotation=90)
     first.set_yticks(range(len(lines)), list(lines))
     picture.colorbar(image, ax=first, label="from chance (0) to no mistake (1)")
@@ -150,14 +241,14 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _draw_steps(axes: Any, task: str, lines: Mapping[str, Mapping[str, Row]]) -> None:
-    """Draw the accuracy over the steps, a line a cell; every cell has its colour and dashes."""
+    """Draw the accuracy over the steps, a line a cell, in the same style for every task."""
     for i, (name, of) in enumerate(lines.items()):
         if task in of:
-            found, dashes = of[task]["by_step"], ("-", "--", ":")[i // 10 % 3]
-            axes.plot(found["step"], found["accuracy"], dashes, color=f"C{i % 10}", label=name)
+            found = of[task]["by_step"]
+            axes.plot(found["step"], found["accuracy"], label=name, **plots.style(i))
     row = next(of[task] for of in lines.values() if task in of)
     axes.axvline(row["length"], color="0.4", linestyle=":")
-    axes.axhline(row["chance"], color="0.4", linestyle="--")
+    axes.axhline(row["chance"], color="0.4", linewidth=0.8)
     axes.set(xscale="log", xlabel="step", ylabel="accuracy", title=f"{task}, by step")
     axes.grid(alpha=0.3)
 
@@ -197,8 +288,8 @@ def main(arguments: Sequence[str]) -> None:
         rows = list(collect(folder))
         if not rows:
             raise InputError(f"table: there is no */{RECORD} below {folder}; train a preset first")
-        speeds = read_json(folder / SPEED)["ms"] if (folder / SPEED).is_file() else {}
-        text = f"{table(rows, speeds)}\n\n{advice(rows)}"
+        speed = read_json(folder / SPEED) if (folder / SPEED).is_file() else None
+        text = f"{table(rows, speed and speed[MS])}\n\n{conditions(rows, speed)}\n\n{advice(rows)}"
         (folder / "table.md").write_text(text + "\n", encoding="utf-8")
         draw(folder / "table.png", rows)
         sweep.fill(collection.readme, text)

@@ -1,6 +1,6 @@
 """Memory in the loop: recurrent PPO where an agent does not see all that matters.
 
-    python -m experiments.reinforcement_learning                    a T-maze, about a minute
+    python -m experiments.reinforcement_learning                    a short T-maze
     python -m experiments.reinforcement_learning --preset tmaze     a longer one, more memories
     python -m experiments.reinforcement_learning --preset tmaze --resume
     python -m experiments.reinforcement_learning.speed              beside Flax's scanned GRU

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from experiments.common import plots, sweep
+from experiments.common import intervals, plots, sweep
 from experiments.common.command import run_folder_for
+from experiments.common.intervals import counted
 from experiments.common.records import environment, write_json
 from experiments.reinforcement_learning.config import FRAMES, PRESETS, Config
 from experiments.reinforcement_learning.training import finished_or_trained, make_parts
 
 RUNS = Path("runs") / "reinforcement_learning"
 WHAT = "reinforcement_learning: no comparison"
+_SOLVED = 0.95  # of the way from what can be had without memory, or from zero, to the best
 RECORD, TABLE, PICTURE = "comparison.json", "table.md", "learning_curve.png"
 
 if TYPE_CHECKING:
@@ -112,10 +114,8 @@ def run(configs: Mapping[str, Config], folder: Path) -> dict[str, Any]:
         result = finished_or_trained(config, folder / name)
         content["rows"].append({k: v for k, v in result.items() if k != "environment"})
         content["environment"] = environment()
-        spread = shown(result["return"])
-        rate = result["steps_per_second"]
         print(
-            f"    return {spread}; {result['seconds']:.1f} s, {rate:,.0f} steps a second, after "
+            f"    return {shown(result['return'])}; {result['seconds']:.1f} s, after "
             f"{result['compile_seconds']:.1f} s of compiling",
             flush=True,
         )
@@ -127,25 +127,27 @@ def run(configs: Mapping[str, Config], folder: Path) -> dict[str, Any]:
 
 
 def shown(figure: Mapping[str, Any]) -> str:
-    """Return a return with its deviation over the seeds, which is left away with one."""
-    value, deviation = figure["value"], figure["deviation"]
-    digits = 1 if abs(value) >= 10 else 2
-    return f"{value:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+    """Return a return with the standard deviation of its seeds."""
+    digits = 1 if abs(figure["mean"]) >= 10 else 2
+    return intervals.shown(figure, digits, spread="deviation")
+
+
+def solved(row: Mapping[str, Any]) -> list[bool]:
+    """Return which seeds are most of the way from what is had without memory to the best."""
+    levels = row["levels"]
+    low, best = levels.get("without memory", 0.0), levels["best"]
+    return [(one - low) / (best - low) >= _SOLVED for one in row["return"]["each"]]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return Markdown: a line a memory, with mean and deviation of its seeds."""
     levels = "".join(f"; {name} {value:g}" for name, value in rows[0]["levels"].items())
-    head = ["memory", "parameters", f"return{levels}", "steps a second"]
-    lines = (
-        [
-            label(row["config"]),
-            f"{row['parameters']:,}",
-            shown(row["return"]),
-            f"{row['steps_per_second']:,.0f}",
-        ]
-        for row in rows
-    )
+    head = ["memory", "parameters", f"return{levels}"]
+    lines = [[label(row["config"]), f"{row['parameters']:,}", shown(row["return"])] for row in rows]
+    if levels:  # else it is not known what the best is
+        head.append("seeds that solve it")
+        for line, row in zip(lines, rows, strict=True):
+            line.append(counted(solved(row)))
     return sweep.markdown(head, *lines)
 
 
@@ -153,18 +155,16 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draw the learning curves: the mean over the seeds, and a band of their deviation."""
     config = rows[0]["config"]
     picture, axes = plots.figure()
-    for row in rows:
+    for i, row in enumerate(rows):
         step, each = row["curve"]["step"], np.array(row["curve"]["each"])
         mean, deviation = each.mean(axis=0), each.std(axis=0)
-        is_baseline = row["config"]["memory"] == FRAMES
-        (line,) = axes.plot(
-            step, mean, label=label(row["config"]), linestyle="--" if is_baseline else "-"
-        )
+        style = plots.style(i)
+        axes.plot(step, mean, label=label(row["config"]), **style)
         axes.fill_between(
-            step, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.15
+            step, mean - deviation, mean + deviation, color=style["color"], alpha=0.15
         )
-    for (name, value), style in zip(rows[0]["levels"].items(), ("-.", ":"), strict=False):
-        axes.axhline(value, label=name, color="0.4", linestyle=style)
+    for i, (name, value) in enumerate(rows[0]["levels"].items()):
+        axes.axhline(value, label=name, color="0.4", linewidth=0.8, linestyle=("-.", ":")[i % 2])
     title = f"{config['environment']}, {config['num_seeds']} seeds"
     axes.set(xlabel="steps of an agent", ylabel="return of an episode", title=title)
     axes.grid(alpha=0.3)

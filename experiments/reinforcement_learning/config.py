@@ -3,7 +3,7 @@
 Command:   python -m experiments.reinforcement_learning --preset NAME
 Expected:  the table in this folder's README
 Hardware:  2 CPU cores
-Time:      default about a minute; the others hours each: --cells gru lru --depths 1 is a start
+Time:      in the records; the default is short: of the others, --cells gru lru --depths 1 first
 """
 
 import dataclasses

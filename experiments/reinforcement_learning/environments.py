@@ -2,12 +2,16 @@
 
     tmaze            x is (0, 1, 1) or (1, 1, 0) at the start, (1, 0, 1) in the corridor and
                      (0, 1, 0) at the junction, where the episode ends by a turn north or south:
-                     4 if it is the one that the start told, else -0.1. A step into a wall: -0.1
+                     4 if it is the one that the start showed, else -0.1. A step into a wall: -0.1
     repeat_previous  x is the suit of a card, of four; the action says the suit of `delay` cards
-                     ago: ±1/(T - delay), so that an episode comes to ±1 at most
+                     ago: ±1/(T - delay), so that the return of an episode is within ±1
     cart_pole        x is place and angle, without velocities; 1 a step until the pole falls, the
                      cart is far off, or 500 steps are over
     gymnax:NAME      gymnax's, of a few actions; x is flat
+
+An episode whose time is over (after 3 `delay` steps in the T-maze, 500 of the cart, or where
+gymnax truncates) ends as any other: `done` does not tell the two apart, so that PPO takes the
+value of what would have followed as zero.
 
 References:
   Bakker 2001, "Reinforcement learning with long short-term memory": the T-maze; here an episode

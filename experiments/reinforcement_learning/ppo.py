@@ -5,7 +5,8 @@
     ratio_t = π(a_t | x_1 .. x_t) / π_old(a_t | x_1 .. x_t)
     loss = mean(-min(ratio A, clip(ratio) A) + c_v (V - (V_old + A))² / 2 - c_e entropy)
 
-d_t tells that step t ended an episode. It belongs to the advantages; the memory begins anew by
+d_t says that step t ended an episode, be it that its time was over: there, too, V_{t+1} counts as
+zero (no bootstrapping at truncation). It belongs to the advantages; the memory begins anew by
 the done that came with x_t, that of step t - 1. A gradient is of whole rollouts of some of the
 environments, which begin with the memory that they were played with.
 
@@ -182,7 +183,7 @@ def update(
 
 
 class Trained(NamedTuple):
-    """What a training came to; of several seeds with a leading axis."""
+    """A finished training; of several seeds with a leading axis."""
 
     params: Params
     ended: jax.Array  # [U], the episodes that ended in each rollout

@@ -3,7 +3,7 @@
 Command:   python -m experiments.reinforcement_learning.speed
 Expected:  experiments/results/reinforcement_learning/speed.json, with the hardware named
 Hardware:  any; nothing else should run on it
-Time:      about three minutes on 2 CPU cores; --quick, which writes nothing, half of one
+Options:   --quick: one size, two rounds, nothing written
 
 Both are `ppo.update` in the T-maze: a rollout, advantages, epochs of minibatches. Flax's memory
 is `flax.linen.scan` over `GRUCell`, its carry set to zero where an episode begins, as in

@@ -54,7 +54,7 @@ def page(folder: Path) -> str:
     """Return the whole text.
 
     Raises:
-      InputError: there is nothing to tell of.
+      InputError: there is nothing to show.
     """
     parts = []
     for file in sorted(folder.glob(f"*/{RECORD}")):

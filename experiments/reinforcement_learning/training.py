@@ -1,6 +1,5 @@
 """A training from its settings to its figures: checked, compiled, run, put on record."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.compiling import quick
 from experiments.common.experiment import keys_of
-from experiments.common.intervals import mean_and_deviation
+from experiments.common.intervals import over_seeds
 from experiments.common.records import RESULT_FILE, environment, read_json, write_json
 from experiments.common.settings import as_stored
 from experiments.common.updates import num_parameters
@@ -61,7 +61,7 @@ def finished_or_trained(config: Config, folder: Path) -> dict[str, Any]:
     check_ratio(agent, params, *checked_rollout(agent, env, params, keys[0]))
     began = time.perf_counter()
     program = jax.jit(jax.vmap(partial(train, agent, env, config))).lower(learners, keys)
-    compiled = program.compile(_quick(1))
+    compiled = program.compile(quick(1))
     ready = time.perf_counter()
     trained: Trained = jax.device_get(compiled(learners, keys))
     seconds = time.perf_counter() - ready
@@ -88,19 +88,7 @@ def first_of_all(agent: Agent, env: Environment, config: Config) -> tuple[Learne
     """Draw the learners of all seeds, and the key of each one's training."""
     keys = jax.vmap(jax.random.split)(keys_of(config.seed + np.arange(config.num_seeds)))
     one = partial(first_learner, agent, env, config)
-    return jax.jit(jax.vmap(one), compiler_options=_quick(0))(keys[:, 0]), keys[:, 1]
-
-
-def _quick(level: int) -> dict[str, Any] | None:
-    """Return options by which XLA compiles for the CPU sooner.
-
-    At level 1 a training compiles in 10 s of processor time in place of 18, and runs as fast; at
-    level 0 in 7 s, but runs four times as long. What XLA_FLAGS names stays as it is there.
-    """
-    name = "xla_backend_optimization_level"
-    if jax.default_backend() != "cpu" or name in os.environ.get("XLA_FLAGS", ""):
-        return None
-    return {name: level}
+    return jax.jit(jax.vmap(one), compiler_options=quick(0))(keys[:, 0]), keys[:, 1]
 
 
 def checked_rollout(
@@ -125,7 +113,7 @@ def checked_rollout(
         return jax.tree.map(lambda leaf: leaf[1], parts)
 
     with jax.default_matmul_precision("highest"):
-        return jax.jit(played, compiler_options=_quick(0))(surer(params), key)
+        return jax.jit(played, compiler_options=quick(0))(surer(params), key)
 
 
 def surer(params: Params) -> Params:
@@ -159,7 +147,7 @@ def check_ratio(agent: Agent, params: Params, memory: Any, steps: Steps) -> None
         return jnp.max(jnp.abs(ratio - 1)), jnp.max(jnp.abs(value - steps.value))
 
     with jax.default_matmul_precision("highest"):
-        off = jax.jit(again, compiler_options=_quick(0))(surer(params), memory, steps)
+        off = jax.jit(again, compiler_options=quick(0))(surer(params), memory, steps)
     if not all(one <= TOLERANCE for one in off):  # so that NaN is refused
         raise ValueError(
             "check_ratio: ratio and values of a rollout must be those it was played with, to "
@@ -180,7 +168,7 @@ def figures_of(config: Config, trained: Trained) -> dict[str, Any]:
     last = slice(-max(1, config.num_updates // 10), None)
     number = np.maximum(ended[:, last].sum(axis=1), 1)
     return {
-        "return": mean_and_deviation(returns[:, last].sum(axis=1) / number),
+        "return": over_seeds(returns[:, last].sum(axis=1) / number),
         "curve": {
             "step": [each * (int(part[-1]) + 1) for part in parts],
             "each": np.array(means).reshape(len(parts), -1).T.tolist(),

@@ -80,7 +80,6 @@ def test_the_input_moves_them(x64):
 
 
 def test_what_is_far_away_or_still_moving_is_left_out(x64):
-    """Of a linear unit that hardly moves, points of small q are everywhere."""
     rnn = drnn.deep_rnn(drnn.elman(1, lambda z: z, use_bias=False), param_dtype=jnp.float64)
     arrays = {"layer_0/cell/w_x": np.ones((1, 1)), "layer_0/cell/w_h": np.full((1, 1), 0.5)}
     params = rnn.from_dict(arrays, 1)
@@ -89,6 +88,9 @@ def test_what_is_far_away_or_still_moving_is_left_out(x64):
     assert_close(near.points[near.is_fixed], np.zeros((1, 1)), 1e-8)
     far = find(rnn, params, starts, np.zeros(1), outlier=5.0)
     assert not np.any(far.is_fixed)
+    # h = h + x has none: all points move by 0.1
+    moving = rnn.from_dict(arrays | {"layer_0/cell/w_h": np.ones((1, 1))}, 1)
+    assert not np.any(find(rnn, moving, starts, np.array([0.1]), outlier=1e3).is_fixed)
 
 
 NUM_STEPS, ROWS = 24, 64

@@ -102,8 +102,23 @@ def test_standard_errors_are_those_of_independent_steps():
     )(logs)
     assert_close(found.exponents[:, 0], logs.mean(0), 1e-10)
     assert abs(np.sqrt(np.mean(found.errors**2)) / (0.3 / np.sqrt(4096)) - 1) < 0.1
+    assert_close(  # fewer decompositions see the same growth
+        analysis.lyapunov_spectrum_of(step, jnp.ones((50, 1)), logs, num_blocks=32, every=8),
+        found,
+        1e-10,
+    )
     one = analysis.lyapunov_spectrum_of(step, jnp.ones((50, 1)), logs[:5], num_blocks=1)
     assert np.all(np.isnan(one.errors))
+
+
+@pytest.mark.parametrize(("num_steps", "every", "transient"), [(60, 7, 0), (400, 10, 25)])
+def test_what_grows_evenly_has_no_error(num_steps, every, transient):
+    found = analysis.lyapunov_spectrum_of(
+        lambda s, _: jnp.exp(0.1) * s, jnp.ones(1), None, num_steps=num_steps, every=every,
+        transient=transient,
+    )  # fmt: skip
+    assert_close(found.exponents, np.array([0.1]), 1e-10)
+    assert found.errors < 1e-10
 
 
 def test_a_network_that_reads_its_own_output():

@@ -1,5 +1,7 @@
 """Gradients forward in time: those of the whole sequence, for every cell that can have them."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +55,37 @@ def test_the_gradient_of_the_whole_sequence(name):
     assert all(np.any(leaf) for leaf in jax.tree.leaves(online))
 
 
+class Shared(NamedTuple):
+    h: jax.Array
+
+
+@drnn.factory
+def shared(hidden_size, opposite=False):
+    """Make a cell whose one bias is that of all units; or of two, with opposite signs."""
+    signs = jnp.arange(hidden_size) * 0.0 + 1
+    signs = signs.at[1].set(-1.0).at[2:].set(0.0) if opposite else signs
+
+    def init(key, input_size):
+        return {"a": jnp.ones(hidden_size) / 2, "b": jnp.ones(())}
+
+    def initial_state(params, batch_shape):
+        return Shared(jnp.zeros((*batch_shape, hidden_size)))
+
+    def step(params, state, x):
+        h = params["a"] * state.h + x[..., :1] + params["b"] * signs.astype(params["b"].dtype)
+        return Shared(h), h
+
+    return drnn.step_cell(
+        init,
+        initial_state,
+        step,
+        output_size=hidden_size,
+        output="h",
+        name="shared",
+        state_map="affine",
+    )
+
+
 def test_what_it_refuses():
     x, targets = np.ones((T, B, IN)), np.ones((T, B, 3))
 
@@ -67,6 +100,11 @@ def test_what_it_refuses():
         run(drnn.gru(3))
     with refuses("online_gradients: all fields of the state must be of one shape...'qrnn'"):
         run(drnn.qrnn(4, width=3))
+    # the mean of units 1, 2, 3 is 2, which all three of a shared bias are not
+    with refuses("online_gradients: each parameter must feed one unit...'shared' some feed more"):
+        run(shared(3))
+    with refuses("online_gradients: each parameter must feed one unit...'shared' some feed more"):
+        run(shared(3, opposite=True))
     # its gates read W_x x of all units, where there is a W_x
     with refuses("online_gradients: each parameter must feed one unit...'rg_lru' some feed more"):
         run(drnn.rg_lru(4))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +10,19 @@ import numpy as np
 import pytest
 
 from experiments.common.errors import InputError
+from experiments.common.intervals import difference, over_seeds, shown, sign_of
 from experiments.common.records import read_json
 from experiments.common.sweep import BEGIN, END
 from experiments.common.updates import num_parameters
 from experiments.depth import command, expressive, long, settings, summary, table
-from experiments.depth.characters import load_text, next_character, windows
+from experiments.depth.characters import load_text, next_character, pair_nats, windows
 from experiments.depth.features import FEATURES, labels_of
-from experiments.depth.intervals import difference, over_seeds, sign_of
 from experiments.depth.network import equal_width, make_network, size_of
 from experiments.depth.record import measure
 from experiments.depth.settings import PRESETS, Long, Refine, Trainable, checked
 from experiments.depth.speech import nearest_letters
-from experiments.depth.train import grid, train_members
+from experiments.depth.train import first_gradients, grid, train_members
+from experiments.depth.trainable import norms_of
 from experiments.text_generation.model import build
 
 pytestmark = pytest.mark.xdist_group("depth")
@@ -121,6 +123,38 @@ def test_members_side_by_side_are_those_trained_alone():
     assert together.losses[0, 0] == together.losses[1, 0]  # of one seed, before any step
 
 
+def test_gradients_are_those_of_the_first_batch():
+    text = jnp.asarray(np.random.default_rng(0).integers(5, size=400), jnp.int32)
+    learner = next_character(make_network("elman", 2, 6, 5), 5, batch_size=3, length=7)
+    keys, rates = grid(2, (0.0,))
+    members = train_members(learner, text, keys, rates, steps=2)
+    norms = norms_of(first_gradients(learner, text, keys, members.start))
+    assert norms.shape == (2, 2)
+    for m in range(2):
+        params = jax.tree.map(lambda leaf: leaf[m], members.start)  # noqa: B023
+        batch = learner.batch_at(text, jnp.int32(0), jax.random.split(keys[m])[1])
+        state = learner.first(params)
+        assert np.isclose(learner.loss(params, batch, state)[0], members.losses[m, 0])
+        gradient = jax.grad(lambda p: learner.loss(p, batch, state)[0])(params)  # noqa: B023
+        for layer, norm in zip(gradient.layers, norms[m], strict=True):
+            flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(layer.cell)])
+            np.testing.assert_allclose(norm, np.linalg.norm(flat), rtol=1e-4)
+
+
+def test_the_bar_is_of_the_characters_that_the_networks_are_measured_on():
+    train, valid = np.array([0, 1] * 50, np.int32), np.array([0, 1] * 20 + [1, 0] * 20, np.int32)
+    data = types.SimpleNamespace(train=train, valid=valid, vocabulary="ab")
+    labels = windows(valid, 3, 7)
+    # Witten-Bell by hand: each symbol is followed by the other one, 50 or 49 times.
+    p_one = (50 + 2 / 2) / 102
+    counts = {0: 50, 1: 49}
+    nats = []
+    for last, label in zip(labels.x.ravel(), labels.labels.ravel(), strict=True):
+        seen = counts[int(last)]
+        nats.append(-np.log((seen * (last != label) + p_one) / (seen + 1)))
+    assert np.isclose(pair_nats(data, 3, 7), np.mean(nats))
+
+
 def test_windows_are_pieces_of_the_text():
     window = windows(np.arange(100, dtype=np.int32), 4, 10)
     np.testing.assert_array_equal(window.labels, window.x + 1)
@@ -132,6 +166,11 @@ def test_windows_are_pieces_of_the_text():
 def test_intervals():
     figure = over_seeds([1.0, 2.0, 3.0, 6.0])
     assert figure["mean"] == 3.0
+    np.testing.assert_allclose(figure["deviation"], np.sqrt(14 / 3))
+    assert shown(figure, 2, 10) == "30.00 ± 34.37"
+    assert shown(figure, spread="deviation") == "3.0 ± 2.2"
+    assert shown(over_seeds([2e-5, 4e-5]), spread="deviation", notation="e") == "3.0e-05 ± 1e-05"
+    assert shown(over_seeds([5.0])) == "5.0"
     np.testing.assert_allclose(figure["half"], 3.182446 * np.sqrt(14 / 3 / 4), rtol=1e-6)
     assert [sign_of(over_seeds(v)) for v in ([1, 1.1], [-1, -1.1], [1, -1], [5])] == [1, -1, 0, 0]
     both = difference(over_seeds([1.0, 2.0, 3.0]), over_seeds([1.0, 2.0, 3.0]))
@@ -158,11 +197,16 @@ def test_what_is_measured_is_not_measured_again(tmp_path):
 
     chosen, file = Trainable(), tmp_path / "made" / "trainable.json"
     measure(file, chosen, {"a": lambda: row("a")}, {"bar_nats": 1.0})
-    record = measure(file, chosen, {"a": lambda: row("a"), "b": lambda: row("b")}, {})
+    record = measure(
+        file, chosen, {"a": lambda: row("a"), "b": lambda: row("b")}, {"bar_nats": 1.0}
+    )
     assert calls == ["a", "b"] == [one["name"] for one in record["rows"].values()]
     assert read_json(file)["rows"] == record["rows"]
     with pytest.raises(InputError, match="another steps; name another --workdir"):
         measure(file, dataclasses.replace(chosen, steps=7), {}, {})
+    with pytest.raises(InputError, match="another bar_nats, network; name another --workdir"):
+        measure(file, chosen, {}, {"bar_nats": 2.0, "network": {"step": 1}})
+    assert all(row["environment"]["packages"]["jax"] for row in record["rows"].values())
 
 
 @pytest.mark.parametrize(
@@ -171,6 +215,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path):
         (["--preset", "long", "--data", "pydoc"], "has no --data"),
         (["--preset", "trainable", "--cells", "lsmt"], "must be of elman, lstm"),
         (["--steps", "0"], "--steps must be > 0"),
+        (["--preset", "long", "--depths", "2", "4"], "--depths must be with 1, which"),
         (["--preset", "refine_speech", "--run", "nowhere"], "no trained run in nowhere"),
     ],
 )
@@ -234,31 +279,105 @@ def test_a_small_run_leaves_its_files_and_the_page_shows_them(tmp_path, monkeypa
     refine = read_json(tmp_path / "tiny" / "refine.json")
     assert summary.table_of_probes(refine) in page
     assert "The longest lag with 1 layers" in page
+    assert "Probes: linear discriminant." in page
+    assert "% of that at the last one, 20 at most" in page
+    long_record = read_json(tmp_path / "tiny" / "long.json")
+    assert len(long_record["rows"]["copy, equal units, none, 1"]["longest"]) == 2
     (row,) = read_json(tmp_path / "tiny" / "trainable.json")["rows"].values()
     assert (row["helped_by"], row["num_layers"], len(row["gradient_norms"])) == ("none", 1, 1)
+    assert np.shape(row["reached"]) == (2, 1)
     assert 0 < row["gradient_norms"][0] < 100
 
 
-def probed(slopes):
+def probed(slopes, untrained=0.0):
     """A record of seeds with these slopes of one feature over three layers."""
-    seed = {"similarity": [], "horizon": [1, 2, 3]}
+    seed = {"similarity": [], "horizon": [1, 2, 3], "beyond": [0.0, 0.0, 0.25]}
 
     def of(slope):
         accuracy = [0.9, *(0.5 + slope * layer for layer in range(3))]
         return seed | {"probes": {"next": {"accuracy": accuracy, "baseline": 0.3}}}
 
-    return {
-        "rows": {str(i): {"trained": of(s), "untrained": of(0.0)} for i, s in enumerate(slopes)}
-    }
+    rows = {str(i): {"trained": of(s), "untrained": of(untrained)} for i, s in enumerate(slopes)}
+    return {"settings": {"probe_length": 400}, "rows": rows}
 
 
 def test_words_follow_from_the_figures():
-    assert "Rise with the layer: next (10.00 ± 1.00)" in summary.basic_and_abstract(
+    assert "above: next (10.00 ± 1.00)" in summary.basic_and_abstract(
         probed(np.array([0.1 - 0.01 / 12.7062, 0.1 + 0.01 / 12.7062]))
     )
-    assert "fall: next (-10.00" in summary.basic_and_abstract(probed([-0.1, -0.101, -0.099]))
+    assert "below: next (-10.00" in summary.basic_and_abstract(probed([-0.1, -0.101, -0.099]))
     assert "2 of 2 are gains" in summary.refines(probed([0.1, 0.101, 0.099]))
     assert "neither: next" in summary.basic_and_abstract(probed([0.1, -0.1]))
+    less = probed([-0.1, -0.101, -0.099], untrained=-0.2)  # falls, but less than untrained
+    assert "above: next (10.00" in summary.basic_and_abstract(less)
+    assert "| -10.00 ± 0.25 | -20.00 ± 0.00 | 10.00 ± 0.25 | above |" in summary.table_of_probes(
+        less
+    )
+    assert "trained 1 ± 0, 2 ± 0, 3 ± 0 (cut off: 25% of rows); " in summary.horizons(less)
+    assert "stays below 1% of that at the last one, 400 at most" in summary.horizons(less)
+
+
+def test_what_a_record_does_not_hold_is_said():
+    old = probed([0.1, 0.2]) | {"network": {"layers": 3, "step": 2756}}
+    words = summary.basic_and_abstract(old)
+    assert "least squares" in words
+    assert "does not say how many utterances were left out" in words
+    network = {"cell": "lstm", "units": 256, "bidirectional": True, "validation_cer": 0.0753}
+    new = old | {"probe": "linear discriminant", "network": old["network"] | network}
+    for row in new["rows"].values():
+        row |= {"utterances": 30, "left_out": 7}
+    words = summary.basic_and_abstract(new)
+    assert "3 layers of 256 units (lstm, in both directions), validation CER 7.5%, step" in words
+    assert "Without letters and words: 14 of 60 utterances." in words
+    assert "least squares" not in words
+
+
+def test_lags_and_shares_are_counted():
+    lags = [4, 8, 16]
+
+    def row(depth, longest):
+        of = {"task": "copy", "equal": "units", "helped_by": "none"}
+        return of | {"num_layers": depth, "longest": longest}
+
+    def record(*rows):
+        settings = {"depths": [1, 2], "lags": lags}
+        return {"settings": settings, "rows": dict(enumerate(rows))}
+
+    capped = record(row(1, [4, 4, 0]), row(2, [16, 8, 8]))
+    assert summary.table_of_lags(capped).splitlines()[2] == (
+        "| copy, equal units, none | < 4, 4, 4 | 8, 8, ≥ 16 |"
+    )
+    assert "copy, equal units, none: times 3.2 (capped)" in summary.long_dependencies(capped)
+    halved = record(row(1, [8, 8, 8]), row(2, [4, 4, 4]))
+    assert "none: times 0.5 (0.5 to 0.5)" in summary.long_dependencies(halved)
+
+    def trained(depth, reached):
+        of = {"cell": "elman", "helped_by": "none", "log10_lowest_over_highest": {"mean": -1.0}}
+        return of | {"num_layers": depth, "reached": reached}
+
+    rows = trained(1, [[True, True], [True, False]]), trained(2, [[False, True], [False, False]])
+    shares = record(*rows) | {"bar_nats": 2.0}
+    assert summary.table_of_shares(shares).splitlines()[2] == (
+        "| elman, none | 3/4 (2/2) | 1/4 (1/2) | 0.1 |"
+    )
+    assert "elman, none: 1/4 against 3/4." in summary.harder_to_train(shares)
+
+
+def test_each_depth_stands_beside_one_layer():
+    def row(depth, *nats):
+        found = {"cell": "minimal_gated", "num_layers": depth, "hidden_size": 8}
+        return found | {"test_nats": over_seeds(nats), "validation_nats": None}
+
+    content = {"rows": [row(1, 1.5), row(2, 1.4), row(4, 1.6)]}
+    words = summary.more_expressive(content)
+    assert words.endswith("minimal gated: 2 layers -0.100, 4 layers 0.100.")
+
+
+def test_the_published_page_is_made_of_the_published_records():
+    assert "\n\n".join(table.sections(table.RESULTS)) in table.README.read_text()
+    record = read_json(table.RESULTS / "refine_speech" / "speech.json")
+    markdown = (table.RESULTS / "refine_speech" / "speech.md").read_text()
+    assert summary.table_of_probes(record) + "\n" == markdown
 
 
 def test_the_table_of_losses_stands_beside_the_published():

@@ -312,7 +312,7 @@ def test_a_tiny_training_learns(compared):
     each = result["test"]["accuracy_8"]["each"]
     assert len(each) == 2
     assert min(each) > 0.9
-    assert result["test"]["accuracy_20"]["value"] > 0.55
+    assert result["test"]["accuracy_20"]["mean"] > 0.55
     assert result["best_step"].keys() == {"seed0", "seed1"}
     (row,) = read_json(folder / "comparison.json")["rows"]
     assert (row["cell"], row["learning_rate"], row["test"]) == ("elman", 2e-2, result["test"])
@@ -358,7 +358,10 @@ def test_the_command_goes_on_and_is_collected(compared, monkeypatch):
     [
         ("--preset mqar --resume", "no comparison of mqar in runs/long_memory; start one"),
         ("--cells transformer", "--cell must be one of elman, "),
-        ("--preset parity --data mnist", "--preset parity does not learn from mnist"),
+        (
+            "--preset parity --data mnist",
+            "--preset parity does not learn from mnist; omit --data, or",
+        ),
         ("--length 300", "--test-lengths must be all above length=300"),
     ],
 )
@@ -394,19 +397,20 @@ def test_the_rate_of_the_best_validation_is_kept():
     def result(rate, loss, accuracy):
         config = dataclasses.asdict(dataclasses.replace(TINY, learning_rate=rate))
         kept = dict.fromkeys(("hidden_size", "parameters", "best_step", "chance"), 1)
-        test = {"accuracy_8": {"value": accuracy}}
-        loss = {"value": loss}
+        test = {"accuracy_8": {"mean": accuracy}}
+        loss = {"mean": loss}
         return kept | {"config": config, "validation_loss": loss, "test": test, "seconds": 2.0}
 
     row = compare.figures("", {"a": result(0.1, 0.3, 0.9), "b": result(0.01, 0.2, 0.5)})
-    assert (row["learning_rate"], row["test"]["accuracy_8"]["value"]) == (0.01, 0.5)
+    assert (row["learning_rate"], row["test"]["accuracy_8"]["mean"]) == (0.01, 0.5)
     assert row["validation_loss_by_rate"] == {"0.1": 0.3, "0.01": 0.2}
     assert row["seconds"] == 4.0
 
 
 def row_of(cell, task, chance, **test):
-    figures = {n: {"value": v, "deviation": 0.001} for n, v in test.items()}
+    figures = {n: {"mean": v, "deviation": 0.001, "each": [v, v]} for n, v in test.items()}
     row = {"cell": cell, "task": task, "architecture": "block", "chance": chance, "length": 8}
+    row |= {"num_seeds": 2, "steps": 3000, "validation_loss_by_rate": {"0.01": 1.0, "0.003": 0.5}}
     return row | {"test": figures, "by_step": None}
 
 
@@ -420,17 +424,51 @@ ROWS = [
 
 
 def test_the_table_has_a_line_a_cell_and_a_column_a_figure():
-    text = table.table(ROWS, {"gru": {"1024": 12.34}})
+    text = table.table(ROWS, {"gru": {"1024": 8.34, "16384": 1140.136}})
     head, _, gru, lru = text.splitlines()
     assert head.startswith("| cell | parity at 2,048, % (50.0) | adding, squared error (1.7e-01) |")
-    assert "train step of 65,536, ms" in head
-    assert gru == "| gru | 99.9 ± 0.1 | 5.0e-05 ± 1e-03 | 1.500 ± 0.001 | 12.3 | - | - |"
+    assert "gradient of 65,536 steps, ms" in head
+    assert gru == "| gru | 99.9 ± 0.1 | 5.0e-05 ± 1e-03 | 1.500 ± 0.001 | 8.3 | 1,140 | - |"
     assert lru == "| lru | 51.0 ± 0.1 | 1.7e-01 ± 1e-03 | - | - | - | - |"
-    parity, adding, characters = table.advice(ROWS).splitlines()
-    assert parity == "- **parity at 2,048** (%): gru 99.9 ± 0.1; not lru 51.0 ± 0.1"
-    assert adding.startswith("- **adding** (squared error): gru 5.0e-05")
-    assert "; not lru" in adding
-    assert "not" not in characters
+
+
+def test_seeds_are_counted_that_solve_a_task():
+    def state(cell, task, short, long):
+        row = row_of(cell, task, 0.5, accuracy_8=0.0, accuracy_20=0.0)
+        for name, each in (("accuracy_8", short), ("accuracy_20", long)):
+            row["test"][name] |= {"mean": float(np.mean(each)), "each": each}
+        return row
+
+    rows = [
+        state("lstm", "parity", [1.0, 0.98], [1.0, 0.6]),
+        state("gru", "parity", [1.0, 1.0], [1.0, 1.0]),
+        state("lru", "parity", [0.5, 0.97], [0.97, 0.5]),  # no seed at both
+        state("gru", "s3", [1.0, 1.0], [0.99, 1.0]),
+        *(row for row in ROWS if row["task"] != "parity"),
+    ]
+    at_training, longer, adding, characters = table.advice(rows).splitlines()
+    assert (
+        at_training == "- **Track a state** (parity, s3): gru 2/2, 2/2; lstm 2/2, -; no seed of lru"
+    )
+    assert longer.endswith("at all longer lengths too: gru 2/2, 2/2; lstm 1/2, -; no seed of lru")
+    assert adding.endswith("(adding): gru 2/2; no seed of lru")
+    assert characters.endswith("(characters): lowest nats gru 1.500 ± 0.001")
+
+
+def test_the_page_says_how_it_was_measured():
+    machine = {"processor": "some", "cores": 2, "packages": {"jax": "1"}}
+    parity, *_, gradient = table.conditions(ROWS, {"machine": machine}).splitlines()
+    assert parity == "- parity: 2 seeds, 3,000 steps, learning rate 0.01 or 0.003"
+    assert gradient.endswith("schedules; some, 2 cores, jax 1")
+
+
+def test_the_published_page_is_made_of_the_published_records():
+    rows = list(table.collect(table.RESULTS))
+    speed = read_json(table.RESULTS / table.SPEED)
+    page = table.README.read_text()
+    assert table.table(rows, speed[table.MS]) in page
+    assert table.conditions(rows, speed) in page
+    assert table.advice(rows) in page
 
 
 def test_no_cell_is_twice_in_the_table(tmp_path):
@@ -448,12 +486,12 @@ def test_no_cell_is_twice_in_the_table(tmp_path):
     [
         ({"task": "smnist"}, "--data must be mnist with task=smnist, got made"),
         ({"test_lengths": (30,)}, "--test-lengths must be all above length=40"),
-        ({"task": "copy", "test_lengths": (90,)}, "--test-lengths must be left away"),
+        ({"task": "copy", "test_lengths": (90,)}, "--test-lengths must be omitted"),
         ({"task": "copy", "num_items": 21}, "--num-items must be at most half of length=40"),
         ({"task": "mqar", "length": 41, "num_kinds": 99}, "a quarter of an even length=41"),
         ({"task": "mqar", "num_kinds": 20}, "--num-kinds must be above 2 num_items=20"),
         ({"task": "psmnist", "data": "mnist"}, "--length must be 784"),
-        ({"mean_output": True}, "--mean-output must be left away"),
+        ({"mean_output": True}, "--mean-output must be omitted"),
         ({"cell": "transformer"}, "--cell must be one of elman, "),
     ],
     ids=str,

@@ -302,7 +302,7 @@ def test_who_remembers_learns_and_who_does_not_stays_at_chance(comparison):
     first = np.array(elman["curve"]["each"])[:, 0]
     assert (first < 1.5).all()
     assert elman["curve"]["step"][-1] == 16 * 16 * (8000 // 256)
-    assert elman["return"]["value"] == pytest.approx(np.mean(elman["return"]["each"]))
+    assert elman["return"]["mean"] == pytest.approx(np.mean(elman["return"]["each"]))
     assert elman["levels"] == {"best": 4.0, "without memory": 1.95}
 
 
@@ -314,6 +314,7 @@ def test_what_is_done_is_not_done_again(comparison, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| feed-forward |") for line in lines)
     assert (comparison / compare.PICTURE).stat().st_size > 10_000
+    assert "| seeds that solve it |" in (comparison / compare.TABLE).read_text()
     assert (comparison / compare.TABLE).read_text().strip() in "\n".join(lines)
 
 
@@ -338,6 +339,29 @@ def test_rows_of_a_comparison():
     assert names[-2:] == ["feed-forward", "4 frames, feed-forward"]
     for name in PRESETS:
         assert compare.configs_of(compare.Comparison(preset=name))
+
+
+def test_seeds_are_counted_that_solve_a_task():
+    levels = {"best": 4.0, "without memory": 1.95}
+    row = {"levels": levels, "return": {"each": [4.0, 3.9, 3.89, 1.85]}}
+    assert compare.solved(row) == [True, True, False, False]
+    assert compare.solved({"levels": {"best": 500.0}, "return": {"each": [476.0, 470.0]}}) == [
+        True,
+        False,
+    ]
+    figure = {"mean": 2.0, "deviation": None, "each": [2.0]}
+    row = {"levels": {}, "return": figure, "parameters": 5, "config": vars(TINY)}
+    assert compare.table([row]).splitlines()[::2] == [
+        "| memory | parameters | return |",
+        "| elman | 5 | 2.00 |",
+    ]
+
+
+def test_the_published_page_is_made_of_the_published_records():
+    assert table.page(table.RESULTS) in table.README.read_text()
+    folder = table.RESULTS / "tmaze"
+    rows = read_json(folder / compare.RECORD)["rows"]
+    assert compare.table(rows) + "\n" == (folder / compare.TABLE).read_text()
 
 
 def test_a_stretch_in_which_no_episode_ended_has_no_point():

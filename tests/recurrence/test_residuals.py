@@ -45,6 +45,7 @@ def step_of(cell):
     return step, cell.initial_state(params, (B,)), jnp.ones((B, H))
 
 
+@pytest.mark.core  # jax 0.12 writes the derivative of tanh by an operation of its own
 @pytest.mark.parametrize(
     ("cell", "packs"),
     [

@@ -1,0 +1,1 @@
+"""What Sphinx is told beyond its settings, a topic a module."""
