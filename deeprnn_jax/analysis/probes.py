@@ -120,7 +120,8 @@ def _cross_validate(
             w = jnp.linalg.solve(within, mean)
             bias = jnp.log(share) - jnp.sum(mean * w, 0, keepdims=True) / 2
             b = jnp.where(share > 0, bias, jnp.full_like(bias, -jnp.inf))
-            return held_out @ (jnp.argmax(centred @ w + b, -1) == labels).astype(x.dtype)
+            guess = jnp.argmax(centred @ w + b, axis=-1).astype(labels.dtype)
+            return held_out @ (guess == labels).astype(x.dtype)
 
         return jax.vmap(right)(y, labels), jnp.sum(held_out)
 

@@ -62,8 +62,9 @@ class Shared(NamedTuple):
 @drnn.factory
 def shared(hidden_size, opposite=False):
     """Make a cell whose one bias is that of all units; or of two, with opposite signs."""
-    signs = jnp.arange(hidden_size) * 0.0 + 1
-    signs = signs.at[1].set(-1.0).at[2:].set(0.0) if opposite else signs
+    signs = np.ones(hidden_size)
+    if opposite:
+        signs[1:] = [-1.0] + (hidden_size - 2) * [0.0]
 
     def init(key, input_size):
         return {"a": jnp.ones(hidden_size) / 2, "b": jnp.ones(())}
@@ -72,7 +73,7 @@ def shared(hidden_size, opposite=False):
         return Shared(jnp.zeros((*batch_shape, hidden_size)))
 
     def step(params, state, x):
-        h = params["a"] * state.h + x[..., :1] + params["b"] * signs.astype(params["b"].dtype)
+        h = params["a"] * state.h + x[..., :1] + params["b"] * jnp.asarray(signs, x.dtype)
         return Shared(h), h
 
     return drnn.step_cell(
