@@ -1,5 +1,6 @@
 """The site's pages hold together; nothing is built here (`.ci/run` does, and checks the result)."""
 
+import importlib
 import importlib.util
 import inspect
 import re
@@ -34,6 +35,11 @@ def public_names():
 def named_on_api_pages():
     text = "\n".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
     return names_on(text) + re.findall(r"^\.\. py:data:: (\S+)$", text, re.M)
+
+
+@pytest.mark.parametrize("module", ["docs.pictures.__main__", "docs.tables"])
+def test_figures_on_pages_are_those_of_the_records(module):
+    assert importlib.import_module(module).main(["--check"]) == 0
 
 
 def test_every_public_name_is_on_an_api_page_once():

@@ -1,4 +1,4 @@
-"""optax by the names of parameters: the recipes of README, and what they do."""
+"""optax by the names of parameters: those of docs/recipes.md, and what they do."""
 
 import jax
 import jax.numpy as jnp

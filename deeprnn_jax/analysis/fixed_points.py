@@ -68,6 +68,8 @@ def fixed_points(
 
     Raises:
       ValueError: if an argument does not fit.
+      NotImplementedError: on a TPU, where JAX has no eigenvalues of a matrix that is not symmetric;
+        call it with arrays on the host, `jax.device_put(..., jax.devices("cpu")[0])`.
 
     Example:
       >>> import jax, jax.numpy as jnp, deeprnn_jax as drnn
