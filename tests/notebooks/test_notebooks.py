@@ -1,7 +1,7 @@
 """The notebooks: both files of each agree, and each runs, small, and would run on a TPU."""
 
-import json
 import importlib.util
+import json
 import subprocess
 import sys
 import textwrap
