@@ -60,6 +60,14 @@ def vary_as(tree: Any, like: Any) -> Any:
     return jax.tree.map(vary, tree) if axes else tree
 
 
+def may_merge_axes() -> bool:
+    """Tell whether time and batch can be made one axis without a thought of where they lie.
+
+    Split over devices, the batch's part of such an axis is in pieces, and XLA would gather it.
+    """
+    return jax.device_count() == 1
+
+
 def automatic(mesh: Any) -> AbstractContextManager[Any]:
     """Trace what is inside with the explicit axes of a mesh made automatic; None: as it is."""
     if mesh is None or not _explicit_axes(mesh):

@@ -6,6 +6,7 @@ themselves, so the gradient of a float32 weight is summed over time in float32 w
 the products use.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 
 from deeprnn_jax.checks import check_initial_state
 from deeprnn_jax.internals import JaxprEqn, conv_general_dilated_p, convolutions_may_widen
+from deeprnn_jax.meshes import may_merge_axes
 from deeprnn_jax.recurrence.jaxprs import Env, accumulation_dtype, dtype_of, evaluate
 from deeprnn_jax.types import Array, Cell, Noise, Params, Projection, State
 
@@ -47,8 +49,13 @@ def cast_floating(tree: Any, dtype: Any) -> Any:
 
 def multiply(x: Array, w: Array, dtype: Any) -> Array:
     """Multiply x [..., K] by w [K, N], operands in `dtype`, summed in at least float32."""
-    wide = accumulation_dtype(dtype)
-    return jnp.matmul(x.astype(dtype), w.astype(dtype), preferred_element_type=wide)
+    x, w, wide = x.astype(dtype), w.astype(dtype), accumulation_dtype(dtype)
+    if x.ndim < 3 or not may_merge_axes():
+        return jnp.matmul(x, w, preferred_element_type=wide)
+    # XLA on CPU is twice as fast at the derivative of a product of two matrices.
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    found = jnp.matmul(rows, w, preferred_element_type=wide)
+    return found.reshape(*x.shape[:-1], w.shape[-1])
 
 
 def with_precision(cell: Cell, precision: Precision) -> Cell:

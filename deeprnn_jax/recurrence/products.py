@@ -5,6 +5,7 @@ the operand that varies, `matrix` the one that does not; rows, results and cotan
 those of one step, or stacked `[T, ...]` where `over_time` says so.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from deeprnn_jax.internals import JaxprEqn, Var, conv_general_dilated_p, dot_general_p
+from deeprnn_jax.meshes import may_merge_axes
 from deeprnn_jax.recurrence.jaxprs import dtype_of, is_var, shape_of
 from deeprnn_jax.types import Array
 
@@ -147,6 +149,9 @@ def matrix_gradient(product: Product, rows: Array, cotangents: Array, dtype: Any
       dtype: of the sum.
     """
     of_rows, of_result = product.of_rows.over_time(), product.of_result.over_time()
+    if may_merge_axes() and all(_are_neighbours(one.rows) for one in (of_rows, of_result)):
+        rows, of_rows = _merge_rows(rows, of_rows)
+        cotangents, of_result = _merge_rows(cotangents, of_result)
     # Rows go first: XLA on CPU is two to five times slower the other way round, which is
     # what JAX's derivative of a product is.
     found = lax.dot_general(
@@ -166,6 +171,27 @@ def matrix_gradient(product: Product, rows: Array, cotangents: Array, dtype: Any
         # 18.9 ms in place of 15.4 for [256, 4096] · [4096, 768], 31.8 for 19.7 with 1024.
         found = lax.optimization_barrier(found)
     return _in_order(found, axes)
+
+
+def _are_neighbours(axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(axes[0], axes[0] + len(axes)))
+
+
+def _merge_rows(array: Array, axes: Axes) -> tuple[Array, Axes]:
+    """Make one axis of time and the rows' axes, which are neighbours.
+
+    A sum over several axes XLA on CPU writes as one over the last, and turns rows over for
+    that: the product is 1.2 to 2.5 times faster over one, a training step by 3 to 30 %.
+    """
+    first, size = axes.rows[0], len(axes.rows)
+    shape = array.shape
+    merged = math.prod(shape[first : first + size])
+
+    def moved(some: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(axis if axis < first else axis - size + 1 for axis in some)
+
+    found = array.reshape(*shape[:first], merged, *shape[first + size :])
+    return found, Axes(moved(axes.batch), moved(axes.contract), (first,), moved(axes.matrix))
 
 
 def _in_order(array: Array, axes: Sequence[int]) -> Array:

@@ -1,0 +1,53 @@
+"""A weight's gradient is one product over steps and batch: nothing is turned over for it."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import deeprnn_jax as drnn
+from deeprnn_jax import precision
+from deeprnn_jax.recurrence import products
+from tests import registry
+from tests.comparing import assert_close
+
+T, B, I, H, O = 96, 4, 8, 16, 12  # noqa: E741
+
+
+def gradient_of(cell_name):
+    rnn = drnn.deep_rnn(getattr(drnn, cell_name)(H), 2, output_size=O)
+    params = rnn.init(jax.random.key(0), I)
+    x = registry.seed_of("weight gradients").normal(size=(T, B, I)).astype("float32")
+    loss = lambda params, x: jnp.mean(rnn.apply(params, x)[1] ** 2)  # noqa: E731
+    return jax.jit(jax.grad(loss)), params, jnp.asarray(x)
+
+
+def turned_over(compiled):
+    """Give the sizes of arrays of all steps that a program copies in another order."""
+    shapes = re.findall(r"= f32\[([\d,]+)\]\S* transpose\(", compiled.as_text())
+    sizes = [jnp.prod(jnp.array([int(n) for n in shape.split(",")])) for shape in shapes]
+    return [int(size) for size in sizes if size >= T * B * I]
+
+
+@pytest.mark.parametrize("cell_name", ["lstm", "gru", "elman", "lru"])
+def test_no_stack_is_turned_over_for_a_product(cell_name):
+    grad, params, x = gradient_of(cell_name)
+    assert turned_over(grad.lower(params, x).compile()) == []
+
+
+def test_the_look_at_the_program_sees_what_is_turned_over(monkeypatch):
+    for module in (products, precision):
+        monkeypatch.setattr(module, "may_merge_axes", lambda: False)
+    grad, params, x = gradient_of("lstm")
+    assert turned_over(grad.lower(params, x).compile()) != []
+
+
+@pytest.mark.parametrize("cell_name", ["lstm", "lru", "slstm"])
+def test_over_several_devices_gradients_are_the_same(cell_name, monkeypatch):
+    grad, params, x = gradient_of(cell_name)
+    here = grad(params, x)
+    for module in (products, precision):
+        monkeypatch.setattr(module, "may_merge_axes", lambda: False)
+    grad, params, x = gradient_of(cell_name)
+    assert_close(grad(params, x), here, 1e-5)
