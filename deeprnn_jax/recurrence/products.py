@@ -181,7 +181,7 @@ def _merge_rows(array: Array, axes: Axes) -> tuple[Array, Axes]:
     """Make one axis of time and the rows' axes, which are neighbours.
 
     A sum over several axes XLA on CPU writes as one over the last, and turns rows over for
-    that: the product is 1.2 to 2.5 times faster over one, a training step by 3 to 30 %.
+    that: over one, a network's gradient takes 0.74 to 1.0 of the time and of the memory.
     """
     first, size = axes.rows[0], len(axes.rows)
     shape = array.shape
