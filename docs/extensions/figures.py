@@ -18,9 +18,9 @@ class Figure(NamedTuple):
     form: str = "{:.3f}"
 
 
-def _probe(label: str, layer: int) -> Figure:
-    path = ("rows", "*", "trained", "probes", label, "accuracy", layer)
-    return Figure("depth/refine_speech/speech.json", path, "{:.1%}")
+def _probe(network: str, label: str, layer: int) -> Figure:
+    path = ("rows", "*", network, "probes", label, "accuracy", layer)
+    return Figure("depth/refine/refine.json", path, "{:.1%}")
 
 
 def _test(record: str, method: str, score: str, form: str) -> Figure:
@@ -59,10 +59,10 @@ FIGURES: Mapping[str, Figure] = {
     "fsdd_wrong": Figure(_FSDD, ("decoders", "greedy", "test", "sentence"), "{:.1%}"),
     "depth_cer_1": Figure(_DEPTH, ("rows", ("layers", 1), "test_cer"), "{:.1%}"),
     "depth_cer_5": Figure(_DEPTH, ("rows", ("layers", 5), "test_cer"), "{:.1%}"),
-    "depth_word_1": _probe("word", 1),
-    "depth_word_3": _probe("word", 3),
-    "depth_sound_1": _probe("sound", 1),
-    "depth_sound_3": _probe("sound", 3),
+    **{f"next_{layer}": _probe("trained", "next", layer) for layer in range(5)},
+    "word_1": _probe("trained", "word", 1),
+    "word_4": _probe("trained", "word", 4),
+    "word_untrained_4": _probe("untrained", "word", 4),
     "multi30k_bleu": Figure(_MULTI30K, ("test", "beam"), "{:.2f}"),
     "multi30k_words": Figure(_MULTI30K, ("baselines", "word by word"), "{:.2f}"),
     "bleu_bahdanau": Figure(

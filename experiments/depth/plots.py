@@ -29,7 +29,7 @@ def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
         one.set(title=name, xticks=range(len(layers)))
     for one in axes[-1]:
         one.set_xlabel("layer (0: the input)")
-    for one in axes[:, 0]:
+    for one in axes.flat[: len(names) : columns]:
         one.set_ylabel("% correct, held out")
     axes[0, 0].legend(fontsize="x-small", frameon=False)
     alike = np.mean([row["trained"]["similarity"] for row in seeds_of(record)], axis=0)
@@ -37,7 +37,8 @@ def draw_refine(path: Path, record: Mapping[str, Any]) -> None:
         empty.set_axis_off()
     last = axes.flat[len(names)]
     image = last.imshow(alike, vmin=0, vmax=1, cmap="Greys")
-    last.set(title="similarity of layers (CKA)", xticks=range(len(alike)), yticks=range(len(alike)))
+    last.set(title="similarity (CKA)", ylabel="layer", xlabel="layer")
+    last.set(xticks=range(len(alike)), yticks=range(len(alike)))
     picture.colorbar(image, ax=last)
     picture.savefig(path, dpi=110)
 
