@@ -23,6 +23,11 @@ def _probe(network: str, label: str, layer: int) -> Figure:
     return Figure("depth/refine/refine.json", path, "{:.1%}")
 
 
+def _reached(network: str) -> Figure:
+    path = ("rows", network, "reached", "*", "*")
+    return Figure("depth/trainable/trainable.json", path, "{:.0%}")
+
+
 def _test(record: str, method: str, score: str, form: str) -> Figure:
     return Figure(record, ("test", "methods", method, score, "value"), form)
 
@@ -63,6 +68,11 @@ FIGURES: Mapping[str, Figure] = {
     "word_1": _probe("trained", "word", 1),
     "word_4": _probe("trained", "word", 4),
     "word_untrained_4": _probe("untrained", "word", 4),
+    "reached_lstm_1": _reached("lstm, none, 1"),
+    "reached_lstm_16": _reached("lstm, none, 16"),
+    "reached_lstm_residual_16": _reached("lstm, residual, 16"),
+    "reached_lstm_highway_16": _reached("lstm, highway, 16"),
+    "reached_lstm_norm_16": _reached("lstm, layer_norm, 16"),
     "multi30k_bleu": Figure(_MULTI30K, ("test", "beam"), "{:.2f}"),
     "multi30k_words": Figure(_MULTI30K, ("baselines", "word by word"), "{:.2f}"),
     "bleu_bahdanau": Figure(
@@ -110,7 +120,8 @@ def _at(found: Any, path: Sequence[Any]) -> Any:
         return found
     key, *rest = path
     if key == "*":
-        return fmean(_at(one, rest) for one in found.values())
+        rows = found.values() if isinstance(found, Mapping) else found
+        return fmean(_at(one, rest) for one in rows)
     if isinstance(key, tuple):
         found = {row[key[0]]: row for row in found}
         key = key[1]
