@@ -10,7 +10,6 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from docs.extensions.figures import figures  # noqa: E402
 from docs.extensions.repository import copy_notebooks  # noqa: E402
 
 project = "deeprnn_jax"
@@ -35,10 +34,9 @@ smartquotes_action = "D"  # dashes alone: "fo" is a value, to be typed as it sta
 
 # Pages: Markdown that GitHub shows as well.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "html_image"]
-myst_enable_extensions += ["attrs_inline", "substitution"]
+myst_enable_extensions += ["attrs_inline"]
 myst_heading_anchors = 4
 highlight_language = "none"  # a block says what it is; most others are commands
-myst_substitutions = figures()
 
 # Notebooks are shown with the outputs that are committed.
 nb_execution_mode = "off"

@@ -51,7 +51,7 @@ from deeprnn_jax.types import Array
 class Newton(NamedTuple):
     """When to stop."""
 
-    tolerance: float | None = None  # of |h - step(h_before)| / (1 + max |h|); None: 16 ulp of 1
+    tolerance: float | None = None  # of |h - step(h_before)| / (1 + |h|), each; None: 16 ulp of 1
     max_passes: int = 50  # 0: none; the loop is run, and only its derivative is at once
 
 
@@ -59,7 +59,7 @@ class Passes(NamedTuple):
     """What Newton's method did in one part of a carry that is not affine."""
 
     number: Array  # passes, int32; `max_passes` or more: the loop was run
-    residual: Array  # max |h - step(h_before)| / (1 + max |h|) after them
+    residual: Array  # the largest |h - step(h_before)| / (1 + |h|) after them
 
 
 class Solution(NamedTuple):
@@ -315,9 +315,12 @@ def _newton(
 
 
 def _residual(after: Sequence[Array], ends: Sequence[Array]) -> Array:
-    """Give max |h - step(h_before)| / (1 + max |h|); NaN where there is one."""
+    """Give the largest |h - step(h_before)| / (1 + |h|); NaN where there is one.
+
+    Each number is measured by its own size: units and rows know nothing of one another, and one
+    that grows must not make the others rough.
+    """
     errors = [
-        jnp.max(jnp.abs(h - end)) / (1 + jnp.max(jnp.abs(h)))
-        for h, end in zip(after, ends, strict=True)
+        jnp.max(jnp.abs(h - end) / (1 + jnp.abs(h))) for h, end in zip(after, ends, strict=True)
     ]
     return jnp.max(jnp.stack(errors))

@@ -26,7 +26,7 @@ def scan(
     checkpoint_every: int | str | None = None,
     _whole: bool = False,
 ) -> tuple[Any, Any]:
-    """Scan a function over leading axes while carrying state, with sooner gradients.
+    """Scan a function over leading axes while carrying state, with faster gradients.
 
     This is `jax.lax.scan`: the same call, the same results, for any step. What differs is
     the order of work, above all under `jax.grad`:

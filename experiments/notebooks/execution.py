@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionError
 from experiments.common.errors import InputError
 from experiments.notebooks.pairs import LANGUAGE, ROOT, Notebook, code_cells
 
-# Run behind all cells, and left away again: the kernel alone knows on what it ran, and how long
+# Run behind all cells, and left out again: the kernel alone knows on what it ran, and how long
 # its threads and the processes that it started had a core.
 ON_WHAT = """\
 import json, os
@@ -43,7 +43,7 @@ class ThisPython(KernelSpecManager):
 def surroundings() -> Iterator[tuple[Path, dict[str, str]]]:
     """Give an empty folder to run in, and an environment free of the user's own settings.
 
-    `experiments` can be imported there. A backend of matplotlib is left away, for notebooks
+    `experiments` can be imported there. A backend of matplotlib is left out, for notebooks
     have their own.
     """
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:

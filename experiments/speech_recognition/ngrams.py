@@ -98,7 +98,7 @@ def character_ngram(
         state, shorter = states[context], np.full(size, 1 / size)
         if context:
             shorter = probs[states[context[1:]]]
-            # Where a longer context is none of the texts', its oldest label is left away.
+            # Where a longer context is none of the texts', its oldest label is left out.
             successors[state] = successors[states[context[1:]]]
         count = np.zeros(size)
         for label, times in counts[context].items():

@@ -5,7 +5,7 @@ It has one of two forms:
     metadata.csv          a line for each recording, `name|transcript` or, as in LJSpeech,
                           `name|raw|normalised`, of which the last is taken unless it is
                           empty. The recording is `wavs/name` or `name`, seen from the
-                          folder; its extension may be left away. No head line, no quotes.
+                          folder; its extension may be left out. No head line, no quotes.
     NAME.wav, NAME.txt    where there is no metadata.csv: every recording in the folder and
                           below it, of any of `EXTENSIONS`, with its transcript beside it.
                           What begins with a dot is passed over.

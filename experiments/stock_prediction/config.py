@@ -95,7 +95,7 @@ class Config(NetworkSettings, TrainingSettings):
         divides = f"a divisor of input_length={self.input_length}"
         require(self.input_length % self.segment_length == 0, self, "segment_length", divides)
         if self.data == HOURLY:
-            alone = f"left away with data={HOURLY}: it is for prices"
+            alone = f"left out with data={HOURLY}: it is for prices"
             require(not self.permute_labels, self, "permute_labels", alone)
             least = f">= {HOURS_A_DAY}, the seasonal baseline's day"
             require(self.input_length >= HOURS_A_DAY, self, "input_length", least)

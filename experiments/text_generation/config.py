@@ -115,10 +115,10 @@ class Config(NetworkSettings, TrainingSettings):
             for name in names:
                 # No warm-up is none, in so many words.
                 idle = (default[name], 0) if name == "warmup_steps" else (default[name],)
-                expected = f"left away with {other}={value}, where it has no effect"
+                expected = f"left out with {other}={value}, where it has no effect"
                 require(getattr(self, name) in idle, self, name, expected)
         both = self.init_scale is not None and self.embedding_scale is not None
-        expected = "left away with init_scale, which is of every parameter"
+        expected = "left out with init_scale, which is of every parameter"
         require(not both, self, "embedding_scale", expected)
 
     def check_rate(self) -> None:

@@ -52,7 +52,7 @@ def test_own_prices_are_learned_from_with_the_default_settings(tmp_path):
         ({"segment_length": 25}, "--segment-length must be a divisor of input_length=336"),
         ({"bootstrap_draws": 9}, "--bootstrap-draws must be >= 100"),
         ({"data": ""}, "--data must be a name or a path, got none"),
-        ({"data": "etth1", "permute_labels": True}, "--permute-labels must be left away with data"),
+        ({"data": "etth1", "permute_labels": True}, "--permute-labels must be left out with data"),
         (
             {"data": "etth1", "input_length": 16, "segment_length": 8},
             "--input-length must be >= 24",

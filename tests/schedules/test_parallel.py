@@ -252,6 +252,24 @@ def test_what_does_not_contract_is_run_by_the_loop(name):
     assert_close(gradient(parallel(max_passes=2)), gradient("reference"), 1e-8)
 
 
+@pytest.mark.parametrize("large", ["unit", "row"])
+def test_one_that_grows_does_not_make_the_others_rough(large):
+    rnn = drnn.deep_rnn(drnn.independent(2, jax.nn.softplus))
+    params, x = (
+        rnn.init(jax.random.key(0), IN),
+        2 * jax.random.normal(jax.random.key(1), (60, 2, IN)),
+    )
+    layer = params.layers[0]
+    w_h = jnp.array([1.4 if large == "unit" else -3.0, -3.0])
+    params = params._replace(layers=(layer._replace(cell=layer.cell._replace(w_h=w_h)),))
+    x = x.at[:, 0].mul(1e6 if large == "row" else 1.0)
+    y, expected = (
+        rnn.apply(params, x, schedule=schedule)[1][:, 1, 1]
+        for schedule in (parallel(max_passes=100), "reference")
+    )
+    np.testing.assert_allclose(y, expected, rtol=2e-5, atol=2e-5)
+
+
 # What is refused
 
 
