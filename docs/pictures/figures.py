@@ -30,11 +30,15 @@ def scan_words() -> str:
     rows, machine = record["groups"]["scan"], record["machine"]
     means = bars.scan_means(rows)
     train, forward, compiling, memory = (f"{means[column]:.2f}" for column in bars.COLUMNS)
+    ranges = []
+    for column in list(bars.COLUMNS)[:2]:
+        of_rows = [spread(bars.scan_ratios(row)[column]).median for row in rows.values()]
+        ranges.append(f"{min(of_rows):.2f} to {max(of_rows):.2f}")
     return (
-        f"Time with `drnn.scan` over time with `lax.scan`, geometric means: train step {train},\n"
-        f"forward pass {forward}; to trace and compile {compiling}; memory {memory} "
-        f"({machine['cores']} cores of an {machine['processor']}, float32,\n"
-        f"jax {machine['packages']['jax']}; grey lines are quartiles of the rounds)."
+        f"Time with `drnn.scan` over time with `lax.scan`, geometric means: train step {train}\n"
+        f"(by code {ranges[0]}), forward pass {forward} ({ranges[1]}); to trace and compile {compiling};\n"
+        f"memory {memory} ({machine['cores']} cores of an {machine['processor']}, float32, "
+        f"jax {machine['packages']['jax']}; grey\nlines are quartiles of the rounds)."
     )
 
 
