@@ -130,9 +130,10 @@ def mlstm(
 
     References:
       Beck et al. 2024, "xLSTM: Extended long short-term memory", eq. 19-27. Their code adds
-      1e-6 to the denominator, divided by e^m as it is, as here, and starts w_i and w_f at 0, b_i at N(0, 0.1²), b_f
-      from 3 to 6; it computes i and f of q, k and v in place of x. The mLSTMsig: Beck et al.
-      2025, "Tiled flash linear attention", with the normaliser n, which they can leave out.
+      1e-6 to the denominator when that is divided by e^m, as here, and starts w_i and w_f at 0,
+      b_i at N(0, 0.1²), b_f from 3 to 6; it computes i and f of q, k and v in place of x. The
+      mLSTMsig: Beck et al. 2025, "Tiled flash linear attention", with the normaliser n, which they
+      can leave out.
     """
     value_size = head_size("mlstm", hidden_size, num_heads)
     size = value_size if key_size is None else key_size

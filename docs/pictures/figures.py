@@ -36,9 +36,9 @@ def scan_words() -> str:
         ranges.append(f"{min(of_rows):.2f} to {max(of_rows):.2f}")
     return (
         f"Time with `drnn.scan` over time with `lax.scan`, geometric means: train step {train}\n"
-        f"(by code {ranges[0]}), forward pass {forward} ({ranges[1]}); to trace and compile {compiling};\n"
-        f"memory {memory} ({machine['cores']} cores of an {machine['processor']}, float32, "
-        f"jax {machine['packages']['jax']}; grey\nlines are quartiles of the rounds)."
+        f"(by code {ranges[0]}), forward pass {forward} ({ranges[1]}); to trace and compile\n"
+        f"{compiling}; memory {memory} ({machine['cores']} cores of an {machine['processor']}, "
+        f"float32, jax\n{machine['packages']['jax']}; grey lines are quartiles of the rounds)."
     )
 
 

@@ -1,4 +1,4 @@
-"""From `apply` to a cell's `update`: the lists of CONTRIBUTING, and how often things compile."""
+"""From `apply` to a cell's `update`: the lists of docs/engine.md, and how often things compile."""
 
 import re
 import sys
@@ -39,8 +39,8 @@ def ways_to_update(schedule):
 
 
 def documented(schedule):
-    """Give the list of a schedule in CONTRIBUTING."""
-    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    """Give the list of a schedule in docs/engine.md."""
+    text = (ROOT.parent / "docs/engine.md").read_text()
     column = {"reference": 2, "layerwise": 3}[schedule]
     names = []
     for row in re.findall(r"^\| \d \|.*\|$", text, re.MULTILINE):
