@@ -68,7 +68,7 @@ def compiled(shape: Shape, merge: bool) -> Program:
     jax.clear_caches()  # of what was traced the other way
     patches = [mock.patch(f"{user}.may_merge_axes", return_value=merge) for user in USERS]
     with patches[0], patches[1]:
-        grad = jax.jit(jax.grad(loss)).lower(params, x).compile()
+        grad: Any = jax.jit(jax.grad(loss)).lower(params, x).compile()
     memory = grad.memory_analysis().temp_size_in_bytes
     return Program(lambda: jax.block_until_ready(grad(params, x)), memory)
 
