@@ -6,13 +6,13 @@ themselves, so the gradient of a float32 weight is summed over time in float32 w
 the products use.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from deeprnn_jax.checks import check_initial_state
 from deeprnn_jax.internals import JaxprEqn, conv_general_dilated_p, convolutions_may_widen
@@ -54,8 +54,7 @@ def multiply(x: Array, w: Array, dtype: Any) -> Array:
         return jnp.matmul(x, w, preferred_element_type=wide)
     # XLA on CPU turns over what stands in a sum over two axes: a network with a readout of
     # 10,000 features has its gradient in 0.75 of the time so.
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    found = jnp.matmul(rows, w, preferred_element_type=wide)
+    found = jnp.matmul(lax.collapse(x, 0, -1), w, preferred_element_type=wide)
     return found.reshape(*x.shape[:-1], w.shape[-1])
 
 

@@ -50,10 +50,11 @@ _TMAZE = "reinforcement_learning/tmaze/comparison.json"
 _LORENZ = "lorenz/lorenz.json"
 _RL_SPEED = "reinforcement_learning/speed.json"
 
+# In the order in which the page has them.
 FIGURES: Mapping[str, Figure] = {
+    "pydoc_parameters": Figure(_PYDOC, ("parameters",), "{:,}"),
     "pydoc_nats": Figure(_PYDOC, ("validation_nats",)),
     "pydoc_seconds": Figure(_PYDOC, ("seconds",), "{:.0f}"),
-    "pydoc_parameters": Figure(_PYDOC, ("parameters",), "{:,}"),
     "shakespeare_nats": Figure(_SHAKESPEARE, ("validation_nats",)),
     "shakespeare_baseline": Figure(_SHAKESPEARE, ("validation_baseline_nats", "5")),
     "ptb_perplexity": Figure(_PTB, ("test_perplexity",), "{:.2f}"),
@@ -64,15 +65,6 @@ FIGURES: Mapping[str, Figure] = {
     "fsdd_wrong": Figure(_FSDD, ("decoders", "greedy", "test", "sentence"), "{:.1%}"),
     "depth_cer_1": Figure(_DEPTH, ("rows", ("layers", 1), "test_cer"), "{:.1%}"),
     "depth_cer_5": Figure(_DEPTH, ("rows", ("layers", 5), "test_cer"), "{:.1%}"),
-    **{f"next_{layer}": _probe("trained", "next", layer) for layer in range(5)},
-    "word_1": _probe("trained", "word", 1),
-    "word_4": _probe("trained", "word", 4),
-    "word_untrained_4": _probe("untrained", "word", 4),
-    "reached_lstm_1": _reached("lstm, none, 1"),
-    "reached_lstm_16": _reached("lstm, none, 16"),
-    "reached_lstm_residual_16": _reached("lstm, residual, 16"),
-    "reached_lstm_highway_16": _reached("lstm, highway, 16"),
-    "reached_lstm_norm_16": _reached("lstm, layer_norm, 16"),
     "multi30k_bleu": Figure(_MULTI30K, ("test", "beam"), "{:.2f}"),
     "multi30k_words": Figure(_MULTI30K, ("baselines", "word by word"), "{:.2f}"),
     "bleu_bahdanau": Figure(
@@ -95,12 +87,21 @@ FIGURES: Mapping[str, Figure] = {
         _PARITY, ("rows", ("cell", "gru"), "test", "accuracy_2048", "mean"), "{:.1%}"
     ),
     "tmaze_gru": Figure(_TMAZE, ("rows", 0, "return", "mean"), "{:.2f}"),
-    "tmaze_without": Figure(_TMAZE, ("rows", 0, "levels", "without memory"), "{:.2f}"),
     "tmaze_best": Figure(_TMAZE, ("rows", 0, "levels", "best"), "{:.2f}"),
+    "tmaze_without": Figure(_TMAZE, ("rows", 0, "levels", "without memory"), "{:.2f}"),
+    "ppo_ratio": Figure(_RL_SPEED, ("rows", 0, "ratio"), "{:.2f}"),
+    **{f"next_{layer}": _probe("trained", "next", layer) for layer in range(5)},
+    "word_1": _probe("trained", "word", 1),
+    "word_4": _probe("trained", "word", 4),
+    "word_untrained_4": _probe("untrained", "word", 4),
+    "reached_lstm_1": _reached("lstm, none, 1"),
+    "reached_lstm_16": _reached("lstm, none, 16"),
+    "reached_lstm_norm_16": _reached("lstm, layer_norm, 16"),
+    "reached_lstm_highway_16": _reached("lstm, highway, 16"),
+    "reached_lstm_residual_16": _reached("lstm, residual, 16"),
     "lorenz_exponent": Figure(_LORENZ, ("exponents", 0, "mean"), "{:.4f}"),
     "lorenz_half": Figure(_LORENZ, ("exponents", 0, "half"), "{:.4f}"),
     "lorenz_published": Figure(_LORENZ, ("published", 0), "{}"),
-    "ppo_ratio": Figure(_RL_SPEED, ("rows", 0, "ratio"), "{:.2f}"),
 }
 
 

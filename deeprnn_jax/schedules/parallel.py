@@ -36,7 +36,7 @@ def parallel(
       tolerance: of |h_t - step(h_{t-1})| / (1 + |h_t|), in every unit of every row at every step;
         None: 16 times the dtype's epsilon.
       max_passes: how often Newton's method may try; with 0, or None on CPU, where that is the
-        soonest, it does not: the loop is run, and its derivative alone is done for all steps at
+        fastest, it does not: the loop is run, and its derivative alone is done for all steps at
         once. With `jax.vmap` all wait for the slowest.
       report: called with `Passes(number, residual)` for every layer that needed Newton's method,
         each time the network is run, as `print`.

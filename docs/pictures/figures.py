@@ -32,8 +32,8 @@ def scan_words() -> str:
     train, forward, compiling, memory = (f"{means[column]:.2f}" for column in bars.COLUMNS)
     ranges = []
     for column in list(bars.COLUMNS)[:2]:
-        of_rows = [spread(bars.scan_ratios(row)[column]).median for row in rows.values()]
-        ranges.append(f"{min(of_rows):.2f} to {max(of_rows):.2f}")
+        medians = [one.median for one in scan_ratios(column).values()]
+        ranges.append(f"{min(medians):.2f} to {max(medians):.2f}")
     return (
         f"Time with `drnn.scan` over time with `lax.scan`, geometric means: train step {train}\n"
         f"(by code {ranges[0]}), forward pass {forward} ({ranges[1]}); to trace and compile\n"

@@ -21,8 +21,6 @@ import jax.numpy as jnp
 import deeprnn_jax as drnn
 from experiments.benchmarks.timing import interleave
 
-USERS = ("deeprnn_jax.precision", "deeprnn_jax.recurrence.products")
-
 
 class Shape(NamedTuple):
     """A network and what it reads."""
@@ -66,8 +64,7 @@ def compiled(shape: Shape, merge: bool) -> Program:
         return jnp.mean(rnn.apply(params, x)[1] ** 2)
 
     jax.clear_caches()  # of what was traced the other way
-    patches = [mock.patch(f"{user}.may_merge_axes", return_value=merge) for user in USERS]
-    with patches[0], patches[1]:
+    with mock.patch("jax.device_count", return_value=1 if merge else 2):
         grad: Any = jax.jit(jax.grad(loss)).lower(params, x).compile()
     memory = grad.memory_analysis().temp_size_in_bytes
     return Program(lambda: jax.block_until_ready(grad(params, x)), memory)

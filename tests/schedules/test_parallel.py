@@ -224,6 +224,12 @@ def test_a_report_of_newtons_passes():
     assert reported("min_gru", 50) == []
 
 
+def with_w_h(params, w_h):
+    """Give the parameters of one layer of `independent` with other recurrent weights."""
+    (layer,) = params.layers
+    return params._replace(layers=(layer._replace(cell=layer.cell._replace(w_h=w_h)),))
+
+
 # h ↦ sin(4 h + x) takes near points apart, h ↦ (4 h + x)² leaves all numbers behind.
 EXPANDING = {"sin": jnp.sin, "square": jnp.square}
 
@@ -234,9 +240,7 @@ def test_what_does_not_contract_is_run_by_the_loop(name):
     """Never a wrong number."""
     rnn = deep(drnn.independent(2, EXPANDING[name]))
     params = registry.fill(registry.seed_of("expanding"), registry.shapes_of(rnn)[0])
-    layer = params.layers[0]
-    cell = layer.cell._replace(w_h=np.full(2, 4.0))
-    params = params._replace(layers=(layer._replace(cell=cell),))
+    params = with_w_h(params, np.full(2, 4.0))
     x = np.random.default_rng(0).normal(size=(6, 2, IN))
     (passes,) = reported(None, 2, rnn, params, x)
     assert passes.number == 2
@@ -255,13 +259,9 @@ def test_what_does_not_contract_is_run_by_the_loop(name):
 @pytest.mark.parametrize("large", ["unit", "row"])
 def test_one_that_grows_does_not_make_the_others_rough(large):
     rnn = drnn.deep_rnn(drnn.independent(2, jax.nn.softplus))
-    params, x = (
-        rnn.init(jax.random.key(0), IN),
-        2 * jax.random.normal(jax.random.key(1), (60, 2, IN)),
-    )
-    layer = params.layers[0]
     w_h = jnp.array([1.4 if large == "unit" else -3.0, -3.0])
-    params = params._replace(layers=(layer._replace(cell=layer.cell._replace(w_h=w_h)),))
+    params = with_w_h(rnn.init(jax.random.key(0), IN), w_h)
+    x = 2 * jax.random.normal(jax.random.key(1), (60, 2, IN))
     x = x.at[:, 0].mul(1e6 if large == "row" else 1.0)
     y, expected = (
         rnn.apply(params, x, schedule=schedule)[1][:, 1, 1]
