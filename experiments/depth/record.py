@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from experiments.common.errors import InputError
 from experiments.common.records import environment, read_json, write_json
 from experiments.common.settings import as_stored
@@ -57,6 +59,7 @@ def measure(file: Path, settings: Settings, rows: Rows, facts: Mapping[str, Any]
             continue
         began = time.perf_counter()
         row = one()
+        jax.clear_caches()  # of past rows: the programs of all would be too many for a process
         seconds = time.perf_counter() - began
         record["rows"][name] = row | {"seconds": seconds, "environment": environment()}
         write_json(file, record)

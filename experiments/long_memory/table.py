@@ -146,11 +146,9 @@ def conditions(rows: Sequence[Row], speed: Mapping[str, Any] | None = None) -> s
         if not of:
             continue
         rates = dict.fromkeys(rate for row in of for rate in row["validation_loss_by_rate"])
-        words = [
-            f"{_several(of, name)} {name.removeprefix('num_')}" for name in ("num_seeds", "steps")
-        ]
-        words.append(f"learning rate {' or '.join(rates)}")
-        lines.append(f"- {task}: {', '.join(words)}")
+        seeds, steps = _several(of, "num_seeds"), _several(of, "steps")
+        trained = f"{seeds} {'seed' if seeds == '1' else 'seeds'}, {steps} steps"
+        lines.append(f"- {task}: {trained}, learning rate {' or '.join(rates)}")
     if speed is not None:
         machine = speed["machine"]
         lines.append(

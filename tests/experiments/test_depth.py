@@ -209,6 +209,17 @@ def test_what_is_measured_is_not_measured_again(tmp_path):
     assert all(row["environment"]["packages"]["jax"] for row in record["rows"].values())
 
 
+def test_no_row_leaves_its_compiled_programs(tmp_path):
+    compiled = jax.jit(lambda x: x + 1)
+
+    def row():
+        return {"value": float(compiled(1.0)), "programs": compiled._cache_size()}
+
+    record = measure(tmp_path / "trainable.json", Trainable(), {"a": row}, {})
+    assert record["rows"]["a"]["programs"] == 1
+    assert compiled._cache_size() == 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
